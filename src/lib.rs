@@ -1,0 +1,14 @@
+//! tillgate: a guard in front of an online shop that nobody may change.
+//!
+//! It terminates TLS, limits password guessing, replaces card numbers by tokens on the way to the
+//! shop, masks them in what the shop answers, and puts the real numbers back only on the way to the
+//! payment gateway.
+//!
+//! Read the modules in the order they stand here: each uses only those above it. A request's life
+//! is one function, `proxy::Proxy::handle`.
+
+pub mod card;
+
+pub mod scan;
+
+pub mod policy;

@@ -1,0 +1,49 @@
+//! Where requests go.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+
+/// One server behind us.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// Its name or address, without brackets or port.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whose word about its identity counts; looked at for `https` only.
+    pub trust: Trust,
+}
+
+/// How an upstream is spoken to.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Scheme {
+    /// Clear text.
+    Http,
+    /// Verified TLS.
+    Https,
+}
+
+/// The authorities an upstream's certificate is verified against.
+#[derive(Clone, Debug, Default)]
+pub enum Trust {
+    /// These only.
+    Anchors(Arc<[CertificateDer<'static>]>),
+    /// Those of the operating system.
+    #[default]
+    System,
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{scheme}://{open}{}{close}:{}", self.host, self.port)
+    }
+}

@@ -1,0 +1,36 @@
+//! One thing that was found, and where.
+
+use std::ops::Range;
+
+use crate::card::{Brand, Cvv, Pan};
+
+/// A sensitive number in a [`Decided`](super::Decided) run.
+pub struct Find {
+    /// From the first to the last byte that carries a digit, within the run's bytes.
+    pub span: Range<usize>,
+    /// What it is.
+    pub kind: FindKind,
+    /// The name of the field that holds it, as written there, lower case, at most 64 bytes; empty
+    /// where none is known. Text from the wire: for choosing and for the audit log, not for labels.
+    pub field: String,
+}
+
+/// What was found.
+pub enum FindKind {
+    /// A card number, or a token that has the shape of one.
+    Card {
+        /// The digits.
+        pan: Pan,
+        /// Whose.
+        brand: Brand,
+    },
+    /// A card verification code in a field named so.
+    Cvv(Cvv),
+    /// A Luhn-invalid number in a field that the configuration names as a card field.
+    InvalidCard,
+    /// Magnetic-stripe or chip track data: sensitive authentication data, never to be kept.
+    Track {
+        /// The card number within the track.
+        pan: Pan,
+    },
+}
