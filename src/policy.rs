@@ -5,6 +5,7 @@
 //! defaults are filled in before.
 
 mod cards;
+mod certificate;
 mod gateway;
 mod limits;
 mod live;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
+pub use certificate::CertificateFiles;
 pub use gateway::Gateway;
 pub use limits::{Limits, Timeouts};
 pub use live::Live;

@@ -72,7 +72,8 @@ pub struct Lockout {
 impl Default for LoginLimits {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
-        let quota = |count: u32| Quota { count: NonZeroU32::MIN.saturating_add(count - 1), per: minute };
+        let quota =
+            |count: u32| Quota { count: NonZeroU32::MIN.saturating_add(count - 1), per: minute };
         Self { per_network: quota(20), per_account: quota(5), lockout: Lockout::default() }
     }
 }
