@@ -11,4 +11,6 @@ pub mod card;
 
 pub mod scan;
 
+pub mod coding;
+
 pub mod policy;

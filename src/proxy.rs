@@ -1,0 +1,329 @@
+//! The request path: read this file first.
+//!
+//! [`Proxy::handle`] answers one request of one client; `proxy` is its life as a straight line of
+//! stages, and only that function knows their order. A request loads one [`Generation`] and keeps it
+//! to its end; what outlives reloads is in [`Services`].
+
+mod admit;
+mod body;
+mod cards;
+mod exchange;
+mod finish;
+mod forward;
+mod gateway;
+mod generation;
+mod headers;
+pub mod login;
+mod pool;
+mod reject;
+mod services;
+mod upgrade;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, LOCATION};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, request};
+use hyper::body::{Body as _, Incoming};
+use tokio_util::sync::CancellationToken;
+
+use body::{Body, Source};
+use cards::{Action, Editor, Task};
+use exchange::{Asked, Exchange};
+use forward::{Answer, Reuse};
+use generation::Found;
+use headers::{Origin, RequestId};
+use reject::{Accept, Rejection};
+
+pub use finish::Finished;
+pub use forward::{Dialer, TargetError};
+pub use generation::Generation;
+pub use services::{RevealSink, Services};
+
+use crate::policy::{Live, RequestAction, ResponseAction};
+use crate::telemetry::{Direction, ListenerRole};
+
+/// Answers requests.
+pub struct Proxy {
+    live: Arc<Live<Generation>>,
+    services: Arc<Services>,
+}
+
+/// The connection a request came over.
+pub struct Peer {
+    /// The other end.
+    pub address: SocketAddr,
+    /// What this listener is for.
+    pub role: Role,
+    /// The TLS version, where there is one.
+    pub tls_version: Option<&'static str>,
+    /// How its thread talks to upstreams.
+    pub dialer: Arc<Dialer>,
+    /// Cancelled when connections are to end.
+    pub closing: CancellationToken,
+}
+
+/// What a listener does with requests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// Puts card numbers back, for the gateway of this name.
+    Gateway(Arc<str>),
+    /// Sends everybody to `https`, on this port.
+    RedirectToHttps(u16),
+    /// Guards the shops.
+    Site,
+}
+
+impl Proxy {
+    /// Starts with a first generation.
+    #[must_use]
+    pub fn new(live: Arc<Live<Generation>>, services: Arc<Services>) -> Self {
+        Self { live, services }
+    }
+
+    /// The waits of the current generation, for those who accept connections.
+    #[must_use]
+    pub fn timeouts(&self) -> crate::policy::Timeouts {
+        self.live.peek().snapshot.timeouts.clone()
+    }
+
+    /// What outlives reloads.
+    #[must_use]
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Answers one request; every answer has a request id, and is counted and logged when its body
+    /// has ended.
+    pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Finished> {
+        let generation = self.live.load();
+        let id = RequestId::of(request.headers());
+        let trusted = &generation.snapshot.trusted_proxies;
+        let client = headers::client_address(peer.address.ip(), request.headers(), trusted);
+        let host = admit::host(&request);
+        let asked = Asked::of(&request, host.as_deref().unwrap_or_default().to_owned());
+        let exchange = Exchange::new(id, client, asked);
+        let accept = Accept::of(request.headers());
+        let found = host.and_then(|host| generation.find(&peer.role, &host, request.uri().path()));
+        let handles = found.as_ref().ok().and_then(|found| found.metrics().cloned());
+        let in_flight = handles.as_ref().map(|metrics| metrics.begin());
+        let outcome = match found {
+            Ok(Found::Gateway(gateway)) => {
+                self.gateway(&generation, &gateway, (peer, &exchange), request).await
+            }
+            Ok(Found::Redirect(port)) => redirect(&exchange, port),
+            Ok(Found::Site(place)) => {
+                self.proxy(&generation, &place, (peer, &exchange), request).await
+            }
+            Err(rejection) => Err(rejection),
+        };
+        let (mut response, refused) = match outcome {
+            Ok(response) => (response, None),
+            Err(rejection) => {
+                (rejection.response(accept, &exchange.id), Some(rejection.reason()))
+            }
+        };
+        response.headers_mut().insert(headers::REQUEST_ID, exchange.id.value());
+        let ending = finish::Ending {
+            services: Arc::clone(&self.services),
+            exchange,
+            metrics: handles,
+            in_flight,
+            refused,
+            tls_version: peer.tls_version,
+            status: response.status(),
+        };
+        response.map(|body| Finished::new(body, ending))
+    }
+
+    /// The way of a request through the guard to the shop and back.
+    async fn proxy(
+        &self,
+        generation: &Generation,
+        place: &generation::Place<'_>,
+        (peer, exchange): (&Peer, &Arc<Exchange>),
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, Rejection> {
+        let timeouts = &generation.snapshot.timeouts;
+        let route = place.route;
+        admit::method(request.method())?;
+        let limit_bytes = route.limits.request_body_bytes_max;
+        admit::declared_length(request.body().size_hint().exact(), limit_bytes)?;
+
+        let upgrade = headers::upgrade_wanted(request.version(), request.headers());
+        let client_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let (mut head, incoming) = request.into_parts();
+        let idle = timeouts.request_body_idle;
+        let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
+
+        let attempt = self.reserve_login(generation, place, exchange, (&head, &mut source)).await?;
+        let body = self.edit_request(place, exchange, (&mut head, source)).await?;
+        prepare(&mut head, generation, (peer, exchange), upgrade);
+        if attempt.is_some() {
+            // The outcome may have to be read in the body.
+            head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+
+        let request = Request::from_parts(head, body);
+        let connected = peer.dialer.connect(place.targets, timeouts, Reuse::Allowed).await;
+        let connected = connected.inspect_err(|error| self.services.upstream_failed(place.site, error))?;
+        let sent = peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await;
+        let answer = sent.inspect_err(|error| self.services.upstream_failed(place.site, error))?;
+
+        if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return switch(peer, answer, client_upgrade, timeouts.upgrade_idle);
+        }
+        let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
+        headers::strip_hop_by_hop(&mut head.headers);
+        let source = self.settle_login(attempt, place.site, &head, source).await;
+        let body = self.edit_response(place, exchange, (&mut head.headers, source)).await?;
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// Replaces card numbers on their way to the shop.
+    async fn edit_request(
+        &self,
+        place: &generation::Place<'_>,
+        exchange: &Arc<Exchange>,
+        (head, source): (&mut request::Parts, Source),
+    ) -> Result<Body, Rejection> {
+        let cards = &place.route.cards;
+        let action = match cards.requests {
+            RequestAction::Mask => Action::Mask,
+            RequestAction::Observe => Action::Observe,
+            RequestAction::Off => return Ok(pass(source)),
+            RequestAction::Reject => Action::Reject,
+            RequestAction::Tokenize => {
+                Action::Tokenize { format: cards.format, invalid: cards.invalid_card }
+            }
+        };
+        let editor = self.editor(place, exchange, action, Direction::Request);
+        let rules = &cards.request_rules;
+        cards::rewrite_head(&editor, rules, Some(&mut head.uri), &mut head.headers).await?;
+        if source.is_empty() {
+            return Ok(pass(source));
+        }
+        let task = Task { editor, rules, limits: &place.route.limits };
+        cards::rewrite_request(&task, &mut head.headers, source, exchange).await
+    }
+
+    /// Masks card numbers on their way to the client.
+    async fn edit_response(
+        &self,
+        place: &generation::Place<'_>,
+        exchange: &Arc<Exchange>,
+        (headers, source): (&mut HeaderMap, Source),
+    ) -> Result<Body, Rejection> {
+        let action = match place.route.cards.responses {
+            ResponseAction::Mask => Action::Mask,
+            ResponseAction::Observe => Action::Observe,
+            ResponseAction::Off => return Ok(pass(source)),
+        };
+        let editor = self.editor(place, exchange, action, Direction::Response);
+        let rules = &place.route.cards.response_rules;
+        cards::rewrite_head(&editor, rules, None, headers).await?;
+        let task = Task { editor, rules, limits: &place.route.limits };
+        cards::rewrite_response(&task, headers, source).await
+    }
+
+    fn editor(
+        &self,
+        place: &generation::Place<'_>,
+        exchange: &Arc<Exchange>,
+        action: Action,
+        direction: Direction,
+    ) -> Arc<Editor> {
+        Arc::new(Editor {
+            services: Arc::clone(&self.services),
+            exchange: Arc::clone(exchange),
+            metrics: Arc::clone(place.metrics),
+            action,
+            direction,
+            cards_max: place.route.limits.cards_per_body_max,
+        })
+    }
+}
+
+/// Turns the client's head into ours: this hop's fields go, what the upstream needs to know comes.
+fn prepare(
+    head: &mut request::Parts,
+    generation: &Generation,
+    (peer, exchange): (&Peer, &Exchange),
+    upgrade: Option<HeaderValue>,
+) {
+    let trailers = headers::trailers_welcome(&head.headers);
+    let host = authority(head);
+    headers::strip_hop_by_hop(&mut head.headers);
+    // The client has been told to go on by us, who read its body.
+    head.headers.remove(EXPECT);
+    headers::join_cookies(&mut head.headers);
+    if trailers {
+        headers::welcome_trailers(&mut head.headers);
+    }
+    if let Some(protocol) = upgrade {
+        headers::ask_upgrade(&mut head.headers, protocol);
+    }
+    let socket = peer.address.ip().to_canonical();
+    let trusted = &generation.snapshot.trusted_proxies;
+    let origin = Origin {
+        peer: socket,
+        peer_is_trusted: trusted.iter().any(|network| network.contains(&socket)),
+        host: host.to_str().unwrap_or_default(),
+        scheme: if peer.tls_version.is_some() { "https" } else { "http" },
+    };
+    headers::set_forwarded(&mut head.headers, &origin);
+    headers::set_trace(&mut head.headers, &exchange.id);
+    head.headers.insert(HOST, host);
+    // RFC 9112 §3.2.1: an origin server is sent the origin form.
+    let target = head.uri.path_and_query().cloned();
+    head.uri = target.map(Uri::from).unwrap_or_default();
+    head.version = http::Version::HTTP_11;
+}
+
+fn authority(head: &request::Parts) -> HeaderValue {
+    let line = head.uri.authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
+    let field = || head.headers.get(HOST).cloned();
+    line.or_else(field).unwrap_or_else(|| HeaderValue::from_static("localhost"))
+}
+
+fn pass(source: Source) -> Body {
+    if source.is_empty() { Body::Empty } else { Body::Passed(source) }
+}
+
+/// Both sides leave HTTP: the answer goes on as it is, and the connections become one pipe.
+fn switch(
+    peer: &Peer,
+    answer: Answer,
+    client: Option<hyper::upgrade::OnUpgrade>,
+    idle: std::time::Duration,
+) -> Result<Response<Body>, Rejection> {
+    let Some(client) = client else { return Err(Rejection::UnaskedUpgrade) };
+    let mut response = answer.response;
+    let upstream = hyper::upgrade::on(&mut response);
+    upgrade::join(&peer.dialer.tasks, client, upstream, idle, peer.closing.clone());
+    let (mut head, _empty) = response.into_parts();
+    head.headers.remove(CONTENT_LENGTH);
+    Ok(Response::from_parts(head, Body::Empty))
+}
+
+/// 308 keeps the method and the body (RFC 9110 §15.4.9).
+fn redirect(exchange: &Exchange, port: u16) -> Result<Response<Body>, Rejection> {
+    let Asked { host, target, .. } = &exchange.asked;
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let location = HeaderValue::try_from(format!("https://{host}{port}{target}"));
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(LOCATION, location.map_err(|_| Rejection::HostConflict)?);
+    Ok(response)
+}
+
+/// For the event stream's sake, every role names itself the way metrics do.
+impl From<&Role> for ListenerRole {
+    fn from(role: &Role) -> Self {
+        match role {
+            Role::Gateway(_) => Self::Gateway,
+            Role::RedirectToHttps(_) => Self::Redirect,
+            Role::Site => Self::Https,
+        }
+    }
+}

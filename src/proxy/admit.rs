@@ -1,0 +1,92 @@
+//! Host, framing and method: what may come in at all.
+
+use http::header::HOST;
+use http::uri::Authority;
+use http::{Method, Request, Version};
+
+use super::reject::Rejection;
+
+/// The host a request is for: lower case, without port.
+///
+/// # Errors
+/// When there is none, several, or one that differs from the request line's (RFC 9112 §3.2).
+pub fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
+    let mut fields = request.headers().get_all(HOST).into_iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Rejection::HostConflict);
+    }
+    let field = field
+        .map(|value| {
+            let text = value.to_str().map_err(|_| Rejection::HostConflict)?;
+            text.parse::<Authority>().map_err(|_| Rejection::HostConflict)
+        })
+        .transpose()?;
+    let authority = match (request.uri().authority(), field) {
+        // RFC 9113 §8.3.1 and RFC 9112 §3.2.2: both may be there, and then they must agree.
+        (Some(line), Some(field)) if !same(line, &field) => return Err(Rejection::HostConflict),
+        (Some(line), _) => line.clone(),
+        (None, Some(field)) => field,
+        (None, None) if request.version() == Version::HTTP_10 => return Ok(String::new()),
+        (None, None) => return Err(Rejection::HostMissing),
+    };
+    if authority.as_str().contains('@') {
+        return Err(Rejection::HostConflict);
+    }
+    Ok(authority.host().trim_end_matches('.').to_ascii_lowercase())
+}
+
+/// CONNECT would make an open proxy of us, TRACE would show a client's credentials to its scripts.
+///
+/// # Errors
+/// For those two.
+pub fn method(method: &Method) -> Result<(), Rejection> {
+    if matches!(*method, Method::CONNECT | Method::TRACE) {
+        return Err(Rejection::Method);
+    }
+    Ok(())
+}
+
+/// The declared length against the route's limit, before a byte of the body is read.
+///
+/// # Errors
+/// When it is larger.
+pub fn declared_length(length: Option<u64>, limit_bytes: u64) -> Result<(), Rejection> {
+    if length.is_some_and(|length| length > limit_bytes) {
+        return Err(Rejection::BodyTooLarge { limit_bytes });
+    }
+    Ok(())
+}
+
+fn same(line: &Authority, field: &Authority) -> bool {
+    line.as_str().eq_ignore_ascii_case(field.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(line: &str, hosts: &[&str]) -> Request<()> {
+        let mut builder = Request::builder().uri(line);
+        for host in hosts {
+            builder = builder.header(HOST, *host);
+        }
+        builder.body(()).unwrap()
+    }
+
+    #[test]
+    fn the_host_is_lower_case_and_without_port() {
+        assert_eq!(host(&request("/", &["Shop.Example:8443"])).unwrap(), "shop.example");
+        assert_eq!(host(&request("/", &["[::1]:80"])).unwrap(), "[::1]");
+        assert_eq!(host(&request("http://shop.example/", &[])).unwrap(), "shop.example");
+    }
+
+    #[test]
+    fn conflicting_hosts_are_refused() {
+        let refused = |line, hosts: &[&str]| host(&request(line, hosts)).is_err();
+        assert!(refused("/", &["a", "b"]));
+        assert!(refused("http://a/", &["b"]));
+        assert!(refused("/", &["user@a"]));
+        assert!(refused("/", &[]));
+    }
+}

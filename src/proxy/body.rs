@@ -1,0 +1,96 @@
+//! Bodies on their way through: bounded, timed, and rewritten as they stream.
+//!
+//! Nothing here reads ahead of what its reader takes, so a slow reader slows its writer down.
+
+mod rewrite;
+mod source;
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use thiserror::Error;
+
+pub(super) use rewrite::{Coded, Rewritten};
+pub(super) use source::Source;
+
+/// A body that is sent, to the upstream or to the client.
+#[derive(Default)]
+pub enum Body {
+    /// None.
+    #[default]
+    Empty,
+    /// All of it.
+    Whole(Bytes),
+    /// As it arrives.
+    Passed(Source),
+    /// As it arrives, with card numbers replaced.
+    Rewritten(Box<Rewritten>),
+}
+
+/// Why a body ends before its end. The reader's connection is cut, so that nobody takes a part for
+/// the whole.
+#[derive(Debug, Error)]
+pub enum BodyError {
+    /// We refuse to go on; the reason is kept in the exchange.
+    #[error("refused inside the body")]
+    Refused,
+    /// The sender's connection broke.
+    #[error("the sender broke off")]
+    Broken(#[source] hyper::Error),
+    /// The sender was silent for too long.
+    #[error("the sender stalled")]
+    Stalled,
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Passed(source) => source.poll_frame(context),
+            Self::Rewritten(rewritten) => rewritten.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Passed(source) => source.is_end_stream(),
+            Self::Rewritten(rewritten) => rewritten.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let exact = |length: usize| SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX));
+        match self {
+            Self::Empty => exact(0),
+            Self::Whole(bytes) => exact(bytes.len()),
+            Self::Passed(source) => source.size_hint(),
+            Self::Rewritten(rewritten) => rewritten.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Whole(_) => "Whole",
+            Self::Passed(_) => "Passed",
+            Self::Rewritten(_) => "Rewritten",
+        })
+    }
+}

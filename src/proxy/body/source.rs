@@ -1,0 +1,239 @@
+//! Frames as they arrive from a peer, counted, bounded and timed.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::BodyError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::pool::Lease;
+use crate::proxy::reject::Rejection;
+
+/// What a peer sends.
+pub struct Source {
+    incoming: Incoming,
+    /// Frames that were read to decide something, and are still to be given.
+    read_before: VecDeque<Bytes>,
+    trailers_before: Option<HeaderMap>,
+    side: Side,
+    bytes_left: u64,
+    idle: Duration,
+    /// Made when the peer first keeps us waiting: most bodies are there at once.
+    alarm: Option<Pin<Box<Sleep>>>,
+    exchange: Arc<Exchange>,
+    ended: bool,
+}
+
+/// Whose body it is.
+enum Side {
+    Client { limit_bytes: u64 },
+    /// The connection goes back to its pool when the body has ended.
+    Upstream { lease: Option<Lease> },
+}
+
+impl Source {
+    /// The body of a request.
+    pub fn from_client(
+        incoming: Incoming,
+        exchange: Arc<Exchange>,
+        limit_bytes: u64,
+        idle: Duration,
+    ) -> Self {
+        Self::new(incoming, exchange, Side::Client { limit_bytes }, idle)
+    }
+
+    /// The body of an answer.
+    pub fn from_upstream(
+        incoming: Incoming,
+        exchange: Arc<Exchange>,
+        lease: Lease,
+        idle: Duration,
+    ) -> Self {
+        let mut source = Self::new(incoming, exchange, Side::Upstream { lease: Some(lease) }, idle);
+        if source.incoming.is_end_stream() {
+            source.end();
+        }
+        source
+    }
+
+    fn new(incoming: Incoming, exchange: Arc<Exchange>, side: Side, idle: Duration) -> Self {
+        let bytes_left = match side {
+            Side::Client { limit_bytes } => limit_bytes,
+            Side::Upstream { .. } => u64::MAX,
+        };
+        let read_before = VecDeque::new();
+        Self {
+            incoming,
+            read_before,
+            trailers_before: None,
+            side,
+            bytes_left,
+            idle,
+            alarm: None,
+            exchange,
+            ended: false,
+        }
+    }
+
+    /// Whether there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.is_end_stream()
+    }
+
+    /// Gives these bytes again before what follows.
+    pub fn put_back(&mut self, bytes: Vec<Bytes>) {
+        self.read_before.extend(bytes);
+    }
+
+    /// Reads until `enough` bytes are there or the body ends; says which.
+    ///
+    /// # Errors
+    /// As for any read.
+    pub async fn read_up_to(&mut self, enough: usize) -> Result<(Vec<Bytes>, Reached), BodyError> {
+        let (mut pieces, mut length) = (Vec::new(), 0);
+        while length < enough {
+            let frame = std::future::poll_fn(|context| self.poll_frame(context)).await;
+            let Some(frame) = frame.transpose()? else { return Ok((pieces, Reached::End)) };
+            match frame.into_data().map_err(Frame::into_trailers) {
+                Ok(piece) => {
+                    length += piece.len();
+                    pieces.push(piece);
+                }
+                Err(trailers) => {
+                    // The body is over, but not all of it is bytes: let it be streamed.
+                    self.trailers_before = trailers.ok();
+                    return Ok((pieces, Reached::Enough));
+                }
+            }
+        }
+        let reached = if self.is_end_stream() { Reached::End } else { Reached::Enough };
+        Ok((pieces, reached))
+    }
+
+    pub(super) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(piece) = self.read_before.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if let Some(trailers) = self.trailers_before.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+            ready!(self.poll_alarm(context));
+            return Poll::Ready(Some(Err(self.stalled())));
+        };
+        self.alarm = None;
+        let Some(frame) = frame else {
+            self.end();
+            return Poll::Ready(None);
+        };
+        Poll::Ready(Some(match frame {
+            Ok(frame) => self.account(frame),
+            Err(error) => Err(self.broken(error)),
+        }))
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.read_before.is_empty()
+            && self.trailers_before.is_none()
+            && (self.ended || self.incoming.is_end_stream())
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let mut hint = self.incoming.size_hint();
+        let waiting = self.read_before.iter().map(Bytes::len).sum::<usize>();
+        let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
+        if let Some(exact) = hint.exact() {
+            hint.set_exact(exact.saturating_add(waiting));
+        }
+        hint
+    }
+
+    fn account(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let Some(length) = frame.data_ref().map(Bytes::len) else { return Ok(frame) };
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        self.counter().fetch_add(length, Ordering::Relaxed);
+        if let Side::Client { .. } = self.side {
+            self.exchange.tally.request_moved(self.exchange.started);
+        }
+        match self.side {
+            Side::Client { limit_bytes } if length > self.bytes_left => {
+                self.exchange.refuse(Rejection::BodyTooLarge { limit_bytes });
+                Err(BodyError::Refused)
+            }
+            _ => {
+                self.bytes_left -= length;
+                // The last byte has come: the connection may serve the next request while this
+                // body is still being written to its reader.
+                if self.incoming.is_end_stream() {
+                    self.end();
+                }
+                Ok(frame)
+            }
+        }
+    }
+
+    fn counter(&self) -> &AtomicU64 {
+        match self.side {
+            Side::Client { .. } => &self.exchange.tally.request_bytes,
+            Side::Upstream { .. } => &self.exchange.tally.response_bytes,
+        }
+    }
+
+    fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        alarm.as_mut().poll(context)
+    }
+
+    fn stalled(&mut self) -> BodyError {
+        if let Side::Client { .. } = self.side {
+            self.exchange.refuse(Rejection::BodyTimeout);
+        }
+        self.ended = true;
+        BodyError::Stalled
+    }
+
+    fn broken(&mut self, error: hyper::Error) -> BodyError {
+        self.ended = true;
+        match self.side {
+            Side::Client { .. } => {
+                self.exchange.refuse(Rejection::BodyBroken(error));
+                BodyError::Refused
+            }
+            Side::Upstream { .. } => BodyError::Broken(error),
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        if let Side::Upstream { lease } = &mut self.side
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+/// How far a read came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reached {
+    /// The end of the body.
+    End,
+    /// As many bytes as were wanted, and more may follow.
+    Enough,
+}

@@ -1,0 +1,202 @@
+//! Card numbers in what passes: which bodies are looked into, and how.
+//!
+//! Requests are edited before the upstream sees a byte of them: small bodies are read whole first,
+//! so that every refusal has its status; larger ones are edited as they stream, and a refusal cuts
+//! them off before their end. Answers are edited as they stream. A coded body that holds nothing
+//! arrives as the very bytes that were sent.
+
+mod editor;
+mod head;
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+};
+use http::Method;
+use http_body_util::BodyExt as _;
+
+pub(super) use editor::{Action, Editor};
+pub(super) use head::rewrite_head;
+
+use super::body::{Body, BodyError, Coded, Reached, Rewritten, Source};
+use super::exchange::Exchange;
+use super::reject::Rejection;
+use crate::coding::{Bounds, Coding};
+use crate::policy::Limits;
+use crate::scan::{Carrier, Decided, Rules, Stream};
+
+/// Request bodies up to this size are read whole before anything is forwarded.
+const REQUEST_WHOLE_BYTES: usize = 64 << 10;
+/// Coded answers up to this size are read whole, so that one without a card arrives bit for bit.
+const RESPONSE_WHOLE_BYTES: usize = 256 << 10;
+
+/// What one direction of one request asks for.
+pub(super) struct Task<'a> {
+    pub(super) editor: Arc<Editor>,
+    pub(super) rules: &'a Arc<Rules>,
+    pub(super) limits: &'a Limits,
+}
+
+/// Replaces what a request's body holds.
+pub(super) async fn rewrite_request(
+    task: &Task<'_>,
+    headers: &mut HeaderMap,
+    mut source: Source,
+    exchange: &Exchange,
+) -> Result<Body, Rejection> {
+    let codings = Coding::of(headers).map_err(Rejection::Coding)?;
+    let stream = || Stream::new(Arc::clone(task.rules), carrier(headers));
+    let enough = if codings.is_empty() { REQUEST_WHOLE_BYTES } else { usize::MAX };
+    let read = source.read_up_to(enough).await;
+    let (pieces, reached) = read.map_err(|error| refusal(exchange, error))?;
+    if !codings.is_empty() {
+        return recode_request(task, headers, (source, pieces), &codings).await;
+    }
+    if reached == Reached::Enough {
+        source.put_back(pieces);
+        let rewritten = Rewritten::new(source, None, stream(), Arc::clone(&task.editor));
+        return Ok(Body::Rewritten(Box::new(rewritten)));
+    }
+    let mut stream = stream();
+    let mut runs = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        stream.push(piece, &mut runs);
+    }
+    stream.finish(&mut runs);
+    edit_whole(&task.editor, runs).await
+}
+
+/// Replaces what an answer's body holds.
+pub(super) async fn rewrite_response(
+    task: &Task<'_>,
+    headers: &mut HeaderMap,
+    mut source: Source,
+) -> Result<Body, Rejection> {
+    if source.is_empty() || is_opaque(headers) {
+        return Ok(Body::Passed(source));
+    }
+    let carrier = carrier(headers);
+    let codings = Coding::of(headers).map_err(Rejection::UpstreamCoding)?;
+    let stream = Stream::new(Arc::clone(task.rules), carrier);
+    if codings.is_empty() {
+        let rewritten = Rewritten::new(source, None, stream, Arc::clone(&task.editor));
+        return Ok(Body::Rewritten(Box::new(rewritten)));
+    }
+    let prompt = carrier == Carrier::EventStream;
+    if !prompt {
+        let read = source.read_up_to(RESPONSE_WHOLE_BYTES).await;
+        let (pieces, reached) = read.map_err(broken_answer)?;
+        let found = reached == Reached::Enough || {
+            let scanned = (Arc::clone(task.rules), carrier);
+            Coded::holds_any(&pieces, &codings, bounds(task.limits), scanned)
+                .map_err(Rejection::UpstreamCoding)?
+        };
+        source.put_back(pieces);
+        if !found {
+            return Ok(Body::Passed(source));
+        }
+    }
+    let coded = Coded::new(&codings, bounds(task.limits), prompt);
+    let coded = coded.map_err(Rejection::UpstreamCoding)?;
+    forget_representation(headers);
+    let rewritten = Rewritten::new(source, Some(coded), stream, Arc::clone(&task.editor));
+    Ok(Body::Rewritten(Box::new(rewritten)))
+}
+
+/// A coded request body has been read whole: it goes on as it came, or decoded, edited and coded
+/// again.
+async fn recode_request(
+    task: &Task<'_>,
+    headers: &mut HeaderMap,
+    (mut source, pieces): (Source, Vec<Bytes>),
+    codings: &[Coding],
+) -> Result<Body, Rejection> {
+    let (carrier, bounds) = (carrier(headers), bounds(task.limits));
+    let scanned = (Arc::clone(task.rules), carrier);
+    let found = Coded::holds_any(&pieces, codings, bounds, scanned).map_err(Rejection::Coding)?;
+    if !found {
+        return Ok(Body::Whole(joined(pieces)));
+    }
+    source.put_back(pieces);
+    let coded = Coded::new(codings, bounds, false).map_err(Rejection::Coding)?;
+    let stream = Stream::new(Arc::clone(task.rules), carrier);
+    let mut rewritten = Rewritten::new(source, Some(coded), stream, Arc::clone(&task.editor));
+    let mut whole = BytesMut::new();
+    // Not unbounded: what was read is bounded by the route, and so is what it decodes to.
+    while let Some(frame) = std::future::poll_fn(|context| rewritten.poll_frame(context)).await {
+        let frame = frame.map_err(|error| task.editor.refusal(error))?;
+        if let Ok(bytes) = frame.into_data() {
+            whole.extend_from_slice(&bytes);
+        }
+    }
+    headers.remove(CONTENT_LENGTH);
+    Ok(Body::Whole(whole.freeze()))
+}
+
+async fn edit_whole(editor: &Arc<Editor>, runs: Vec<Decided>) -> Result<Body, Rejection> {
+    if runs.iter().all(|run| run.finds.is_empty()) {
+        return Ok(whole(runs.into_iter().map(|run| run.bytes).collect()));
+    }
+    Ok(whole(editor.edit(runs).await?))
+}
+
+fn whole(pieces: Vec<Bytes>) -> Body {
+    let bytes = joined(pieces);
+    if bytes.is_empty() { Body::Empty } else { Body::Whole(bytes) }
+}
+
+fn joined(mut pieces: Vec<Bytes>) -> Bytes {
+    pieces.retain(|piece| !piece.is_empty());
+    if pieces.len() == 1 {
+        return pieces.pop().unwrap_or_default();
+    }
+    let mut bytes = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in pieces {
+        bytes.extend_from_slice(&piece);
+    }
+    bytes.freeze()
+}
+
+fn refusal(exchange: &Exchange, error: BodyError) -> Rejection {
+    exchange.take_refusal().unwrap_or_else(|| broken_answer(error))
+}
+
+fn broken_answer(error: BodyError) -> Rejection {
+    Rejection::UpstreamBody(error)
+}
+
+fn carrier(headers: &HeaderMap) -> Carrier {
+    headers.get(CONTENT_TYPE).map_or(Carrier::Text, |value| Carrier::declared(value.as_bytes()))
+}
+
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds { bytes_max: limits.decoded_body_bytes_max, ratio_max: limits.decoded_ratio_max }
+}
+
+/// Pictures, sound, film and fonts carry no text: digits in them are chance, and editing breaks them.
+fn is_opaque(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return false };
+    let lower = value.as_bytes().to_ascii_lowercase();
+    let media = [&b"image/"[..], b"audio/", b"video/", b"font/"];
+    media.iter().any(|prefix| lower.starts_with(prefix)) && !lower.starts_with(b"image/svg")
+}
+
+/// The bytes will differ from those the upstream described: its length, digests and strong validator
+/// no longer hold (RFC 9110 §8.8.1), and no part of them can be asked for by its place.
+fn forget_representation(headers: &mut HeaderMap) {
+    for name in ["content-md5", "digest", "repr-digest", "content-digest"] {
+        headers.remove(name);
+    }
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(ACCEPT_RANGES);
+    let strong = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")).cloned();
+    if let Some(tag) = strong {
+        let weak = [b"W/", tag.as_bytes()].concat();
+        match HeaderValue::from_bytes(&weak) {
+            Ok(value) => headers.insert(ETAG, value),
+            Err(_) => headers.remove(ETAG),
+        };
+    }
+}

@@ -1,0 +1,276 @@
+//! What becomes of the numbers that were found.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::card::{Pan, Token, TokenFormat};
+use crate::coding::DecodeError;
+use crate::policy::InvalidCard;
+use crate::proxy::Services;
+use crate::proxy::body::{BodyError, Editing};
+use crate::proxy::exchange::Exchange;
+use crate::proxy::reject::Rejection;
+use crate::scan::{Decided, Find, FindKind};
+use crate::telemetry::{CardAction, CardDirection};
+use crate::vault::{Standing, Tokenized};
+
+/// What is done with each find of one body.
+#[derive(Clone, Debug)]
+pub(in crate::proxy) enum Action {
+    /// Masked, unless it is an issued token.
+    Mask,
+    /// Only counted.
+    Observe,
+    /// The request is refused.
+    Reject,
+    /// Tokens become card numbers, stand-ins become verification codes: for the named gateway.
+    Reveal { gateway: Arc<str> },
+    /// Card numbers become tokens, verification codes become stand-ins.
+    Tokenize { format: TokenFormat, invalid: InvalidCard },
+}
+
+/// Edits the finds of one message.
+pub(in crate::proxy) struct Editor {
+    pub(in crate::proxy) services: Arc<Services>,
+    pub(in crate::proxy) exchange: Arc<Exchange>,
+    pub(in crate::proxy) action: Action,
+    pub(in crate::proxy) direction: CardDirection,
+    pub(in crate::proxy) carrier: CarrierLabel,
+    pub(in crate::proxy) cards_max: usize,
+}
+
+impl Editor {
+    /// Edits a group of runs; they come back in order, each as long as before.
+    pub(in crate::proxy) fn edit(self: &Arc<Self>, runs: Vec<Decided>) -> Editing {
+        let editor = Arc::clone(self);
+        Box::pin(async move { editor.apply(Page::of(runs)).await })
+    }
+
+    /// Keeps a refusal for whoever answers the client.
+    pub(in crate::proxy) fn refuse(&self, rejection: Rejection) {
+        self.exchange.refuse(rejection);
+    }
+
+    /// The refusal that a body left behind when it failed.
+    pub(in crate::proxy) fn refusal(&self, error: BodyError) -> Rejection {
+        self.exchange.take_refusal().unwrap_or(Rejection::UpstreamBody(error))
+    }
+
+    /// Whose fault a body is that cannot be decoded.
+    pub(in crate::proxy) fn undecodable(&self, error: DecodeError) -> Rejection {
+        match self.direction {
+            CardDirection::Request => Rejection::Coding(error),
+            CardDirection::Response => Rejection::UpstreamCoding(error),
+        }
+    }
+
+    async fn apply(&self, mut page: Page) -> Result<Vec<Bytes>, Rejection> {
+        self.count(&page)?;
+        match &self.action {
+            Action::Mask => self.mask(&mut page).await?,
+            Action::Observe => {}
+            Action::Reject => refuse_all(&page)?,
+            Action::Reveal { gateway } => self.reveal(&mut page, gateway).await?,
+            Action::Tokenize { format, invalid } => {
+                self.tokenize(&mut page, *format, *invalid).await?;
+            }
+        }
+        Ok(page.runs.into_iter().map(BytesMut::freeze).collect())
+    }
+
+    fn count(&self, page: &Page) -> Result<(), Rejection> {
+        let cards = page.finds.iter().filter(|(_, find)| is_card(find)).count();
+        let tally = match self.direction {
+            CardDirection::Request => &self.exchange.tally.cards_in,
+            CardDirection::Response => &self.exchange.tally.cards_out,
+        };
+        let added = u32::try_from(cards).unwrap_or(u32::MAX);
+        let total = tally.fetch_add(added, Ordering::Relaxed).saturating_add(added);
+        let limited = matches!(self.direction, CardDirection::Request);
+        if limited && usize::try_from(total).unwrap_or(usize::MAX) > self.cards_max {
+            return Err(Rejection::TooManyCards { limit: self.cards_max });
+        }
+        Ok(())
+    }
+
+    async fn tokenize(
+        &self,
+        page: &mut Page,
+        format: TokenFormat,
+        invalid: InvalidCard,
+    ) -> Result<(), Rejection> {
+        refuse_never_kept(page, invalid)?;
+        let (places, pans) = page.take_pans();
+        let written: Vec<Option<Token>> =
+            pans.iter().map(|pan| Token::parse(pan.expose()).ok()).collect();
+        let mut tokens = Vec::with_capacity(places.len());
+        if !pans.is_empty() {
+            let tokenized = self.services.tokenize(pans, format).await?;
+            for ((place, made), written) in places.iter().zip(tokenized).zip(written) {
+                match made {
+                    Tokenized::Created(token) | Tokenized::Known(token) => {
+                        page.write(*place, token.as_bytes());
+                        tokens.push(token);
+                        self.say(CardAction::Tokenized);
+                    }
+                    Tokenized::AlreadyToken => {
+                        tokens.extend(written);
+                        self.say(CardAction::Token);
+                    }
+                }
+            }
+        }
+        self.keep_codes(page, &tokens)
+    }
+
+    /// Verification codes become one-use stand-ins, tied to the tokens of the same message.
+    fn keep_codes(&self, page: &mut Page, tokens: &[Token]) -> Result<(), Rejection> {
+        for place in 0..page.finds.len() {
+            if let Some(cvv) = page.take_cvv(place) {
+                let stand_in = self.services.keep_cvv(cvv, tokens, Instant::now())?;
+                page.write(place, stand_in.expose());
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the vault cannot say what is a token, everything is masked: an order page without its
+    /// last tokens is better than one with a card number.
+    async fn mask(&self, page: &mut Page) -> Result<(), Rejection> {
+        let (places, pans) = page.take_pans();
+        let standings = match pans.is_empty() {
+            true => Vec::new(),
+            false => self.services.standing(pans).await,
+        };
+        for (place, standing) in places.iter().zip(standings) {
+            match standing {
+                Standing::IssuedToken => self.say(CardAction::Token),
+                Standing::Unknown => {
+                    page.mask(*place);
+                    self.say(CardAction::Masked);
+                }
+            }
+        }
+        for place in 0..page.finds.len() {
+            if page.is_track(place) {
+                page.mask(place);
+                self.say(CardAction::Masked);
+            }
+        }
+        Ok(())
+    }
+
+    async fn reveal(&self, page: &mut Page, gateway: &Arc<str>) -> Result<(), Rejection> {
+        refuse_never_kept(page, InvalidCard::Pass)?;
+        let (places, pans) = page.take_pans();
+        let tokens: Vec<Token> =
+            pans.iter().filter_map(|pan| Token::parse(pan.expose()).ok()).collect();
+        if !pans.is_empty() {
+            let revealed = self.services.reveal(pans, gateway, &self.exchange).await?;
+            for (place, pan) in places.iter().zip(revealed) {
+                page.write(*place, pan.expose());
+                self.say(CardAction::Revealed);
+            }
+        }
+        for place in 0..page.finds.len() {
+            if let Some(stand_in) = page.take_cvv(place) {
+                let taken = self.services.take_cvv(&stand_in, &tokens, Instant::now());
+                page.write(place, taken.ok_or(Rejection::UnknownCvv)?.expose());
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&self, action: CardAction) {
+        self.services.metrics.card_found(self.direction, self.carrier, action);
+    }
+}
+
+fn is_card(find: &Find) -> bool {
+    matches!(find.kind, FindKind::Card { .. } | FindKind::Track { .. })
+}
+
+/// Track data may not even be held for a moment longer (PCI DSS 3.3.1.1).
+fn refuse_never_kept(page: &Page, invalid: InvalidCard) -> Result<(), Rejection> {
+    for (_, find) in &page.finds {
+        match &find.kind {
+            FindKind::Track { .. } => return Err(Rejection::TrackData),
+            FindKind::InvalidCard if invalid == InvalidCard::Reject => {
+                return Err(Rejection::InvalidCard { field: find.field.clone() });
+            }
+            FindKind::Card { .. } | FindKind::Cvv(_) | FindKind::InvalidCard => {}
+        }
+    }
+    Ok(())
+}
+
+fn refuse_all(page: &Page) -> Result<(), Rejection> {
+    let sensitive = |find: &&(usize, Find)| !matches!(find.1.kind, FindKind::InvalidCard);
+    match page.finds.iter().find(sensitive) {
+        Some((_, find)) => Err(Rejection::CardRefused { field: find.field.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Runs laid open for editing, with every find and the run it lies in.
+struct Page {
+    runs: Vec<BytesMut>,
+    finds: Vec<(usize, Find)>,
+}
+
+impl Page {
+    fn of(decided: Vec<Decided>) -> Self {
+        let mut page = Self { runs: Vec::with_capacity(decided.len()), finds: Vec::new() };
+        for (place, run) in decided.into_iter().enumerate() {
+            page.finds.extend(run.finds.into_iter().map(|find| (place, find)));
+            // Usually ours alone, and then edited where it lies.
+            let bytes = run.bytes.try_into_mut();
+            page.runs.push(bytes.unwrap_or_else(|shared| BytesMut::from(shared.as_ref())));
+        }
+        page
+    }
+
+    /// Moves the card numbers out; their places stay.
+    fn take_pans(&mut self) -> (Vec<usize>, Vec<Pan>) {
+        let taken = self.finds.iter_mut().enumerate().filter_map(|(place, (_, find))| {
+            let FindKind::Card { .. } = find.kind else { return None };
+            match std::mem::replace(&mut find.kind, FindKind::InvalidCard) {
+                FindKind::Card { pan, .. } => Some((place, pan)),
+                FindKind::Cvv(_) | FindKind::InvalidCard | FindKind::Track { .. } => None,
+            }
+        });
+        taken.unzip()
+    }
+
+    fn take_cvv(&mut self, place: usize) -> Option<crate::card::Cvv> {
+        let (_, find) = self.finds.get_mut(place)?;
+        let FindKind::Cvv(_) = find.kind else { return None };
+        match std::mem::replace(&mut find.kind, FindKind::InvalidCard) {
+            FindKind::Cvv(cvv) => Some(cvv),
+            FindKind::Card { .. } | FindKind::InvalidCard | FindKind::Track { .. } => None,
+        }
+    }
+
+    fn is_track(&self, place: usize) -> bool {
+        self.finds.get(place).is_some_and(|(_, find)| matches!(find.kind, FindKind::Track { .. }))
+    }
+
+    fn write(&mut self, place: usize, digits: &[u8]) {
+        if let Some((run, find)) = self.finds.get(place)
+            && let Some(bytes) = self.runs.get_mut(*run)
+        {
+            find.write_digits(bytes, digits);
+        }
+    }
+
+    fn mask(&mut self, place: usize) {
+        if let Some((run, find)) = self.finds.get(place)
+            && let Some(bytes) = self.runs.get_mut(*run)
+        {
+            find.mask(bytes);
+        }
+    }
+}

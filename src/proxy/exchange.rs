@@ -1,0 +1,138 @@
+//! What one request has learnt about itself, told once when it has ended.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderMap, Method, Version};
+use http::header::{REFERER, USER_AGENT};
+use parking_lot::Mutex;
+
+use super::headers::RequestId;
+use super::reject::Rejection;
+
+/// The client, as far as we believe what we are told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClientAddr(pub IpAddr);
+
+/// One request and what became of it. Shared by the stages and the bodies that outlive them.
+pub struct Exchange {
+    /// Its name.
+    pub id: RequestId,
+    /// Who sent it.
+    pub client: ClientAddr,
+    /// When its head had arrived.
+    pub started: Instant,
+    /// The same on the wall clock.
+    pub time: SystemTime,
+    /// The head, as it arrived.
+    pub asked: Asked,
+    /// What the stages counted.
+    pub tally: Tally,
+    /// A refusal that came up inside a body, where no status could be chosen any more.
+    refused: Mutex<Option<Rejection>>,
+}
+
+/// The parts of the head that are logged.
+pub struct Asked {
+    /// The method.
+    pub method: Method,
+    /// The host, lower case, without port.
+    pub host: String,
+    /// Path and query.
+    pub target: String,
+    /// The protocol.
+    pub version: Version,
+    /// `Referer`.
+    pub referrer: Option<String>,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+}
+
+/// Counts of one request.
+#[derive(Default)]
+pub struct Tally {
+    /// Bytes of the request body.
+    pub request_bytes: AtomicU64,
+    /// Bytes of the answer's body.
+    pub response_bytes: AtomicU64,
+    /// Card numbers found in the request.
+    pub cards_in: AtomicU32,
+    /// Card numbers found in the answer.
+    pub cards_out: AtomicU32,
+    /// Microseconds from the start until the last piece of the request body came.
+    pub request_moved_micros: AtomicU64,
+    /// Microseconds from sending to the upstream until the head of its answer.
+    pub upstream_micros: AtomicU64,
+}
+
+impl Exchange {
+    /// Begins with the head of a request.
+    #[must_use]
+    pub fn new(id: RequestId, client: ClientAddr, asked: Asked) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            client,
+            started: Instant::now(),
+            time: SystemTime::now(),
+            asked,
+            tally: Tally::default(),
+            refused: Mutex::new(None),
+        })
+    }
+
+    /// Keeps the first refusal for whoever can still answer with it.
+    pub fn refuse(&self, rejection: Rejection) {
+        self.refused.lock().get_or_insert(rejection);
+    }
+
+    /// Takes the refusal that a body left behind.
+    #[must_use]
+    pub fn take_refusal(&self) -> Option<Rejection> {
+        self.refused.lock().take()
+    }
+}
+
+impl Asked {
+    /// Copies what will be logged.
+    #[must_use]
+    pub fn of<B>(request: &http::Request<B>, host: String) -> Self {
+        let text = |headers: &HeaderMap, name| {
+            let value: Option<&http::HeaderValue> = headers.get(name);
+            value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        Self {
+            method: request.method().clone(),
+            host,
+            target: target.to_owned(),
+            version: request.version(),
+            referrer: text(request.headers(), REFERER),
+            user_agent: text(request.headers(), USER_AGENT),
+        }
+    }
+}
+
+impl Tally {
+    /// Notes that a piece of the request body has come.
+    pub fn request_moved(&self, started: Instant) {
+        self.request_moved_micros.store(micros(started.elapsed()), Ordering::Relaxed);
+    }
+
+    /// Whether a piece of the request body came within the last `wait`.
+    #[must_use]
+    pub fn request_moved_within(&self, started: Instant, wait: Duration) -> bool {
+        let moved = Duration::from_micros(self.request_moved_micros.load(Ordering::Relaxed));
+        !moved.is_zero() && started.elapsed() < moved.saturating_add(wait)
+    }
+
+    /// The upstream's share of the time.
+    pub fn upstream_took(&self, time: Duration) {
+        self.upstream_micros.store(micros(time), Ordering::Relaxed);
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

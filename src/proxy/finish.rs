@@ -1,0 +1,91 @@
+//! The end of a request: counted, timed and logged once its answer's body has ended.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::body::{Body, BodyError};
+use super::exchange::Exchange;
+use super::services::Services;
+use crate::telemetry::{AccessRecord, InFlight, RouteMetrics};
+
+/// The body of an answer; whoever drops it, having read it or not, ends the request.
+pub struct Finished {
+    body: Body,
+    ending: Option<Box<Ending>>,
+}
+
+/// What is told when a request has ended.
+pub(super) struct Ending {
+    pub(super) services: Arc<Services>,
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) metrics: Option<Arc<RouteMetrics>>,
+    pub(super) in_flight: Option<InFlight>,
+    pub(super) refused: Option<&'static str>,
+    pub(super) tls_version: Option<&'static str>,
+    pub(super) status: StatusCode,
+}
+
+impl Finished {
+    pub(super) fn new(body: Body, ending: Ending) -> Self {
+        Self { body, ending: Some(Box::new(ending)) }
+    }
+}
+
+impl http_body::Body for Finished {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let (Some(data), Some(ending)) = (frame.data_ref(), &self.ending)
+        {
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            ending.exchange.tally.response_bytes.fetch_add(length, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            ending.tell();
+        }
+    }
+}
+
+impl Ending {
+    fn tell(mut self) {
+        let tally = &self.exchange.tally;
+        let total = self.exchange.started.elapsed();
+        let upstream = Duration::from_micros(tally.upstream_micros.load(Ordering::Relaxed));
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        if let Some(metrics) = &self.metrics {
+            metrics.request(&self.exchange.asked.method, self.status);
+            metrics.duration(total.saturating_sub(upstream));
+            metrics.upstream_duration(upstream);
+            metrics.request_bytes(load(&tally.request_bytes));
+            metrics.response_bytes(load(&tally.response_bytes));
+        }
+        drop(self.in_flight.take());
+    }
+}

@@ -1,0 +1,97 @@
+//! The way of a request from the shop to the payment gateway: tokens become card numbers.
+//!
+//! The connection to the gateway stands before the first number is revealed, so that a gateway that
+//! cannot be reached costs no verification code its one use.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue};
+use http::{Request, Response, Uri, request};
+use hyper::body::{Body as _, Incoming};
+
+use super::body::{Body, Source};
+use super::cards::{self, Action, Editor, Task};
+use super::exchange::Exchange;
+use super::forward::Reuse;
+use super::generation::{Generation, GatewayPlace};
+use super::reject::Rejection;
+use super::{Peer, Proxy, admit, headers};
+use crate::card::TokenFormat;
+use crate::policy::InvalidCard;
+use crate::telemetry::Direction;
+
+impl Proxy {
+    pub(super) async fn gateway(
+        &self,
+        generation: &Generation,
+        place: &GatewayPlace<'_>,
+        (peer, exchange): (&Peer, &Arc<Exchange>),
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Rejection> {
+        let timeouts = &generation.snapshot.timeouts;
+        let limits = &place.gateway.limits;
+        admit::method(request.method())?;
+        admit::declared_length(request.body().size_hint().exact(), limits.request_body_bytes_max)?;
+        let (mut head, incoming) = request.into_parts();
+        let (limit_bytes, idle) = (limits.request_body_bytes_max, timeouts.request_body_idle);
+        let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
+
+        let connected = peer.dialer.connect(place.targets, timeouts, Reuse::Allowed).await?;
+        let reveal = Action::Reveal { gateway: Arc::clone(&place.gateway.name) };
+        let body = if source.is_empty() {
+            Body::Empty
+        } else {
+            // Never in part: a charge that is refused must not have begun.
+            source.read_whole_only();
+            let editor = self.gateway_editor(place, exchange, reveal, Direction::Request);
+            let task = Task { editor, rules: &place.gateway.request_rules, limits };
+            cards::rewrite_request(&task, &mut head.headers, source, exchange).await?
+        };
+        prepare(&mut head, place, exchange);
+        let request = Request::from_parts(head, body);
+        let sent = peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await;
+
+        let (mut head, source) = sent?.into_parts(exchange, timeouts.response_body_idle);
+        headers::strip_hop_by_hop(&mut head.headers);
+        // Whatever card number the provider tells, the shop sees its token only.
+        let tokenize =
+            Action::Tokenize { format: TokenFormat::default(), invalid: InvalidCard::Pass };
+        let editor = self.gateway_editor(place, exchange, tokenize, Direction::Response);
+        let rules = &place.gateway.response_rules;
+        cards::rewrite_head(&editor, rules, None, &mut head.headers).await?;
+        let task = Task { editor, rules, limits };
+        let body = cards::rewrite_response(&task, &mut head.headers, source).await?;
+        Ok(Response::from_parts(head, body))
+    }
+
+    fn gateway_editor(
+        &self,
+        place: &GatewayPlace<'_>,
+        exchange: &Arc<Exchange>,
+        action: Action,
+        direction: Direction,
+    ) -> Arc<Editor> {
+        Arc::new(Editor {
+            services: Arc::clone(&self.services),
+            exchange: Arc::clone(exchange),
+            metrics: Arc::clone(place.metrics),
+            action,
+            direction,
+            cards_max: place.gateway.limits.cards_per_body_max,
+        })
+    }
+}
+
+/// The provider sees a request to its own name, and nothing of ours.
+fn prepare(head: &mut request::Parts, place: &GatewayPlace<'_>, exchange: &Exchange) {
+    headers::strip_hop_by_hop(&mut head.headers);
+    head.headers.remove(EXPECT);
+    head.headers.insert(headers::REQUEST_ID, exchange.id.value());
+    if let Ok(host) = HeaderValue::from_str(&place.gateway.upstream.authority()) {
+        head.headers.insert(HOST, host);
+    }
+    let target = head.uri.path_and_query().cloned();
+    head.uri = target.map(Uri::from).unwrap_or_default();
+    head.version = http::Version::HTTP_11;
+}

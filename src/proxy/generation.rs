@@ -1,0 +1,113 @@
+//! A snapshot with everything that is prepared once for it: upstream targets and metric handles.
+
+use std::sync::Arc;
+
+use super::Role;
+use super::forward::{TargetError, Targets};
+use super::reject::Rejection;
+use crate::policy::{Gateway, Route, Site, Snapshot};
+use crate::telemetry::{Metrics, RouteMetrics};
+
+/// One generation of the policy, ready to serve.
+pub struct Generation {
+    /// What applies.
+    pub snapshot: Snapshot,
+    /// Parallel to `snapshot.sites`.
+    sites: Vec<SiteParts>,
+    /// Parallel to `snapshot.gateways`.
+    gateways: Vec<GatewayParts>,
+}
+
+struct SiteParts {
+    targets: Targets,
+    /// Parallel to the site's routes.
+    routes: Vec<Arc<RouteMetrics>>,
+}
+
+struct GatewayParts {
+    targets: Targets,
+    metrics: Arc<RouteMetrics>,
+}
+
+/// What a request is for.
+pub(super) enum Found<'g> {
+    /// A payment gateway.
+    Gateway(GatewayPlace<'g>),
+    /// Nothing here: `https` on this port.
+    Redirect(u16),
+    /// A route of a site.
+    Site(Place<'g>),
+}
+
+/// A route of a site.
+pub(super) struct Place<'g> {
+    pub(super) site: &'g Site,
+    pub(super) route: &'g Route,
+    pub(super) targets: &'g Targets,
+    pub(super) metrics: &'g Arc<RouteMetrics>,
+}
+
+/// A payment gateway.
+pub(super) struct GatewayPlace<'g> {
+    pub(super) gateway: &'g Gateway,
+    pub(super) targets: &'g Targets,
+    pub(super) metrics: &'g Arc<RouteMetrics>,
+}
+
+impl Generation {
+    /// Prepares a snapshot.
+    ///
+    /// # Errors
+    /// When an upstream cannot be prepared.
+    pub fn new(snapshot: Snapshot, metrics: &Metrics) -> Result<Self, TargetError> {
+        let sites = snapshot.sites.iter().map(|site| {
+            let handles = |route: &Route| Arc::new(metrics.route(&site.name.0, &route.name));
+            let routes = site.routes.iter().map(handles).collect();
+            Ok(SiteParts { targets: Targets::new(&site.upstreams)?, routes })
+        });
+        let sites = sites.collect::<Result<_, TargetError>>()?;
+        let gateways = snapshot.gateways.iter().map(|gateway| {
+            let targets = Targets::new(std::slice::from_ref(&gateway.upstream))?;
+            Ok(GatewayParts { targets, metrics: Arc::new(metrics.route("gateway", &gateway.name)) })
+        });
+        let gateways = gateways.collect::<Result<_, TargetError>>()?;
+        metrics.card_modes(&snapshot);
+        Ok(Self { snapshot, sites, gateways })
+    }
+
+    /// What a request is for, by the listener it came to, its host and its path.
+    pub(super) fn find(&self, role: &Role, host: &str, path: &str) -> Result<Found<'_>, Rejection> {
+        match role {
+            Role::Gateway(name) => {
+                self.gateway(name).map(Found::Gateway).ok_or(Rejection::HostUnknown)
+            }
+            Role::RedirectToHttps(port) => Ok(Found::Redirect(*port)),
+            Role::Site => self.place(host, path).map(Found::Site).ok_or(Rejection::HostUnknown),
+        }
+    }
+
+    fn place(&self, host: &str, path: &str) -> Option<Place<'_>> {
+        let (index, site) = self.snapshot.site(host)?;
+        let (route_index, route) = site.route(path)?;
+        let parts = self.sites.get(index)?;
+        let metrics = parts.routes.get(route_index)?;
+        Some(Place { site, route, targets: &parts.targets, metrics })
+    }
+
+    fn gateway(&self, name: &str) -> Option<GatewayPlace<'_>> {
+        let mut pairs = self.snapshot.gateways.iter().zip(&self.gateways);
+        let (gateway, parts) = pairs.find(|(gateway, _)| &*gateway.name == name)?;
+        Some(GatewayPlace { gateway, targets: &parts.targets, metrics: &parts.metrics })
+    }
+}
+
+impl Found<'_> {
+    /// The counters of what was found.
+    pub(super) fn metrics(&self) -> Option<&Arc<RouteMetrics>> {
+        match self {
+            Self::Gateway(place) => Some(place.metrics),
+            Self::Redirect(_) => None,
+            Self::Site(place) => Some(place.metrics),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Fields that are for one hop, and fields that tell the next hop who came.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::LazyLock;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, Version, header};
+use ipnet::IpNet;
+
+use super::exchange::ClientAddr;
+
+/// The request id, on every answer and towards the upstream.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// The longest request id that is taken from a client.
+const REQUEST_ID_LENGTH_MAX: usize = 64;
+
+/// Names one request in every log, header and error page.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Takes a client's id where it is harmless to print, else makes one.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let given = headers.get(REQUEST_ID).filter(|value| harmless(value.as_bytes()));
+        given.map_or_else(Self::fresh, |value| Self(value.clone()))
+    }
+
+    /// A new one: 32 hex digits, unique across processes.
+    #[must_use]
+    pub fn fresh() -> Self {
+        let (high, low) = unique();
+        let text = format!("{high:016x}{low:016x}");
+        Self(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("-")))
+    }
+
+    /// As a field value.
+    #[must_use]
+    pub fn value(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or("-")
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn harmless(id: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    // Twelve digits or more could be a card number, and this text goes into every log.
+    let digits = id.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let uuid_like = id.iter().any(u8::is_ascii_alphabetic) || digits < 12;
+    !id.is_empty() && id.len() <= REQUEST_ID_LENGTH_MAX && id.iter().all(plain) && uuid_like
+}
+
+/// Two words that no other request has: random per process, then a count scattered by an odd
+/// multiplier. Ids need to be unique, not secret.
+fn unique() -> (u64, u64) {
+    static PROCESS: LazyLock<(u64, u64)> = LazyLock::new(|| {
+        let mut seed = [0; 16];
+        let _kept_zero = aws_lc_rs::rand::fill(&mut seed);
+        let (high, low) = seed.split_at(8);
+        let word = |bytes: &[u8]| bytes.iter().fold(0, |sum, &b| sum << 8 | u64::from(b));
+        (word(high), word(low))
+    });
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    (PROCESS.0, PROCESS.1 ^ count.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// The protocol that a request wants to change to, if the connection may change at all.
+#[must_use]
+pub fn upgrade_wanted(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+    let named = list(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    let protocol = headers.get(UPGRADE)?;
+    // RFC 9113 §3.1: "h2c" upgrades are obsolete, and a way round every rule here.
+    let allowed = !protocol.as_bytes().to_ascii_lowercase().windows(3).any(|name| name == b"h2c");
+    (named && allowed && version == Version::HTTP_11).then(|| protocol.clone())
+}
+
+/// Whether the client understands trailers.
+#[must_use]
+pub fn trailers_welcome(headers: &HeaderMap) -> bool {
+    list(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"))
+}
+
+/// Drops what was for this hop only (RFC 9110 §7.6.1): the fields named by `Connection` first.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> =
+            list(headers, &CONNECTION).filter_map(|token| token.parse().ok()).collect();
+        for name in named {
+            // A client must not be able to take away what routing and framing stand on.
+            if name != HOST && name != CONTENT_LENGTH && name != COOKIE {
+                headers.remove(name);
+            }
+        }
+    }
+    const HOP: [HeaderName; 8] = [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        PROXY_CONNECTION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    for name in HOP {
+        headers.remove(name);
+    }
+}
+
+/// What the next hop is told about the client.
+pub struct Origin<'a> {
+    /// The peer on the socket.
+    pub peer: IpAddr,
+    /// Whether its own word on who came before it counts.
+    pub peer_is_trusted: bool,
+    /// The host it asked for.
+    pub host: &'a str,
+    /// `https` or `http`.
+    pub scheme: &'static str,
+}
+
+/// Sets `X-Forwarded-*` and `Forwarded` (RFC 7239). What an untrusted client says is dropped.
+pub fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
+    let Origin { peer, peer_is_trusted, host, scheme } = *origin;
+    if !peer_is_trusted {
+        for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, FORWARDED] {
+            headers.remove(name);
+        }
+    }
+    let node = match peer {
+        IpAddr::V4(address) => address.to_string(),
+        // RFC 7239 §6: an IPv6 address is bracketed and quoted.
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    append(headers, X_FORWARDED_FOR, &peer.to_string());
+    append(headers, FORWARDED, &format!("for={node};host=\"{host}\";proto={scheme}"));
+    keep_or_set(headers, X_FORWARDED_PROTO, scheme);
+    keep_or_set(headers, X_FORWARDED_HOST, host);
+}
+
+/// Sets the request id, and a trace parent where the client has none (W3C Trace Context).
+pub fn set_trace(headers: &mut HeaderMap, id: &RequestId) {
+    headers.insert(REQUEST_ID, id.value());
+    let given = headers.get(TRACEPARENT).is_some_and(|value| is_traceparent(value.as_bytes()));
+    if !given {
+        let (high, low) = unique();
+        let span = low | 1;
+        keep_only(headers, TRACEPARENT, &format!("00-{high:016x}{low:016x}-{span:016x}-01"));
+        headers.remove("tracestate");
+    }
+}
+
+/// The client's address: the peer, or the right-most address that no trusted proxy has
+/// (RFC 7239 §8.1: only those we trust may tell).
+#[must_use]
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> ClientAddr {
+    let peer = peer.to_canonical();
+    let believed = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    if !believed(&peer) {
+        return ClientAddr(peer);
+    }
+    let hops: Vec<IpAddr> = list(headers, &X_FORWARDED_FOR)
+        .map_while_rev(|text| text.parse::<IpAddr>().ok().map(|address| address.to_canonical()));
+    let first_stranger = hops.iter().find(|address| !believed(address));
+    ClientAddr(first_stranger.or(hops.last()).copied().unwrap_or(peer))
+}
+
+/// HTTP/2 may split `Cookie` into crumbs; one field goes upstream (RFC 9113 §8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let Entry::Occupied(entry) = headers.entry(COOKIE) else { return };
+    if entry.iter().count() < 2 {
+        return;
+    }
+    let joined = entry.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    entry.remove();
+    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, value);
+    }
+}
+
+/// Says on this hop that trailers are welcome.
+pub fn welcome_trailers(headers: &mut HeaderMap) {
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONNECTION, HeaderValue::from_static("te"));
+}
+
+/// Says on this hop that the protocol should change.
+pub fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(UPGRADE, protocol);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+}
+
+/// Whether a response announces trailers.
+#[must_use]
+pub fn announces_trailers(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRAILER)
+}
+
+fn is_traceparent(value: &[u8]) -> bool {
+    let lengths = [2, 32, 16, 2];
+    let mut parts = value.split(|&byte| byte == b'-');
+    let hex = |part: &[u8]| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    lengths.iter().all(|&length| parts.next().is_some_and(|p| p.len() == length && hex(p)))
+        && parts.next().is_none()
+}
+
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    let before = headers.get_all(&name).into_iter().filter_map(|value| value.to_str().ok());
+    let mut joined = before.collect::<Vec<_>>().join(", ");
+    if !joined.is_empty() {
+        joined.push_str(", ");
+    }
+    joined.push_str(text);
+    keep_only(headers, name, &joined);
+}
+
+fn keep_or_set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if !headers.contains_key(&name) {
+        keep_only(headers, name, text);
+    }
+}
+
+fn keep_only(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    match HeaderValue::from_str(text) {
+        Ok(value) => headers.insert(name, value),
+        Err(_) => headers.remove(name),
+    };
+}
+
+/// Lists are read from their right end, and reading stops at the first thing that is no address.
+trait MapWhileRev<'a>: Iterator<Item = &'a str> + Sized {
+    fn map_while_rev<T>(self, read: impl FnMut(&'a str) -> Option<T>) -> Vec<T> {
+        let all: Vec<&str> = self.collect();
+        all.into_iter().rev().map_while(read).collect()
+    }
+}
+
+impl<'a, I: Iterator<Item = &'a str>> MapWhileRev<'a> for I {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(header::HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn fields_named_by_connection_are_dropped_but_not_those_that_frame() {
+        let mut map = headers(&[
+            ("connection", "x-secret, content-length, host"),
+            ("x-secret", "1"),
+            ("content-length", "3"),
+            ("host", "shop"),
+            ("te", "gzip"),
+        ]);
+        strip_hop_by_hop(&mut map);
+        let left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["content-length", "host"]);
+    }
+
+    #[test]
+    fn the_client_is_the_right_most_address_that_is_not_trusted() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let of = |peer: &str, list: &'static str| {
+            let map = headers(&[("x-forwarded-for", list)]);
+            client_address(peer.parse().unwrap(), &map, &trusted).0.to_string()
+        };
+        assert_eq!(of("10.0.0.1", "6.6.6.6, 9.9.9.9, 10.0.0.2"), "9.9.9.9");
+        assert_eq!(of("8.8.8.8", "9.9.9.9"), "8.8.8.8");
+        assert_eq!(of("10.0.0.1", "6.6.6.6, junk, 10.0.0.3"), "10.0.0.3");
+        assert_eq!(of("10.0.0.1", ""), "10.0.0.1");
+    }
+
+    #[test]
+    fn an_untrusted_client_cannot_say_who_it_is() {
+        let mut map = headers(&[("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=1.1.1.1")]);
+        let peer = "2.2.2.2".parse().unwrap();
+        let origin = Origin { peer, peer_is_trusted: false, host: "shop", scheme: "https" };
+        set_forwarded(&mut map, &origin);
+        assert_eq!(map["x-forwarded-for"], "2.2.2.2");
+        assert_eq!(map["forwarded"], "for=2.2.2.2;host=\"shop\";proto=https");
+    }
+
+    #[test]
+    fn a_request_id_that_could_be_a_card_number_is_replaced() {
+        let id = |value| RequestId::of(&headers(&[("x-request-id", value)])).to_string();
+        assert_eq!(id("abc-123"), "abc-123");
+        assert_ne!(id("4111111111111111"), "4111111111111111");
+        assert_ne!(id("a b"), "a b");
+    }
+
+    #[test]
+    fn a_sound_trace_parent_is_passed_on_and_another_is_replaced() {
+        let sound = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let mut map = headers(&[("traceparent", sound)]);
+        set_trace(&mut map, &RequestId::fresh());
+        assert_eq!(map["traceparent"], sound);
+        let mut map = headers(&[("traceparent", "junk")]);
+        set_trace(&mut map, &RequestId::fresh());
+        assert!(is_traceparent(map["traceparent"].as_bytes()));
+    }
+}

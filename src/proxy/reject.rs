@@ -1,0 +1,287 @@
+//! Why we refuse a request, and the only place that turns a reason into HTTP.
+//!
+//! The public words help the honest and tell an attacker nothing; the reason goes to the log and
+//! the metrics. If we cannot decide, we refuse.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use thiserror::Error;
+
+use super::body::Body;
+use super::headers::{REQUEST_ID, RequestId};
+use crate::coding::DecodeError;
+use crate::vault::VaultError;
+
+/// How long a client waits before it tries a card request again when the vault is away.
+const VAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A refusal.
+#[derive(Debug, Error)]
+pub enum Rejection {
+    /// The client stopped sending, or sent what is no HTTP, inside a body.
+    #[error("the request body broke off")]
+    BodyBroken(#[source] hyper::Error),
+    /// The body is larger than the route allows.
+    #[error("the request body is larger than {limit_bytes} bytes")]
+    BodyTooLarge {
+        /// What the route allows.
+        limit_bytes: u64,
+    },
+    /// The client was silent for too long inside a body.
+    #[error("the request body stalled")]
+    BodyTimeout,
+    /// A card number where the route allows none.
+    #[error("card number in field {field:?} of a route that refuses them")]
+    CardRefused {
+        /// The field, as far as it is known.
+        field: String,
+    },
+    /// A body or header that must be looked into cannot be decoded.
+    #[error("the request body cannot be decoded")]
+    Coding(#[source] DecodeError),
+    /// There is no room for another verification code.
+    #[error("no room for another verification code")]
+    CodesFull,
+    /// Several hosts, or one that differs from the request line's.
+    #[error("conflicting hosts")]
+    HostConflict,
+    /// HTTP/1.1 without `Host`.
+    #[error("no host")]
+    HostMissing,
+    /// No site serves this host.
+    #[error("unknown host")]
+    HostUnknown,
+    /// A Luhn-invalid number in a configured card field of a route that refuses those.
+    #[error("invalid card number in field {field:?}")]
+    InvalidCard {
+        /// The field.
+        field: String,
+    },
+    /// A login that is over a limit.
+    #[error("login refused: {reason}")]
+    Login {
+        /// The rule that refused.
+        reason: &'static str,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// CONNECT and TRACE are not for a reverse proxy.
+    #[error("method not allowed")]
+    Method,
+    /// More card numbers in one body than the route allows.
+    #[error("more than {limit} card numbers in one body")]
+    TooManyCards {
+        /// What the route allows.
+        limit: usize,
+    },
+    /// Magnetic-stripe or chip data, which nobody may keep.
+    #[error("track data in the request")]
+    TrackData,
+    /// A number at the gateway that is no token of ours.
+    #[error("a card-like number is no known token")]
+    UnknownToken,
+    /// A verification code at the gateway that stands for none.
+    #[error("a verification code is no live stand-in")]
+    UnknownCvv,
+    /// The upstream's answer cannot be decoded, so it cannot be shown.
+    #[error("the upstream's answer cannot be decoded")]
+    UpstreamCoding(#[source] DecodeError),
+    /// No upstream can be reached.
+    #[error("cannot connect to the upstream")]
+    UpstreamConnect(#[source] std::io::Error),
+    /// The upstream answered with something that is no HTTP, or hung up.
+    #[error("the upstream failed")]
+    UpstreamFailed(#[source] hyper::Error),
+    /// The upstream took too long.
+    #[error("the upstream took longer than {waited:?} to {what}")]
+    UpstreamTimeout {
+        /// What was waited for.
+        what: &'static str,
+        /// For how long.
+        waited: Duration,
+    },
+    /// The vault cannot answer.
+    #[error("the vault is not available")]
+    Vault(#[source] VaultError),
+}
+
+impl Rejection {
+    /// The status a client sees.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BodyBroken(_) | Self::HostConflict | Self::HostMissing => StatusCode::BAD_REQUEST,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::CardRefused { .. }
+            | Self::InvalidCard { .. }
+            | Self::TrackData
+            | Self::UnknownCvv
+            | Self::UnknownToken => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Coding(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::HostUnknown => StatusCode::NOT_FOUND,
+            Self::Login { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UpstreamCoding(_) | Self::UpstreamConnect(_) | Self::UpstreamFailed(_) => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::CodesFull | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The word for metrics and logs: a closed set.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::BodyBroken(_) => "body_broken",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::CardRefused { .. } => "card_refused",
+            Self::Coding(_) => "coding",
+            Self::CodesFull => "cvv_full",
+            Self::HostConflict => "host_conflict",
+            Self::HostMissing => "host_missing",
+            Self::HostUnknown => "host_unknown",
+            Self::InvalidCard { .. } => "invalid_card",
+            Self::Login { .. } => "login",
+            Self::Method => "method",
+            Self::TooManyCards { .. } => "too_many_cards",
+            Self::TrackData => "track_data",
+            Self::UnknownCvv => "unknown_cvv",
+            Self::UnknownToken => "unknown_token",
+            Self::UpstreamCoding(_) => "upstream_coding",
+            Self::UpstreamConnect(_) => "upstream_connect",
+            Self::UpstreamFailed(_) => "upstream_failed",
+            Self::UpstreamTimeout { .. } => "upstream_timeout",
+            Self::Vault(_) => "vault",
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Login { retry_after, .. } => Some(*retry_after),
+            Self::CodesFull | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
+            _ => None,
+        }
+    }
+
+    /// One sentence for the person at the other end.
+    fn words(&self) -> &'static str {
+        match self {
+            Self::BodyBroken(_) | Self::HostConflict | Self::HostMissing => {
+                "The request could not be understood."
+            }
+            Self::BodyTimeout => "The request took too long to arrive.",
+            Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
+            Self::CardRefused { .. } => "Card numbers are not accepted here.",
+            Self::Coding(_) => "The request body is in a form that is not accepted here.",
+            Self::HostUnknown => "There is no such site here.",
+            Self::InvalidCard { .. } => "The card number is not valid. Please check it.",
+            Self::Login { .. } => "Too many sign-in attempts. Please wait, then try again.",
+            Self::Method => "This method is not allowed here.",
+            Self::TrackData => "Magnetic-stripe data is not accepted here.",
+            Self::UnknownCvv | Self::UnknownToken => {
+                "The request holds a number that was not issued here."
+            }
+            Self::UpstreamCoding(_) | Self::UpstreamConnect(_) | Self::UpstreamFailed(_) => {
+                "The shop cannot be reached at the moment. Please try again soon."
+            }
+            Self::UpstreamTimeout { .. } => "The shop did not answer in time. Please try again.",
+            Self::CodesFull | Self::Vault(_) => {
+                "Card payments are not possible at the moment. Please try again soon."
+            }
+        }
+    }
+
+    /// The whole answer, as HTML, JSON or plain text by what the client accepts (RFC 9110 §12.5.1).
+    #[must_use]
+    pub fn response(&self, accept: Accept, id: &RequestId) -> Response<Body> {
+        let (content_type, text) = accept.render(self.status(), self.words(), id);
+        let mut response = Response::new(Body::Whole(Bytes::from(text)));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(REQUEST_ID, id.value());
+        if let Some(wait) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        if matches!(self, Self::Method) {
+            let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+            headers.insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        response
+    }
+}
+
+/// Which of our three forms of an error page a client wants.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Accept {
+    /// A browser.
+    Html,
+    /// An API client.
+    Json,
+    /// Everything else.
+    Plain,
+}
+
+impl Accept {
+    /// Reads `Accept`; the form named first wins, and a client that names none gets plain text.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let forms = accept.split(',').filter_map(|range| {
+            let essence = range.split(';').next().unwrap_or_default().trim();
+            match essence {
+                "text/html" | "application/xhtml+xml" => Some(Self::Html),
+                "text/plain" => Some(Self::Plain),
+                name if name.ends_with("json") => Some(Self::Json),
+                _ => None,
+            }
+        });
+        forms.take(1).next().unwrap_or(Self::Plain)
+    }
+
+    fn render(self, status: StatusCode, words: &str, id: &RequestId) -> (&'static str, String) {
+        let code = status.as_u16();
+        let title = status.canonical_reason().unwrap_or("Error");
+        match self {
+            Self::Html => ("text/html; charset=utf-8", html(code, title, words, id)),
+            Self::Json => {
+                let error = serde_json::json!({
+                    "error": { "status": code, "title": title, "detail": words },
+                    "request_id": id.as_str(),
+                });
+                ("application/json", error.to_string())
+            }
+            Self::Plain => {
+                ("text/plain; charset=utf-8", format!("{code} {title}\n{words}\nRequest {id}\n"))
+            }
+        }
+    }
+}
+
+fn html(code: u16, title: &str, words: &str, id: &RequestId) -> String {
+    let mut page = String::with_capacity(640);
+    let _infallible = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{code} {title}</title><style>body{{font:1.1rem/1.5 system-ui,sans-serif;\
+         max-width:34rem;margin:15vh auto;padding:0 1rem;color:#222}}small{{color:#555}}</style>\
+         </head><body><main><h1>{title}</h1><p>{words}</p><p><small>{code} &middot; Request {id}\
+         </small></p></main></body></html>\n"
+    );
+    page
+}
+
+/// Rounded up: a client that comes back exactly then must not be too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
