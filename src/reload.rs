@@ -1,5 +1,6 @@
 //! Watches what the configuration names, and swaps in the next generation whole or not at all.
 
+mod lookout;
 mod trail;
 mod watch;
 

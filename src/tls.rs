@@ -8,6 +8,7 @@
 mod accept;
 mod connect;
 mod error;
+mod failure;
 #[cfg(test)]
 mod fixture;
 mod identities;
@@ -21,9 +22,10 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 
-pub use accept::{Acceptor, HandshakeFailure};
+pub use accept::Acceptor;
 pub use connect::{ConnectError, Connector};
 pub use error::{IdentityError, IdentityWarning};
+pub use failure::HandshakeFailure;
 pub use identities::{Expiry, Identities};
 pub use self_signed::SelfSigned;
 

@@ -1,20 +1,17 @@
 //! Notices that a file changed, however it was replaced.
 //!
 //! Rewritten in place, renamed over, behind a symlink that was swapped (Kubernetes, certbot), gone
-//! and back together with its folder: all of these end in another [`Trail`], and that is what
+//! and back together with its folder: all of these end in another `Trail`, and that is what
 //! decides. Events of the kernel only say when to look; where none arrive (network mounts, no
 //! inotify instance left) the same look is taken every [`POLL_INTERVAL`].
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{PathBuf, absolute};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode};
+use notify::RecommendedWatcher;
 use notify_debouncer_full::{
     DebounceEventResult, DebouncedEvent, Debouncer, NoCache, new_debouncer_opt,
 };
@@ -22,16 +19,13 @@ use thiserror::Error;
 use tokio::sync::mpsc::Sender;
 use tracing::warn;
 
-use super::trail::Trail;
+use super::lookout::{self, Lookout};
 
 /// How long a change may stay unnoticed where the kernel reports none.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Several events of one change become one look.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-
-/// How often watches are adapted in one go; whatever still moves then is found by the next event.
-const ROUNDS_MAX: usize = 8;
 
 /// Looks after a set of files until dropped.
 pub struct Watcher {
@@ -89,10 +83,10 @@ impl Watcher {
     ) -> Result<Self, WatchError> {
         let (orders, inbox) = mpsc::channel();
         let debouncer = if options.events { debouncer(orders.clone()) } else { None };
-        let lookout = Lookout { trails: BTreeMap::new(), watched: BTreeMap::new(), debouncer };
+        let lookout = Lookout::new(debouncer);
         let thread = thread::Builder::new()
             .name("tillgate-watch".to_owned())
-            .spawn(move || lookout.run(&inbox, &notify, options.poll))?;
+            .spawn(move || run(lookout, &inbox, &notify, options.poll))?;
         let watcher = Self { orders, thread: Some(thread) };
         watcher.follow(files)?;
         Ok(watcher)
@@ -129,111 +123,23 @@ struct Options {
     poll: Duration,
 }
 
-/// Folders with their device and inode: a folder made again under its name is another.
-type Folders = BTreeMap<PathBuf, (u64, u64)>;
-
-/// What the thread knows.
-struct Lookout {
-    trails: BTreeMap<PathBuf, Trail>,
-    watched: Folders,
-    debouncer: Option<Debouncer<RecommendedWatcher, NoCache>>,
-}
-
-impl Lookout {
-    fn run(mut self, inbox: &mpsc::Receiver<Order>, notify: &Sender<()>, poll: Duration) {
-        loop {
-            let changed = match inbox.recv_timeout(poll) {
-                Ok(Order::Follow(files, done)) => {
-                    self.follow(files);
-                    let changed = self.look(&[]);
-                    // Whoever asked may have gone.
-                    let _ = done.send(());
-                    changed
-                }
-                Ok(Order::Look(events)) => self.look(&events),
-                Err(mpsc::RecvTimeoutError::Timeout) => self.look(&[]),
-                Ok(Order::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
-            };
-            if changed {
-                // Full: a notice is pending. Closed: nobody wants to know.
-                let _ = notify.try_send(());
+fn run(mut lookout: Lookout, inbox: &mpsc::Receiver<Order>, notify: &Sender<()>, poll: Duration) {
+    loop {
+        let changed = match inbox.recv_timeout(poll) {
+            Ok(Order::Follow(files, done)) => {
+                lookout.follow(files);
+                let changed = lookout.look(&[]);
+                // Whoever asked may have gone.
+                let _ = done.send(());
+                changed
             }
-        }
-    }
-
-    fn follow(&mut self, files: Vec<PathBuf>) {
-        let mut known = std::mem::take(&mut self.trails);
-        let kept = |path: PathBuf| {
-            let trail = known.remove(&path).unwrap_or_else(|| Trail::follow(&path));
-            (path, trail)
+            Ok(Order::Look(events)) => lookout.look(&events),
+            Err(mpsc::RecvTimeoutError::Timeout) => lookout.look(&[]),
+            Ok(Order::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
         };
-        self.trails = files.into_iter().map(kept).collect();
-    }
-
-    /// Whether anything followed is different, or was touched: two writes within one tick of the
-    /// file system's clock can leave the same stamp.
-    fn look(&mut self, events: &[DebouncedEvent]) -> bool {
-        let written = events.iter().filter(|event| tells_change(event));
-        let touched = written
-            .flat_map(|event| &event.paths)
-            .any(|path| self.trails.values().any(|trail| trail.names.contains(path)));
-        // Watch first, compare second: what happens in between is then seen here or told later.
-        self.watch();
-        let mut differs = false;
-        for (path, known) in &mut self.trails {
-            let current = Trail::follow(path);
-            differs |= current != *known;
-            *known = current;
-        }
-        if differs {
-            self.watch();
-        }
-        touched || differs
-    }
-
-    /// Brings the watches in line with where the paths lead now, in rounds: a folder may come to be
-    /// while the one above it is being put under watch.
-    fn watch(&mut self) {
-        let mut wanted = self.wanted();
-        for _ in 0..ROUNDS_MAX {
-            self.watch_folders(&wanted);
-            let again = self.wanted();
-            if again == wanted {
-                return;
-            }
-            wanted = again;
-        }
-    }
-
-    fn wanted(&self) -> Folders {
-        let mut wanted = Folders::new();
-        for path in self.trails.keys() {
-            for folder in Trail::follow(path).folders() {
-                let found = fs::metadata(&folder).ok();
-                wanted.extend(found.map(|found| (folder, (found.dev(), found.ino()))));
-            }
-        }
-        wanted
-    }
-
-    fn watch_folders(&mut self, wanted: &Folders) {
-        let Some(debouncer) = &mut self.debouncer else { return };
-        self.watched.retain(|folder, id| {
-            let stays = wanted.get(folder) == Some(id);
-            if !stays {
-                // The kernel may have dropped the watch together with the folder.
-                let _ = debouncer.unwatch(folder);
-            }
-            stays
-        });
-        for (folder, id) in wanted {
-            // Noted even if it fails, so that the warning comes once.
-            if self.watched.insert(folder.clone(), *id).is_some() {
-                continue;
-            }
-            if let Err(error) = debouncer.watch(folder, RecursiveMode::NonRecursive) {
-                warn!(folder = %folder.display(), %error, "folder is polled, not watched");
-            }
+        if changed {
+            // Full: a notice is pending. Closed: nobody wants to know.
+            let _ = notify.try_send(());
         }
     }
 }
@@ -245,7 +151,7 @@ fn debouncer(orders: mpsc::Sender<Order>) -> Option<Debouncer<RecommendedWatcher
             Vec::new()
         });
         // Reading a file is an event too; a look costs little, but not for each backup's pass.
-        if events.is_empty() || events.iter().any(tells_change) {
+        if events.is_empty() || events.iter().any(lookout::tells_change) {
             // Fails only while the watcher is being dropped.
             let _ = orders.send(Order::Look(events));
         }
@@ -255,17 +161,12 @@ fn debouncer(orders: mpsc::Sender<Order>) -> Option<Debouncer<RecommendedWatcher
         .ok()
 }
 
-fn tells_change(event: &DebouncedEvent) -> bool {
-    !matches!(event.kind, EventKind::Access(_))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
-    use notify::Event;
-    use notify::event::{AccessKind, CreateKind, ModifyKind};
     use tempfile::TempDir;
     use tokio::sync::mpsc::{Receiver, channel};
     use tokio::time::timeout;
@@ -278,7 +179,7 @@ mod tests {
     struct Scene {
         root: TempDir,
         notices: Receiver<()>,
-        watcher: Option<Watcher>,
+        watcher: Watcher,
     }
 
     impl Scene {
@@ -288,7 +189,7 @@ mod tests {
             lay_out(root.path());
             let (sender, notices) = channel(1);
             let watcher = Watcher::start(&[root.path().join(followed)], sender).unwrap();
-            Self { root, notices, watcher: Some(watcher) }
+            Self { root, notices, watcher }
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -406,14 +307,16 @@ mod tests {
         fs::rename(scene.path("tls"), scene.path("old")).unwrap();
         fs::rename(scene.path("next"), scene.path("tls")).unwrap();
         scene.noticed().await;
+        scene.forget_notices();
+        fs::write(scene.path("tls/chain"), "longer").unwrap();
+        scene.noticed().await;
     }
 
     #[tokio::test]
     async fn another_set_of_files_is_followed_at_once() {
         let mut scene = Scene::new(one_file, "chain");
-        let watcher = scene.watcher.take().unwrap();
         fs::write(scene.path("other"), "1").unwrap();
-        watcher.follow(&[scene.path("other")]).unwrap();
+        scene.watcher.follow(&[scene.path("other")]).unwrap();
         scene.forget_notices();
         fs::write(scene.path("other"), "two").unwrap();
         scene.noticed().await;
@@ -429,27 +332,5 @@ mod tests {
         let _watcher = Watcher::start_with(&files, sender, options).unwrap();
         fs::write(root.path().join("chain"), "other").unwrap();
         timeout(DEADLINE, notices.recv()).await.unwrap().unwrap();
-    }
-
-    #[test]
-    fn neighbours_and_reads_are_no_change_but_any_write_is() {
-        let root = tempfile::tempdir().unwrap();
-        one_file(root.path());
-        let mut lookout =
-            Lookout { trails: BTreeMap::new(), watched: BTreeMap::new(), debouncer: None };
-        lookout.follow(vec![root.path().join("chain")]);
-        let event = |kind, name: &str| {
-            let event = Event::new(kind).add_path(root.path().canonicalize().unwrap().join(name));
-            DebouncedEvent { event, time: std::time::Instant::now() }
-        };
-        fs::write(root.path().join("neighbour"), "1").unwrap();
-        let neighbour = event(EventKind::Create(CreateKind::File), "neighbour");
-        let read = event(EventKind::Access(AccessKind::Any), "chain");
-        let write = event(EventKind::Modify(ModifyKind::Any), "chain");
-        assert!(!lookout.look(&[neighbour, read]));
-        assert!(lookout.look(&[write]), "even where the stamp stayed the same");
-        fs::write(root.path().join("chain"), "longer").unwrap();
-        assert!(lookout.look(&[]));
-        assert!(!lookout.look(&[]), "told once");
     }
 }

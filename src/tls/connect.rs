@@ -115,4 +115,13 @@ mod tests {
         let refused = Connector::new(&Trust::Anchors(Arc::from([nonsense]))).err();
         assert!(matches!(refused, Some(ConnectError::Anchor { position: 1, .. })));
     }
+
+    #[test]
+    fn the_systems_authorities_are_shared_where_there_are_any() {
+        match (system_roots(), system_roots()) {
+            (Ok(one), Ok(other)) => assert!(Arc::ptr_eq(&one, &other)),
+            (Err(ConnectError::NoSystemRoots { .. }), Err(_)) => {}
+            _ => panic!("two looks at one system differ"),
+        }
+    }
 }

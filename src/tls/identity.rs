@@ -22,6 +22,9 @@ use zeroize::{Zeroize, Zeroizing};
 use super::error::{FILE_BYTES_MAX, IdentityError, IdentityWarning};
 use crate::policy::CertificateFiles;
 
+/// How PKCS#8 and, before it, OpenSSL (RFC 1421 §4.6.1.1) mark a key under a passphrase.
+const ENCRYPTED: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
+
 /// A certificate and its key, ready to serve.
 pub(super) struct Identity {
     pub(super) certified: Arc<CertifiedKey>,
@@ -78,23 +81,14 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError
 /// The parser's own errors are dropped on purpose: some quote the text they stumbled over.
 fn read_key(path: &Path) -> Result<Arc<dyn SigningKey>, IdentityError> {
     let text = read(path)?;
-    let Ok(mut der) = PrivateKeyDer::from_pem_slice(&text) else {
-        let path = path.to_owned();
-        let encrypted = memchr::memmem::find(&text, b"BEGIN ENCRYPTED PRIVATE KEY").is_some();
-        return Err(if encrypted {
-            IdentityError::EncryptedKey { path }
-        } else {
-            IdentityError::NoKey { path }
-        });
-    };
+    if ENCRYPTED.iter().any(|sign| memchr::memmem::find(&text, sign).is_some()) {
+        return Err(IdentityError::EncryptedKey { path: path.to_owned() });
+    }
+    let mut der = PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_| IdentityError::NoKey { path: path.to_owned() })?;
     let key = any_supported_type(&der);
     der.zeroize();
-    // OpenSSL's old encrypted form keeps the plain label and adds a header; its DER is noise.
-    let encrypted = memchr::memmem::find(&text, b"Proc-Type: 4,ENCRYPTED").is_some();
-    key.map_err(|_| match encrypted {
-        true => IdentityError::EncryptedKey { path: path.to_owned() },
-        false => IdentityError::Key { path: path.to_owned() },
-    })
+    key.map_err(|_| IdentityError::Key { path: path.to_owned() })
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
@@ -272,6 +266,9 @@ mod tests {
         assert!(matches!(refusal(der, &pem), IdentityError::Certificate { position: 1, .. }));
         assert!(matches!(refusal(&chain, ""), IdentityError::NoKey { .. }));
         assert!(matches!(refusal(&chain, number), IdentityError::Key { .. }));
+        assert!(matches!(refusal(&chain, &secret), IdentityError::EncryptedKey { .. }));
+        let label = "BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n";
+        let secret = number.replace("BEGIN PRIVATE KEY-----\n", label);
         assert!(matches!(refusal(&chain, &secret), IdentityError::EncryptedKey { .. }));
         let huge = " ".repeat(2 * 1024 * 1024);
         assert!(matches!(refusal(&huge, &pem), IdentityError::TooLarge { .. }));
