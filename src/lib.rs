@@ -14,3 +14,7 @@ pub mod scan;
 pub mod coding;
 
 pub mod policy;
+
+pub mod tls;
+
+pub mod reload;

@@ -1,0 +1,162 @@
+//! What can be wrong with a certificate and its key, each with its remedy.
+
+use std::io;
+use std::path::PathBuf;
+
+use rustls_pki_types::pem;
+use thiserror::Error;
+
+/// The largest file read: a chain of several certificates is a few KiB.
+pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Why a chain and key cannot be served, and what to do about it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// A certificate is not DER.
+    #[error("certificate {position} in {} is damaged; copy the file again", path.display())]
+    Certificate {
+        /// The chain.
+        path: PathBuf,
+        /// Counted from 1.
+        position: usize,
+    },
+    /// The key needs a passphrase.
+    #[error(
+        "the key in {0} is encrypted with a passphrase; decrypt it: openssl pkey -in {0} -out FILE",
+        path.display()
+    )]
+    EncryptedKey {
+        /// The key.
+        path: PathBuf,
+    },
+    /// The rcgen crate could not make a certificate.
+    #[error("cannot make a self-signed certificate; check the names given for it")]
+    Generate {
+        /// Why.
+        #[from]
+        source: rcgen::Error,
+    },
+    /// The key's kind or size is not supported.
+    #[error(
+        "the key in {} cannot be used; use RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) or \
+         Ed25519, in PKCS#8, PKCS#1 or SEC1",
+        path.display()
+    )]
+    Key {
+        /// The key.
+        path: PathBuf,
+    },
+    /// The key belongs to a later certificate of the chain.
+    #[error(
+        "the key in {} belongs to certificate {position} in {}; put that certificate first",
+        key.display(), chain.display()
+    )]
+    LeafNotFirst {
+        /// The chain.
+        chain: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// Counted from 1.
+        position: usize,
+    },
+    /// The key belongs to another certificate.
+    #[error(
+        "the key in {} does not belong to the certificate in {}; replace both files together",
+        key.display(), chain.display()
+    )]
+    Mismatch {
+        /// The chain.
+        chain: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// The chain holds nothing.
+    #[error(
+        "{} holds no certificate; it needs PEM blocks that start with BEGIN CERTIFICATE, the \
+         server's own first",
+        path.display()
+    )]
+    NoCertificate {
+        /// The chain.
+        path: PathBuf,
+    },
+    /// Nothing was given to load.
+    #[error("no certificate is configured; name a chain and a key")]
+    NoFiles,
+    /// The key file holds no key.
+    #[error("{} holds no private key; it needs a PEM block that starts with BEGIN PRIVATE KEY, \
+         BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY", path.display())]
+    NoKey {
+        /// The key.
+        path: PathBuf,
+    },
+    /// A certificate is not issued by the one after it.
+    #[error(
+        "certificate {position} in {} is not issued by the one after it; order the file from the \
+         server's own certificate up to the authority, without strangers between",
+        path.display()
+    )]
+    Order {
+        /// The chain.
+        path: PathBuf,
+        /// Counted from 1.
+        position: usize,
+    },
+    /// The PEM text is damaged.
+    #[error("{} is damaged PEM; copy the file again", path.display())]
+    Pem {
+        /// The chain.
+        path: PathBuf,
+        /// Where.
+        source: pem::Error,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}; check the path and who may read it", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is larger than any chain or key.
+    #[error("{} is larger than {FILE_BYTES_MAX} bytes; is it the right file?", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}; check who may write to its folder", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What is odd about a certificate that is served all the same.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum IdentityWarning {
+    /// Clients refuse it.
+    #[error("the certificate in {} has expired; renew it", chain.display())]
+    Expired {
+        /// The chain.
+        chain: PathBuf,
+    },
+    /// No client accepts it by name (RFC 9525 §6.3: the common name is not looked at).
+    #[error("the certificate in {} names no host; have it issued with DNS names", chain.display())]
+    Nameless {
+        /// The chain.
+        chain: PathBuf,
+    },
+    /// Clients refuse it for now.
+    #[error(
+        "the certificate in {} is not valid yet; check this machine's clock", chain.display()
+    )]
+    NotYetValid {
+        /// The chain.
+        chain: PathBuf,
+    },
+}

@@ -1,0 +1,77 @@
+//! Why a handshake did not come to its end, for metrics.
+
+use std::io;
+
+use rustls::{Error, InvalidMessage};
+
+/// Why a handshake did not come to its end, as a closed set of metric labels.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum HandshakeFailure {
+    /// The client refused, most often our certificate.
+    ClientAlert,
+    /// The connection ended first.
+    Closed,
+    /// No version, cipher suite, group, signature scheme or protocol in common.
+    NothingInCommon,
+    /// What came first was no TLS record: plain HTTP on a TLS port, or a port scan.
+    NotTls,
+    /// Anything else: TLS that breaks its own rules, or an error of the operating system.
+    Other,
+    /// The time for a handshake was over.
+    Timeout,
+}
+
+impl HandshakeFailure {
+    /// Every reason, so that each metric exists from the start.
+    pub const ALL: [Self; 6] = [
+        Self::ClientAlert,
+        Self::Closed,
+        Self::NothingInCommon,
+        Self::NotTls,
+        Self::Other,
+        Self::Timeout,
+    ];
+
+    /// The reason in what a handshake returned.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        if let Some(error) = inner {
+            return Self::of_tls(error);
+        }
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::Timeout,
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::WriteZero => Self::Closed,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_tls(error: &Error) -> Self {
+        match error {
+            Error::AlertReceived(_) => Self::ClientAlert,
+            Error::InvalidMessage(
+                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+            ) => Self::NotTls,
+            Error::NoApplicationProtocol | Error::PeerIncompatible(_) => Self::NothingInCommon,
+            _ => Self::Other,
+        }
+    }
+
+    /// The metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientAlert => "client_alert",
+            Self::Closed => "closed",
+            Self::NothingInCommon => "nothing_in_common",
+            Self::NotTls => "not_tls",
+            Self::Other => "other",
+            Self::Timeout => "timeout",
+        }
+    }
+}
