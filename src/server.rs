@@ -1,0 +1,15 @@
+//! Sockets, threads and connections.
+//!
+//! One thread per core: each worker has its own runtime, its own listening sockets
+//! (`SO_REUSEPORT`) and its own upstream connections, so that a request never changes threads. The
+//! admin page and the signals live on a thread that serves no customer.
+
+mod activity;
+mod admin;
+mod connection;
+mod listen;
+mod worker;
+
+pub use admin::{Admin, Readiness};
+pub use listen::{Bound, ListenError, Share};
+pub use worker::{Drained, Worker, WorkerError};

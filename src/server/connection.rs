@@ -1,0 +1,214 @@
+//! One client connection, from its handshake to its end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
+use crate::policy::Timeouts;
+use crate::proxy::{Dialer, Finished, Peer, Proxy, Role};
+use crate::telemetry::ListenerRole;
+use crate::tls::HandshakeFailure;
+
+/// The largest head of a request, HTTP/1.1 (431).
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// The most fields in a head (431).
+const FIELDS_MAX: usize = 100;
+/// The largest decoded head, HTTP/2 (431).
+const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
+/// Requests under way on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+/// What a client may send of one body, and of all, before we have read it.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// What waits to be written per HTTP/2 stream.
+const SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
+/// Pings find peers that vanished without a word.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\
+    connection: close\r\n\r\n";
+
+/// What every connection of a worker shares.
+pub(super) struct Context {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) dialer: Arc<Dialer>,
+    pub(super) tls: TlsAcceptor,
+    pub(super) closing: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Serves one connection to its end. Nobody waits for the result; what went wrong is counted.
+pub(super) async fn serve(
+    context: Arc<Context>,
+    tcp: TcpStream,
+    address: SocketAddr,
+    (role, tls): (Role, bool),
+) {
+    let metrics = &context.proxy.services().metrics;
+    let _open = metrics.connection_opened(ListenerRole::from((&role, tls)));
+    let _best_effort = tcp.set_nodelay(true);
+    let timeouts = context.proxy.timeouts();
+    let mut peer = Peer {
+        address,
+        role,
+        tls_version: None,
+        dialer: Arc::clone(&context.dialer),
+        tasks: context.tasks.clone(),
+    };
+    if !tls {
+        return serve_http1(&context, tcp, peer, &timeouts).await;
+    }
+    let accepted = timeout(timeouts.handshake, context.tls.accept(tcp)).await;
+    let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
+    match accepted.unwrap_or_else(late) {
+        Ok(stream) => {
+            let (_, session) = stream.get_ref();
+            let version = version_name(session.protocol_version());
+            let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            let http2 = session.alpn_protocol() == Some(b"h2");
+            metrics.handshake_done(version, resumed);
+            peer.tls_version = Some(version);
+            if http2 {
+                serve_http2(&context, stream, peer, &timeouts).await;
+            } else {
+                serve_http1(&context, stream, peer, &timeouts).await;
+            }
+        }
+        Err(error) => metrics.handshake_failed(HandshakeFailure::of(&error).as_str()),
+    }
+}
+
+fn version_name(version: Option<rustls::ProtocolVersion>) -> &'static str {
+    match version {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "other",
+    }
+}
+
+async fn serve_http1<S>(context: &Arc<Context>, stream: S, peer: Peer, timeouts: &Timeouts)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let activity = Activity::new();
+    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_BYTES_MAX).max_headers(FIELDS_MAX).half_close(false);
+    let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
+    let mut connection = Box::pin(builder.serve_connection(io, service_fn(service)).with_upgrades());
+    let mut closing = pin!(context.closing.cancelled());
+    let mut told = false;
+    loop {
+        let mut overdue = pin!(activity.overdue(timeouts, Phases::HeadAndIdle));
+        tokio::select! {
+            _ended = &mut connection => return,
+            () = &mut closing, if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            overdue = &mut overdue => {
+                return match overdue {
+                    Overdue::Idle => (),
+                    Overdue::Head => {
+                        if let Some(parts) = std::pin::Pin::into_inner(connection).into_parts() {
+                            apologise(parts.io.into_inner(), timeouts).await;
+                        }
+                    }
+                };
+            }
+        }
+    }
+}
+
+/// Tells a client why its connection ends; it may not listen any more.
+async fn apologise<S: AsyncWrite + Unpin>(mut stream: S, timeouts: &Timeouts) {
+    let words = async {
+        stream.write_all(REQUEST_TIMEOUT).await?;
+        stream.shutdown().await
+    };
+    let _best_effort = timeout(timeouts.connect, words).await;
+}
+
+async fn serve_http2<S>(context: &Arc<Context>, stream: S, peer: Peer, timeouts: &Timeouts)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let activity = Activity::new();
+    let mut builder = http2::Builder::new(Spawner(context.tasks.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
+    let connection = builder.serve_connection(TokioIo::new(stream), service_fn(service));
+    let mut connection = pin!(connection);
+    let mut closing = pin!(context.closing.cancelled());
+    let mut told = false;
+    loop {
+        tokio::select! {
+            _ended = &mut connection => return,
+            () = &mut closing, if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _idle = activity.overdue(timeouts, Phases::Idle), if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+type Answered = Response<WhileBusy<Finished>>;
+
+fn answering(
+    proxy: Arc<Proxy>,
+    peer: Arc<Peer>,
+    activity: Arc<Activity>,
+) -> impl Fn(Request<Incoming>) -> std::pin::Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>>
+{
+    move |request| {
+        let (proxy, peer) = (Arc::clone(&proxy), Arc::clone(&peer));
+        let busy = activity.begin();
+        Box::pin(async move {
+            let answer = proxy.handle(&peer, request).await;
+            Ok(answer.map(|body| WhileBusy { body, _busy: busy }))
+        })
+    }
+}
+
+/// Gives HTTP/2's tasks an owner.
+#[derive(Clone)]
+struct Spawner(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Spawner
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}

@@ -1,0 +1,74 @@
+//! Listening sockets: one per worker and address, sharing the port.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+
+use crate::proxy::Role;
+
+/// Connections that the kernel holds for one socket until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address}")]
+pub struct ListenError {
+    /// Which address.
+    pub address: SocketAddr,
+    source: io::Error,
+}
+
+/// An address that is being listened on, with a socket for each worker.
+pub struct Bound {
+    /// The real address, also where port 0 was asked for.
+    pub address: SocketAddr,
+    sockets: Vec<TcpListener>,
+}
+
+/// One worker's part of a listener.
+pub struct Share {
+    /// What is done with its requests.
+    pub role: Role,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// The socket.
+    pub socket: TcpListener,
+}
+
+impl Bound {
+    /// Listens with as many sockets as there are workers.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub fn new(address: SocketAddr, workers: usize) -> Result<Self, ListenError> {
+        let failed = |source| ListenError { address, source };
+        let first = listen(address).map_err(failed)?;
+        let address = first.local_addr().map_err(failed)?;
+        let mut sockets = vec![first];
+        for _ in 1..workers {
+            sockets.push(listen(address).map_err(failed)?);
+        }
+        Ok(Self { address, sockets })
+    }
+
+    /// Takes a worker's socket.
+    pub fn share(&mut self, role: &Role, tls: bool) -> Option<Share> {
+        Some(Share { role: role.clone(), tls, socket: self.sockets.pop()? })
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // "[::]" serves both families, whatever the system's default is.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
