@@ -14,3 +14,5 @@ pub mod scan;
 pub mod policy;
 
 pub mod counters;
+
+pub mod proxy;
