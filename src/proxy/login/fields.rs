@@ -18,8 +18,9 @@ const JSON_DEPTH_MAX: usize = 32;
 pub(super) fn each(content_type: Option<&[u8]>, body: &[u8], see: &mut dyn FnMut(&[String], &str)) {
     let content_type = String::from_utf8_lossy(content_type.unwrap_or_default());
     let kind = content_type.to_ascii_lowercase();
-    if kind.trim_start().starts_with("multipart/") {
-        return multipart(&content_type, body, see);
+    let parts = kind.trim_start().starts_with("multipart/");
+    if parts {
+        multipart(&content_type, body, see);
     }
     // A shop may read JSON whatever the type says, and a form whose first key is `{` is a form too.
     let text = String::from_utf8_lossy(body);
@@ -27,7 +28,7 @@ pub(super) fn each(content_type: Option<&[u8]>, body: &[u8], see: &mut dyn FnMut
     if kind.contains("json") || text.starts_with(['{', '[']) {
         json(text, see);
     }
-    if !kind.contains("json") {
+    if !parts && !kind.contains("json") {
         form(body, see);
     }
 }
@@ -213,7 +214,11 @@ mod tests {
 
     #[test]
     fn json_under_another_type_is_seen() {
-        assert!(read("text/plain", b"{\"email\":\"a\"}").contains(&"email=a".to_owned()));
+        for kind in
+            ["text/plain", "multipart/form-data; boundary=b", "application/x-www-form-urlencoded"]
+        {
+            assert!(read(kind, b"{\"email\":\"a\"}").contains(&"email=a".to_owned()), "{kind}");
+        }
     }
 
     #[test]
