@@ -15,6 +15,16 @@ pub mod coding;
 
 pub mod policy;
 
+pub mod telemetry;
+
+pub mod counters;
+
 pub mod tls;
+
+pub mod vault;
+
+pub mod proxy;
+
+pub mod server;
 
 pub mod reload;

@@ -9,7 +9,7 @@ use regex::bytes::Regex as BytesRegex;
 use super::PathPattern;
 
 /// A configured login of a site.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LoginRule {
     /// The method of an attempt.
     pub method: Method,
@@ -21,12 +21,12 @@ pub struct LoginRule {
     /// Any of these makes the attempt a success; looked at before `failure`.
     pub success: Vec<Sign>,
     /// Any of these makes the attempt a failure. With neither list, the built-in signs decide; with
-    /// one list only, everything else is the other outcome.
+    /// one list only, everything else is the other outcome; with both, a failure.
     pub failure: Vec<Sign>,
 }
 
 /// Something in the shop's answer that tells how a login went.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Sign {
     /// The first 64 KiB of the decoded body match.
     Body(BytesRegex),

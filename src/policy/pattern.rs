@@ -70,6 +70,32 @@ impl PathPattern {
         }
         left.ends_with(last.as_str())
     }
+
+    /// The same without regard to ASCII case and to a slash at the end: what a limit asks, which must
+    /// not be passed by another spelling that the shop understands too.
+    #[must_use]
+    pub fn matches_loosely(&self, path: &str) -> bool {
+        self.matches_caseless(path) || self.matches_caseless(path.trim_end_matches('/'))
+    }
+
+    fn matches_caseless(&self, path: &str) -> bool {
+        let Some((last, before)) = self.pieces.split_last() else { return false };
+        let last = last.trim_end_matches('/').as_bytes();
+        let mut left = path.as_bytes();
+        for (place, piece) in before.iter().enumerate() {
+            let places = if place == 0 { 1 } else { left.len().saturating_add(1) };
+            let starts = |at: &usize| starts_caseless(left.get(*at..), piece.as_bytes());
+            let Some(at) = (0..places).find(starts) else { return false };
+            left = left.get(at.saturating_add(piece.len())..).unwrap_or_default();
+        }
+        let Some(head) = left.len().checked_sub(last.len()) else { return false };
+        (!before.is_empty() || head == 0) && starts_caseless(left.get(head..), last)
+    }
+}
+
+fn starts_caseless(text: Option<&[u8]>, piece: &[u8]) -> bool {
+    text.and_then(|text| text.get(..piece.len()))
+        .is_some_and(|head| head.eq_ignore_ascii_case(piece))
 }
 
 impl fmt::Display for PathPattern {
@@ -93,6 +119,19 @@ mod tests {
         assert!(matches("/login", "/login"));
         assert!(!matches("/login", "/login2"));
         assert!(matches("*", "/anything"));
+        assert!(!matches("/a*a", "/a"));
+    }
+
+    #[test]
+    fn a_loose_match_ignores_case_and_a_last_slash() {
+        let matches =
+            |pattern: &str, path| PathPattern::parse(pattern).unwrap().matches_loosely(path);
+        assert!(matches("/Account/Login", "/account/LOGIN/"));
+        assert!(matches("/login/", "/login"));
+        assert!(matches("/*/login", "/de/Login/"));
+        assert!(matches("/api/*", "/API/"));
+        assert!(!matches("/login", "/login2"));
+        assert!(!matches("/login", "/x/login"));
         assert!(!matches("/a*a", "/a"));
     }
 

@@ -1,0 +1,141 @@
+//! The login guard: an attempt is reserved before the shop sees it and settled by what it answers.
+//!
+//! The invariant is that every admitted [`Attempt`] is settled exactly once; one that is dropped,
+//! because the client left, counts as a failure, or hanging up would make guesses free. Account
+//! names leave this module only as keyed hashes.
+
+mod account;
+mod fields;
+mod outcome;
+mod path;
+mod recognise;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{request, response};
+
+pub use self::account::Account;
+use self::account::NAMES_MAX;
+use self::outcome::Judge;
+pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
+pub use self::recognise::Expected;
+use crate::counters::{
+    AttemptCounter, CounterKey, KeyHasher, Outcome, Refusal, RefusalReason, Reservation, Reserved,
+    Tried,
+};
+use crate::policy::{LoginLimits, Site};
+
+/// How long a request must wait that names more accounts than any honest one.
+const TOO_MANY_NAMES_WAIT: Duration = Duration::from_secs(60);
+
+/// Admits logins, or refuses them. Outlives reloads.
+pub struct LoginGuard {
+    counter: Arc<dyn AttemptCounter>,
+    hasher: KeyHasher,
+}
+
+/// Whether a login may reach the shop.
+#[must_use]
+pub enum Verdict {
+    /// It may; the attempt is to be settled by the answer.
+    Admit(Attempt),
+    /// The path looked like a login and the body is none: nothing is counted.
+    NotALogin,
+    /// It may not.
+    Refuse(Refusal),
+}
+
+/// A login under way. Counts as a failure when dropped.
+#[must_use]
+pub struct Attempt {
+    counter: Arc<dyn AttemptCounter>,
+    reservation: Option<Reservation>,
+    judge: Box<Judge>,
+}
+
+impl LoginGuard {
+    /// Starts with counters and the key under which names are hashed.
+    #[must_use]
+    pub fn new(counter: Arc<dyn AttemptCounter>, account_key: &[u8; 32]) -> Self {
+        Self { counter, hasher: KeyHasher::new(account_key) }
+    }
+
+    /// Whether a request may be a login, by its head; costs an ordinary request next to nothing.
+    #[must_use]
+    pub fn recognise<'p>(site: &'p Site, head: &request::Parts) -> Option<Expected<'p>> {
+        Expected::recognise(site, head)
+    }
+
+    /// Takes a place for an attempt, before it is forwarded.
+    pub async fn reserve(
+        &self,
+        expected: &Expected<'_>,
+        account: Option<Account>,
+        client: IpAddr,
+        limits: &LoginLimits,
+    ) -> Verdict {
+        if account.is_none() && expected.rule.is_none() {
+            return Verdict::NotALogin;
+        }
+        let account = account.unwrap_or_default();
+        if account.names().len() > NAMES_MAX {
+            let reason = RefusalReason::AccountLimit;
+            return Verdict::Refuse(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason });
+        }
+        let accounts = self.keys(expected.site, &account);
+        let tried = Tried { network: self.hasher.network(client), accounts };
+        match self.counter.reserve(tried, limits).await {
+            Reserved::Admitted(reservation) => Verdict::Admit(Attempt {
+                counter: Arc::clone(&self.counter),
+                reservation: Some(reservation),
+                judge: Box::new(Judge::new(expected)),
+            }),
+            Reserved::Refused(refusal) => Verdict::Refuse(refusal),
+        }
+    }
+
+    /// How many accounts are locked now, for the metrics page.
+    #[must_use]
+    pub fn locked_accounts(&self) -> usize {
+        self.counter.locked_accounts()
+    }
+
+    fn keys(&self, site: &Site, account: &Account) -> Vec<CounterKey> {
+        account.names().iter().map(|name| self.hasher.account(&site.name.0, name)).collect()
+    }
+}
+
+impl Attempt {
+    /// Judges the answer by its head; remembers what [`Self::judge_body`] needs of it.
+    pub fn judge_head(&mut self, answer: &response::Parts) -> Judgement {
+        self.judge.head(answer)
+    }
+
+    /// Judges the answer by its decoded body, of which at most [`BODY_LOOK_BYTES`] are looked at.
+    #[must_use]
+    pub fn judge_body(&self, body: &[u8]) -> Outcome {
+        self.judge.body(body)
+    }
+
+    /// Counts how it went and gives the place back.
+    pub fn settle(mut self, outcome: Outcome) {
+        self.give_back(outcome);
+    }
+
+    fn give_back(&mut self, outcome: Outcome) {
+        if let Some(reservation) = self.reservation.take() {
+            self.counter.settle(reservation, outcome);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.give_back(Outcome::Failure);
+    }
+}
+
+#[cfg(test)]
+mod tests;

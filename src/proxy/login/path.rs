@@ -1,0 +1,116 @@
+//! One view of a path, whatever its spelling: a limit must not be passed by `//login`, `/%6cogin`,
+//! `/x/../login`, `/login;a=b` or `/login.php/x`, which shops understand as well.
+
+use std::borrow::Cow;
+
+/// The path decoded once, without empty and dot segments and without path parameters (RFC 3986
+/// §6.2.2, RFC 3986 §3.3). Borrowed where there is nothing to do.
+pub(super) fn normalise(path: &str) -> Cow<'_, str> {
+    if is_plain(path) { Cow::Borrowed(path) } else { Cow::Owned(rewrite(path)) }
+}
+
+/// The paths a shop may act on: the whole, the script without its path info (RFC 3875 §4.1.5), and
+/// the path info without its front controller.
+pub(super) fn views(path: &str) -> impl Iterator<Item = &str> {
+    let script = path.find(".php/").map(|at| at.saturating_add(".php".len()));
+    let split = script.and_then(|end| path.split_at_checked(end));
+    [Some(path), split.map(|(script, _)| script), split.map(|(_, info)| info)].into_iter().flatten()
+}
+
+fn is_plain(path: &str) -> bool {
+    let odd = |byte: u8| matches!(byte, b'%' | b';' | b'\\');
+    !path.bytes().any(odd) && !path.contains("//") && !path.contains("/.")
+}
+
+fn rewrite(path: &str) -> String {
+    let decoded = decode(path.as_bytes(), Plus::Literal).replace('\\', "/");
+    let mut kept: Vec<&str> = Vec::new();
+    let mut trailing_slash = false;
+    for segment in decoded.split('/') {
+        let segment = segment.split([';', '\0']).next().unwrap_or_default();
+        trailing_slash = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            name => kept.push(name),
+        }
+    }
+    let mut path = String::from("/");
+    path.push_str(&kept.join("/"));
+    if trailing_slash && !kept.is_empty() {
+        path.push('/');
+    }
+    path
+}
+
+/// What a plus stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Plus {
+    /// Itself.
+    Literal,
+    /// A space, as in forms.
+    Space,
+}
+
+/// Percent-decodes; a broken escape stays as it is, and what is no UTF-8 becomes U+FFFD.
+pub(super) fn decode(text: &[u8], plus: Plus) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut left = text;
+    while let Some((&byte, rest)) = left.split_first() {
+        left = rest;
+        match (byte, escape(rest)) {
+            (b'%', Some(value)) => {
+                decoded.push(value);
+                left = rest.get(2..).unwrap_or_default();
+            }
+            (b'+', _) if plus == Plus::Space => decoded.push(b' '),
+            _ => decoded.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+fn escape(text: &[u8]) -> Option<u8> {
+    let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_is_one_path() {
+        let same = [
+            "//login",
+            "/./login",
+            "/x/../login",
+            "/%6cogin",
+            "/%6Cogin",
+            "/login;x",
+            "/;a/login",
+            "\\login",
+            "/%2flogin",
+            "/%2e/login",
+            "/../login",
+            "/login%00.css",
+        ];
+        for path in same {
+            assert_eq!(normalise(path), "/login", "{path}");
+        }
+        assert_eq!(normalise("//login//"), "/login/");
+        assert_eq!(normalise("/%zz"), "/%zz");
+        assert_eq!(normalise("/.."), "/");
+    }
+
+    #[test]
+    fn an_ordinary_path_is_not_copied() {
+        assert!(matches!(normalise("/products/42"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn path_info_hides_neither_the_script_nor_the_route() {
+        let views: Vec<_> = views("/index.php/account/login").collect();
+        assert_eq!(views, ["/index.php/account/login", "/index.php", "/account/login"]);
+    }
+}

@@ -1,0 +1,185 @@
+use std::net::Ipv4Addr;
+
+use futures_util::FutureExt;
+use http::{Method, Request};
+
+use super::*;
+use crate::counters::LocalCounter;
+use crate::policy::{LoginRule, PathPattern, SiteName};
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const FORM: Option<&[u8]> = Some(b"application/x-www-form-urlencoded");
+
+fn site(logins: Vec<LoginRule>) -> Site {
+    let name = SiteName("shop.example".into());
+    Site { name, hosts: Vec::new(), upstreams: Vec::new(), logins, routes: Vec::new() }
+}
+
+fn rule(path: &str, field: Option<&str>) -> LoginRule {
+    LoginRule {
+        method: Method::POST,
+        path: PathPattern::parse(path).unwrap(),
+        account_field: field.map(str::to_owned),
+        success: Vec::new(),
+        failure: Vec::new(),
+    }
+}
+
+fn post(uri: &str) -> request::Parts {
+    Request::post(uri).body(()).unwrap().into_parts().0
+}
+
+fn names(site: &Site, uri: &str, body: &str) -> Option<Vec<String>> {
+    let expected = LoginGuard::recognise(site, &post(uri)).unwrap();
+    expected.account(FORM, body.as_bytes()).map(|account| account.names().to_vec())
+}
+
+fn try_once(guard: &LoginGuard, site: &Site, body: &str) -> Verdict {
+    let expected = LoginGuard::recognise(site, &post("/login")).unwrap();
+    let account = expected.account(FORM, body.as_bytes());
+    let limits = LoginLimits::default();
+    guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap()
+}
+
+fn guard() -> LoginGuard {
+    LoginGuard::new(Arc::new(LocalCounter::new()), &[1; 32])
+}
+
+#[test]
+fn the_usual_logins_are_recognised() {
+    let site = site(Vec::new());
+    for uri in [
+        "/login",
+        "/de/signin/",
+        "/sign-in",
+        "/session",
+        "/wp-login.php",
+        "/Account/LogOn",
+        "/customer/account/loginPost/",
+        "/index.php?route=account/login",
+        "/?route=account%2Flogin",
+        "/user/login",
+        "/api/v1/login",
+        "/rest/V1/integration/customer/token",
+        "/login.aspx",
+        "/index.php/customer/account/loginPost",
+        "/login.php/x",
+        "//login",
+        "/%6cogin",
+        "/login;x",
+        "/a/../login",
+        "/LOGIN",
+    ] {
+        assert!(LoginGuard::recognise(&site, &post(uri)).is_some(), "{uri}");
+    }
+    for uri in ["/", "/cart/add", "/blog/login-problems", "/loginx", "/search?q=shoes"] {
+        assert!(LoginGuard::recognise(&site, &post(uri)).is_none(), "{uri}");
+    }
+    let get = Request::get("/login").body(()).unwrap().into_parts().0;
+    assert!(LoginGuard::recognise(&site, &get).is_none());
+}
+
+#[test]
+fn a_configured_path_cannot_be_passed_by_another_spelling() {
+    let site = site(vec![rule("/shop/enter", None)]);
+    for uri in [
+        "/shop/enter",
+        "/shop//enter",
+        "/shop/enter/",
+        "/shop/./enter",
+        "/shop/x/../enter",
+        "/%73hop/enter",
+        "/shop/enter;jsessionid=1",
+        "/shop;a/enter",
+        "/Shop/Enter",
+        "/index.php/shop/enter",
+        "/shop%2fenter",
+        "/shop/enter?x",
+    ] {
+        assert!(LoginGuard::recognise(&site, &post(uri)).is_some(), "{uri}");
+    }
+    assert!(LoginGuard::recognise(&site, &post("/login")).is_none());
+    assert!(LoginGuard::recognise(&site, &post("/shop/enter2")).is_none());
+}
+
+#[test]
+fn an_account_is_read_by_its_usual_names() {
+    let site = site(Vec::new());
+    for field in [
+        "email",
+        "username",
+        "log",
+        "user_login",
+        "userid",
+        "login%5Busername%5D",
+        "_username",
+        "customer%5Bemail%5D",
+        "login",
+        "ctl00%24Main%24UserName",
+        "user%20name",
+    ] {
+        let body = format!("{field}=Ann%40x&password=p");
+        assert_eq!(names(&site, "/login", &body).unwrap(), ["ann@x"], "{field}");
+    }
+    let button = names(&site, "/my-account", "username=ann&password=p&login=Anmelden");
+    assert_eq!(button.unwrap(), ["ann"]);
+    assert_eq!(names(&site, "/login?email=ann", "password=p").unwrap(), ["ann"]);
+}
+
+#[test]
+fn every_account_named_counts() {
+    let site = site(Vec::new());
+    let found = names(&site, "/login", "email=a&email=b&username=c&email=A&password=p");
+    assert_eq!(found.unwrap(), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_configured_field_is_read_by_its_path() {
+    let site = site(vec![rule("/login", Some("user.email"))]);
+    let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
+    let body = br#"{"email":"x","user":{"email":"Ann"}}"#;
+    let account = expected.account(Some(b"application/json"), body).unwrap();
+    assert_eq!(account.names(), ["ann"]);
+}
+
+#[test]
+fn a_body_without_a_password_is_no_login() {
+    let site = site(Vec::new());
+    assert!(names(&site, "/login", "email=ann").is_none());
+    assert!(matches!(try_once(&guard(), &site, "email=ann"), Verdict::NotALogin));
+}
+
+#[test]
+fn a_configured_login_without_an_account_counts_for_its_network() {
+    let (guard, site) = (guard(), site(vec![rule("/login", None)]));
+    for _ in 0..20 {
+        assert!(matches!(try_once(&guard, &site, ""), Verdict::Admit(_)));
+    }
+    let Verdict::Refuse(refusal) = try_once(&guard, &site, "") else { panic!("admitted") };
+    assert_eq!(refusal.reason, RefusalReason::NetworkLimit);
+}
+
+#[test]
+fn too_many_accounts_in_one_request_are_refused() {
+    let body: String = (0..9).map(|n| format!("email=a{n}&")).collect();
+    let verdict = try_once(&guard(), &site(Vec::new()), &(body + "password=p"));
+    assert!(matches!(verdict, Verdict::Refuse(_)));
+}
+
+#[test]
+fn a_dropped_attempt_is_a_failure() {
+    let (guard, site) = (guard(), site(Vec::new()));
+    let mut limits = LoginLimits::default();
+    limits.lockout.failures = std::num::NonZeroU32::MIN;
+    let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
+    let reserve = || {
+        let account = expected.account(FORM, b"email=ann&password=p");
+        guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap()
+    };
+    let Verdict::Admit(attempt) = reserve() else { panic!("refused") };
+    attempt.settle(Outcome::Neutral);
+    assert_eq!(guard.locked_accounts(), 0);
+    let Verdict::Admit(attempt) = reserve() else { panic!("refused") };
+    drop(attempt);
+    assert_eq!(guard.locked_accounts(), 1);
+}
