@@ -9,22 +9,26 @@
 
 pub mod card;
 
-pub mod scan;
-
 pub mod coding;
+pub mod scan;
 
 pub mod policy;
 
+pub mod config;
 pub mod telemetry;
 
 pub mod counters;
-
+pub mod keys;
 pub mod tls;
 
 pub mod vault;
 
 pub mod proxy;
 
+pub mod reload;
 pub mod server;
 
-pub mod reload;
+pub mod app;
+
+pub mod cli;
+pub mod demo;

@@ -1,0 +1,356 @@
+//! `tillgate demo`: a small shop, a stand-in payment gateway, and the sidecar between them.
+//!
+//! It walks one purchase, prints what each side really recorded, holds that against the promises,
+//! and then stays up for a person to look round. Nothing here is special to the sidecar: it is
+//! started from an ordinary configuration file, as an operator would.
+
+mod checkout;
+mod client;
+mod evidence;
+mod folder;
+mod form;
+mod gateway;
+mod pages;
+mod records;
+mod report;
+mod serve;
+mod shop;
+mod walk;
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use thiserror::Error;
+use tokio::runtime::Builder;
+
+use crate::app::{self, Addresses, AppError};
+
+pub use client::ClientError;
+pub use folder::FolderError;
+pub use shop::ShopError;
+pub use walk::WalkError;
+
+use client::{Client, Endpoint};
+use evidence::{Evidence, Promise};
+use folder::Folder;
+use gateway::Gateway;
+use report::Report;
+use serve::Stage;
+use shop::Shop;
+use walk::Guess;
+
+/// How the demo is run.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct DemoOptions {
+    /// End after the walk instead of staying up
+    #[arg(long)]
+    pub once: bool,
+    /// Where the shop is served (default: 127.0.0.1:8443, or a free port where that is taken)
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// Why the demo failed.
+#[derive(Debug, Error)]
+pub enum DemoError {
+    /// The sidecar has no socket of a kind the demo configured.
+    #[error("the sidecar listens on no {kind} address")]
+    Address {
+        /// Which kind.
+        kind: &'static str,
+    },
+    /// The temporary folder cannot be prepared.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// What was to be printed cannot be.
+    #[error("cannot print")]
+    Print(#[source] io::Error),
+    /// The walk found promises broken.
+    #[error("{broken} of {all} promises are broken")]
+    Promises {
+        /// How many.
+        broken: usize,
+        /// Of how many.
+        all: usize,
+    },
+    /// The shop and the gateway cannot be served.
+    #[error("cannot serve the shop and the gateway")]
+    Serve(#[source] io::Error),
+    /// The shop cannot open.
+    #[error(transparent)]
+    Shop(#[from] ShopError),
+    /// The sidecar does not start.
+    #[error("the sidecar does not start")]
+    Sidecar(#[from] AppError),
+    /// The walk broke off.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+}
+
+/// Everything the walk looks at.
+struct Scene<'a> {
+    browser: Endpoint,
+    folder: &'a Path,
+    gateway: &'a Gateway,
+    shop: &'a Shop,
+}
+
+/// Runs the demo; without `once`, until it is told to stop.
+///
+/// # Errors
+/// When something does not start, the walk breaks off, or a promise is broken.
+pub fn run(options: &DemoOptions) -> Result<(), DemoError> {
+    let folder = Folder::prepare(options.listen)?;
+    let stage = Stage::open().map_err(DemoError::Serve)?;
+    let outcome = perform(options, &folder, &stage);
+    stage.close();
+    outcome
+}
+
+fn perform(options: &DemoOptions, folder: &Folder, stage: &Stage) -> Result<(), DemoError> {
+    // The sidecar must know where the shop listens, and the shop where the sidecar does: the shop's
+    // port is taken first and served last.
+    let (shop_listener, shop_address) = serve::bind().map_err(DemoError::Serve)?;
+    let (gateway_listener, gateway_address) = serve::bind().map_err(DemoError::Serve)?;
+    let gateway = Arc::new(Gateway::default());
+    stage
+        .serve(gateway_listener, Some(folder.gateway_tls()), Arc::clone(&gateway))
+        .map_err(DemoError::Serve)?;
+    let config = folder.write_config(shop_address, gateway_address).map_err(FolderError::Disk)?;
+
+    let sidecar = app::start(&config)?;
+    let addresses = sidecar.addresses();
+    let play = Play { addresses, config: &config, folder, gateway: &gateway, once: options.once };
+    let outcome = play.run(stage, shop_listener);
+    if outcome.is_ok() && !options.once {
+        sidecar.wait();
+    } else {
+        sidecar.shutdown();
+    }
+    outcome
+}
+
+/// What there is once the sidecar listens.
+struct Play<'a> {
+    addresses: &'a Addresses,
+    config: &'a Path,
+    folder: &'a Folder,
+    gateway: &'a Gateway,
+    once: bool,
+}
+
+impl Play<'_> {
+    /// Opens the shop, walks, and says where a person goes on.
+    fn run(&self, stage: &Stage, shop_listener: TcpListener) -> Result<(), DemoError> {
+        let log = self.folder.shop_log();
+        let shop = Arc::new(Shop::open(stand_in(self.addresses)?, &log)?);
+        stage.serve(shop_listener, None, Arc::clone(&shop)).map_err(DemoError::Serve)?;
+        let address = reachable(self.addresses)?;
+        let browser = self.folder.endpoint(address)?;
+        let scene =
+            Scene { browser, folder: self.folder.path(), gateway: self.gateway, shop: &shop };
+        let mut out = io::stdout();
+        let mut report = Report { colour: wants_colour(), out: &mut out };
+        show(&scene, &mut report)?;
+        if self.once {
+            return Ok(());
+        }
+        self.invite(&mut report, address).map_err(DemoError::Print)
+    }
+
+    fn invite(&self, report: &mut Report<'_>, shop: SocketAddr) -> io::Result<()> {
+        let access = self.config.with_file_name("access.log");
+        report.title("Look round")?;
+        report.addresses(&[
+            ("shop", format!("https://{shop}/   (self-signed: your browser will ask)")),
+            ("metrics", format!("http://{}/metrics", self.addresses.admin)),
+            ("config", format!("{}   (edit it and watch it reload)", self.config.display())),
+            ("access log", access.display().to_string()),
+            ("shop's log", self.folder.shop_log().display().to_string()),
+            ("stop", "Ctrl-C; the folder is removed then".to_owned()),
+        ])
+    }
+}
+
+/// Walks, prints, and fails if a promise is broken.
+fn show(scene: &Scene<'_>, report: &mut Report<'_>) -> Result<(), DemoError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(DemoError::Serve)?;
+    let (evidence, guesses) = runtime.block_on(walk(scene))?;
+    let mut promises = evidence.promises();
+    promises.push(evidence::guessing_promise(&guesses));
+    print(report, &evidence, &guesses, &promises).map_err(DemoError::Print)?;
+    let broken = promises.iter().filter(|promise| !promise.kept).count();
+    if broken > 0 {
+        return Err(DemoError::Promises { broken, all: promises.len() });
+    }
+    Ok(())
+}
+
+async fn walk(scene: &Scene<'_>) -> Result<(Evidence, Vec<Guess>), WalkError> {
+    let mut browser = Client::new(scene.browser.clone());
+    let seen = walk::buy(&mut browser).await?;
+    browser.close().await;
+    let evidence = Evidence::gather(seen, scene.shop, scene.gateway, scene.folder)?;
+    let mut browser = Client::new(scene.browser.clone());
+    let guesses = walk::guess(&mut browser).await?;
+    browser.close().await;
+    Ok((evidence, guesses))
+}
+
+fn print(
+    report: &mut Report<'_>,
+    evidence: &Evidence,
+    guesses: &[Guess],
+    promises: &[Promise],
+) -> io::Result<()> {
+    report.title("One purchase, as each side recorded it")?;
+    report.table(&evidence.rows())?;
+    report.title("Wrong passwords, one after the other")?;
+    report.guesses(guesses)?;
+    report.title("Promises")?;
+    report.promises(promises)
+}
+
+/// The public address as a client on this machine reaches it.
+fn reachable(addresses: &Addresses) -> Result<SocketAddr, DemoError> {
+    let bound = *addresses.https.first().ok_or(DemoError::Address { kind: "https" })?;
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    Ok(SocketAddr::new(ip, bound.port()))
+}
+
+fn stand_in(addresses: &Addresses) -> Result<SocketAddr, DemoError> {
+    let (_, address) = addresses.gateways.first().ok_or(DemoError::Address { kind: "gateway" })?;
+    Ok(*address)
+}
+
+/// <https://no-color.org>: any non-empty value turns colours off.
+fn wants_colour() -> bool {
+    let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !refused
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::header::{HeaderValue, LOCATION, RETRY_AFTER};
+    use http::{Method, StatusCode};
+    use tokio::sync::Mutex;
+
+    use super::*;
+    use crate::demo::serve::{Handler, Received, Reply, reply};
+
+    type Swaps = &'static [(&'static str, &'static str)];
+
+    /// Just enough of a sidecar to keep the promises for the walk's one card; it holds the
+    /// customer's cookies itself.
+    struct Double {
+        answers: Swaps,
+        client: Mutex<Client>,
+        guesses: AtomicUsize,
+        requests: Swaps,
+    }
+
+    impl Handler for Double {
+        async fn answer(&self, received: Received) -> Reply {
+            let body = String::from_utf8(received.body.to_vec()).unwrap();
+            if body.contains("guess") && self.guesses.fetch_add(1, Ordering::Relaxed) == 5 {
+                let mut refused = reply(StatusCode::TOO_MANY_REQUESTS, "text/plain", "wait");
+                refused.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("12"));
+                return refused;
+            }
+            let target = format!("{}?{}", received.path, received.query);
+            let mut client = self.client.lock().await;
+            let answer = match received.method {
+                Method::POST => client.post(&target, swapped(body, self.requests)).await.unwrap(),
+                _ => client.get(&target).await.unwrap(),
+            };
+            let mut passed = reply(answer.status, "text/html", swapped(answer.text, self.answers));
+            if let Some(location) = answer.headers.get(LOCATION) {
+                passed.headers_mut().insert(LOCATION, location.clone());
+            }
+            passed
+        }
+    }
+
+    fn swapped(text: String, swaps: Swaps) -> String {
+        swaps.iter().fold(text, |text, (from, to)| text.replace(from, to))
+    }
+
+    fn double(stage: &Stage, to: SocketAddr, requests: Swaps, answers: Swaps) -> SocketAddr {
+        let (listener, address) = serve::bind().unwrap();
+        let client = Mutex::new(Client::new(Endpoint::Plain(to)));
+        let double = Double { answers, client, guesses: AtomicUsize::new(0), requests };
+        stage.serve(listener, None, Arc::new(double)).unwrap();
+        address
+    }
+
+    /// Walks with the shop reached at, and charging at, what `front` and `back` make of the real
+    /// addresses.
+    fn walked(
+        front: impl FnOnce(&Stage, SocketAddr) -> SocketAddr,
+        back: impl FnOnce(&Stage, SocketAddr) -> SocketAddr,
+    ) -> (Result<(), DemoError>, String) {
+        let folder = Folder::prepare(Some(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        let stage = Stage::open().unwrap();
+        let (gateway_listener, gateway_address) = serve::bind().unwrap();
+        let gateway = Arc::new(Gateway::default());
+        stage.serve(gateway_listener, None, Arc::clone(&gateway)).unwrap();
+        let (shop_listener, shop_address) = serve::bind().unwrap();
+        let charged_at = back(&stage, gateway_address);
+        let shop = Arc::new(Shop::open(charged_at, &folder.shop_log()).unwrap());
+        stage.serve(shop_listener, None, Arc::clone(&shop)).unwrap();
+        let browser = Endpoint::Plain(front(&stage, shop_address));
+        let scene = Scene { browser, folder: folder.path(), gateway: &gateway, shop: &shop };
+        let mut out = Vec::new();
+        let outcome = show(&scene, &mut Report { colour: false, out: &mut out });
+        stage.close();
+        (outcome, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_shop_without_a_guard_breaks_the_promises() {
+        let (outcome, printed) = walked(|_, shop| shop, |_, gateway| gateway);
+        assert!(matches!(outcome, Err(DemoError::Promises { broken: 8, all: 10 })), "{printed}");
+        for broken in [
+            "the shop's log holds no card number",
+            "the shop's log holds no security code",
+            "the shop stored a token of the same shape",
+            "the gateway's answer reached the shop as a token",
+            "the order page shows a token or a mask",
+            "the JSON is sound and its number is no card",
+            "no file of the demo holds the card number",
+            "guessing passwords ends in 429 with Retry-After",
+        ] {
+            assert!(printed.contains(&format!("BROKEN   {broken}\n")), "{broken} in\n{printed}");
+        }
+    }
+
+    #[test]
+    fn a_guarded_shop_keeps_every_promise() {
+        let (outcome, printed) = walked(
+            |stage, shop| {
+                let requests =
+                    &[("4111+1111+1111+1111", "4929+1234+5678+1111"), ("cvv=123", "cvv=847")];
+                double(stage, shop, requests, &[])
+            },
+            |stage, gateway| {
+                let requests = &[("4929123456781111", "4111111111111111"), ("=847", "=123")];
+                double(stage, gateway, requests, &[("4111111111111111", "4929123456781111")])
+            },
+        );
+        assert!(outcome.is_ok() && !printed.contains("BROKEN"), "{printed}");
+        let row = "card number     4111 1111 1111 1111  4929 1234 5678 1111  4111111111111111     \
+                   4929 1234 5678 1111\n";
+        assert!(printed.contains(row), "{printed}");
+        assert!(printed.contains("attempt  6   429   try again in 12 s\n"), "{printed}");
+    }
+}

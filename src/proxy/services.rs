@@ -1,0 +1,151 @@
+//! What outlives every reload: the vault, the counts of failed logins, the logs and the metrics.
+//!
+//! The methods here time and count what they ask of the vault, and turn its errors into refusals.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::exchange::Exchange;
+use super::login::LoginGuard;
+use super::reject::Rejection;
+use crate::card::{Cvv, Pan, Token, TokenFormat};
+use crate::policy::Site;
+use crate::telemetry::{
+    AccessLog, Audit, AuditEvent, CvvEvent, LastFour, Metrics, TokenOrigin,
+};
+use crate::vault::{Standing, StandIns, Tokenized, Vault};
+
+/// What outlives every reload.
+pub struct Services {
+    /// Card numbers and their tokens.
+    pub vault: Vault,
+    /// Verification codes and their one-use stand-ins.
+    pub stand_ins: StandIns,
+    /// Who tried to log in, and how often that failed.
+    pub logins: LoginGuard,
+    /// One line per request.
+    pub access: AccessLog,
+    /// What must be provable later.
+    pub audit: Audit,
+    /// What Prometheus sees.
+    pub metrics: Metrics,
+}
+
+impl Services {
+    pub(super) async fn tokenize(
+        &self,
+        pans: Vec<Pan>,
+        format: TokenFormat,
+    ) -> Result<Vec<Tokenized>, Rejection> {
+        let begun = Instant::now();
+        let tokenized = self.vault.tokenize(pans, format).await;
+        self.metrics.vault_latency("tokenize", begun.elapsed());
+        let tokenized = tokenized.map_err(|error| {
+            self.metrics.vault_failed("tokenize", &error);
+            Rejection::Vault(error)
+        })?;
+        for made in &tokenized {
+            let origin = match made {
+                Tokenized::AlreadyToken => TokenOrigin::Already,
+                Tokenized::Created(_) => TokenOrigin::Created,
+                Tokenized::Known(_) => TokenOrigin::Known,
+            };
+            self.metrics.tokens(origin, 1);
+        }
+        Ok(tokenized)
+    }
+
+    /// Which numbers are issued tokens. A vault that does not answer knows none: masking too much
+    /// harms less than showing a card number.
+    pub(super) async fn standing(&self, numbers: Vec<Pan>) -> Vec<Standing> {
+        let count = numbers.len();
+        let begun = Instant::now();
+        let standing = self.vault.standing(numbers).await;
+        self.metrics.vault_latency("standing", begun.elapsed());
+        standing.unwrap_or_else(|error| {
+            self.metrics.vault_failed("standing", &error);
+            std::iter::repeat_with(|| Standing::Unknown).take(count).collect()
+        })
+    }
+
+    /// The card numbers that tokens stand for; every one is in the audit log, and on its disk, before
+    /// it is given out.
+    pub(super) async fn reveal(
+        &self,
+        numbers: Vec<Pan>,
+        gateway: &Arc<str>,
+        exchange: &Exchange,
+    ) -> Result<Vec<Pan>, Rejection> {
+        let tokens: Vec<Option<Token>> =
+            numbers.iter().map(|number| Token::parse(number.expose()).ok()).collect();
+        let begun = Instant::now();
+        let revealed = self.vault.reveal(numbers).await;
+        self.metrics.vault_latency("reveal", begun.elapsed());
+        let revealed = revealed.map_err(|error| {
+            self.metrics.vault_failed("reveal", &error);
+            Rejection::Vault(error)
+        })?;
+        let Some(pans) = revealed.into_iter().collect::<Option<Vec<Pan>>>() else {
+            return Err(self.reveal_refused(gateway, exchange, Rejection::UnknownToken));
+        };
+        for (pan, token) in pans.iter().zip(tokens) {
+            let Some(token) = token else { continue };
+            let event = AuditEvent::CardRevealed {
+                gateway: gateway.to_string(),
+                request_id: exchange.id.to_string(),
+                token,
+                last_four: LastFour::of(pan),
+            };
+            let written = self.audit.record_durable(SystemTime::now(), event).await;
+            written.map_err(Rejection::Audit)?;
+        }
+        Ok(pans)
+    }
+
+    /// Tells of a request that is not sent to the gateway.
+    pub(super) fn reveal_refused(
+        &self,
+        gateway: &Arc<str>,
+        exchange: &Exchange,
+        rejection: Rejection,
+    ) -> Rejection {
+        let event = AuditEvent::RevealRefused {
+            gateway: gateway.to_string(),
+            request_id: exchange.id.to_string(),
+            reason: rejection.reason(),
+        };
+        self.audit.record(SystemTime::now(), event);
+        rejection
+    }
+
+    pub(super) fn keep_cvv(&self, cvv: Cvv, tokens: &[Token]) -> Result<Cvv, Rejection> {
+        let kept = self.stand_ins.keep(cvv, tokens, Instant::now());
+        if kept.is_ok() {
+            self.metrics.cvv(CvvEvent::Kept, 1);
+        }
+        kept.map_err(Rejection::StandIn)
+    }
+
+    pub(super) fn take_cvv(&self, stand_in: &Cvv, tokens: &[Token]) -> Result<Cvv, Rejection> {
+        let taken = self.stand_ins.take(stand_in, tokens, Instant::now());
+        self.metrics.cvv(if taken.is_some() { CvvEvent::Revealed } else { CvvEvent::Refused }, 1);
+        taken.ok_or(Rejection::UnknownCvv)
+    }
+
+    pub(super) fn upstream_failed(&self, site: &Site, rejection: &Rejection) {
+        self.metrics.upstream_failed(&site.name.0, rejection.reason());
+    }
+
+    pub(super) fn login_refused(
+        &self,
+        site: &Site,
+        (exchange, client): (&Exchange, IpAddr),
+        refusal: crate::counters::Refusal,
+    ) -> Rejection {
+        let (reason, retry_after) = (refusal.reason.as_str(), refusal.retry_after);
+        let _network = client;
+        self.metrics.login_refused(&site.name.0, reason, retry_after, exchange.id.as_str());
+        Rejection::Login { reason, retry_after }
+    }
+}
