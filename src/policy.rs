@@ -45,10 +45,12 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The site that serves `host` (lower case, without port): exact names before wildcards, then a
-    /// site that names no hosts.
+    /// site that names no hosts; with its place in `sites`.
     #[must_use]
-    pub fn site(&self, host: &str) -> Option<&Arc<Site>> {
-        let best = self.sites.iter().filter_map(|site| Some((site.rank(host)?, site)));
-        best.max_by_key(|(rank, _)| *rank).map(|(_, site)| site)
+    pub fn site(&self, host: &str) -> Option<(usize, &Arc<Site>)> {
+        let sites = self.sites.iter().enumerate();
+        let matching = sites.filter_map(|(place, site)| Some((site.rank(host)?, (place, site))));
+        // The first of equals: `max_by_key` would take the last.
+        matching.rev().max_by_key(|(rank, _)| *rank).map(|(_, found)| found)
     }
 }

@@ -12,6 +12,7 @@ mod finish;
 mod forward;
 mod gateway;
 mod generation;
+mod guard;
 mod headers;
 pub mod login;
 mod pool;
@@ -21,14 +22,15 @@ mod upgrade;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, LOCATION};
 use http::{HeaderMap, Request, Response, StatusCode, Uri, request};
 use hyper::body::{Body as _, Incoming};
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use body::{Body, Source};
-use cards::{Action, Editor, Task};
+use cards::{Action, Editor, Forward, Task};
 use exchange::{Asked, Exchange};
 use forward::{Answer, Reuse};
 use generation::Found;
@@ -38,9 +40,9 @@ use reject::{Accept, Rejection};
 pub use finish::Finished;
 pub use forward::{Dialer, TargetError};
 pub use generation::Generation;
-pub use services::{RevealSink, Services};
+pub use services::Services;
 
-use crate::policy::{Live, RequestAction, ResponseAction};
+use crate::policy::{Live, RequestAction, ResponseAction, Timeouts};
 use crate::telemetry::{Direction, ListenerRole};
 
 /// Answers requests.
@@ -59,8 +61,8 @@ pub struct Peer {
     pub tls_version: Option<&'static str>,
     /// How its thread talks to upstreams.
     pub dialer: Arc<Dialer>,
-    /// Cancelled when connections are to end.
-    pub closing: CancellationToken,
+    /// Owns what outlives a request: upgraded connections.
+    pub tasks: TaskTracker,
 }
 
 /// What a listener does with requests.
@@ -74,6 +76,19 @@ pub enum Role {
     Site,
 }
 
+impl Role {
+    /// What the listener is called in metrics and logs.
+    #[must_use]
+    pub fn listener(&self, tls: bool) -> ListenerRole {
+        match self {
+            Self::Gateway(_) => ListenerRole::Gateway,
+            Self::RedirectToHttps(_) => ListenerRole::Redirect,
+            Self::Site if tls => ListenerRole::Https,
+            Self::Site => ListenerRole::Http,
+        }
+    }
+}
+
 impl Proxy {
     /// Starts with a first generation.
     #[must_use]
@@ -83,7 +98,7 @@ impl Proxy {
 
     /// The waits of the current generation, for those who accept connections.
     #[must_use]
-    pub fn timeouts(&self) -> crate::policy::Timeouts {
+    pub fn timeouts(&self) -> Timeouts {
         self.live.peek().snapshot.timeouts.clone()
     }
 
@@ -165,19 +180,38 @@ impl Proxy {
         }
 
         let request = Request::from_parts(head, body);
-        let connected = peer.dialer.connect(place.targets, timeouts, Reuse::Allowed).await;
-        let connected = connected.inspect_err(|error| self.services.upstream_failed(place.site, error))?;
-        let sent = peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await;
-        let answer = sent.inspect_err(|error| self.services.upstream_failed(place.site, error))?;
+        let answer = match self.forward(place, (peer, exchange), request, timeouts).await {
+            Ok(answer) => answer,
+            Err(rejection) => {
+                self.settle_undecided(attempt, (place.site, exchange));
+                return Err(rejection);
+            }
+        };
 
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(peer, answer, client_upgrade, timeouts.upgrade_idle);
         }
         let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
         headers::strip_hop_by_hop(&mut head.headers);
-        let source = self.settle_login(attempt, place.site, &head, source).await;
+        let source = self.settle_login(attempt, (place.site, exchange), (&head, source)).await;
         let body = self.edit_response(place, exchange, (&mut head.headers, source)).await?;
         Ok(Response::from_parts(head, body))
+    }
+
+    /// Talks to the shop.
+    async fn forward(
+        &self,
+        place: &generation::Place<'_>,
+        (peer, exchange): (&Peer, &Exchange),
+        request: Request<Body>,
+        timeouts: &Timeouts,
+    ) -> Result<Answer, Rejection> {
+        let (dialer, targets) = (&peer.dialer, place.targets);
+        let answer = async {
+            let connected = dialer.connect(targets, timeouts, Reuse::Allowed).await?;
+            dialer.send(connected, targets, request, (timeouts, exchange)).await
+        };
+        answer.await.inspect_err(|error| self.services.upstream_failed(place.site, error))
     }
 
     /// Replaces card numbers on their way to the shop.
@@ -203,7 +237,8 @@ impl Proxy {
         if source.is_empty() {
             return Ok(pass(source));
         }
-        let task = Task { editor, rules, limits: &place.route.limits };
+        let limits = &place.route.limits;
+        let task = Task { editor, rules, limits, forward: Forward::Streaming };
         cards::rewrite_request(&task, &mut head.headers, source, exchange).await
     }
 
@@ -222,7 +257,8 @@ impl Proxy {
         let editor = self.editor(place, exchange, action, Direction::Response);
         let rules = &place.route.cards.response_rules;
         cards::rewrite_head(&editor, rules, None, headers).await?;
-        let task = Task { editor, rules, limits: &place.route.limits };
+        let limits = &place.route.limits;
+        let task = Task { editor, rules, limits, forward: Forward::Streaming };
         cards::rewrite_response(&task, headers, source).await
     }
 
@@ -295,12 +331,12 @@ fn switch(
     peer: &Peer,
     answer: Answer,
     client: Option<hyper::upgrade::OnUpgrade>,
-    idle: std::time::Duration,
+    idle: Duration,
 ) -> Result<Response<Body>, Rejection> {
     let Some(client) = client else { return Err(Rejection::UnaskedUpgrade) };
     let mut response = answer.response;
     let upstream = hyper::upgrade::on(&mut response);
-    upgrade::join(&peer.dialer.tasks, client, upstream, idle, peer.closing.clone());
+    upgrade::join(&peer.tasks, client, upstream, idle);
     let (mut head, _empty) = response.into_parts();
     head.headers.remove(CONTENT_LENGTH);
     Ok(Response::from_parts(head, Body::Empty))
@@ -315,15 +351,4 @@ fn redirect(exchange: &Exchange, port: u16) -> Result<Response<Body>, Rejection>
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(LOCATION, location.map_err(|_| Rejection::HostConflict)?);
     Ok(response)
-}
-
-/// For the event stream's sake, every role names itself the way metrics do.
-impl From<&Role> for ListenerRole {
-    fn from(role: &Role) -> Self {
-        match role {
-            Role::Gateway(_) => Self::Gateway,
-            Role::RedirectToHttps(_) => Self::Redirect,
-            Role::Site => Self::Https,
-        }
-    }
 }

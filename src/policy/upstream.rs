@@ -37,6 +37,18 @@ pub enum Trust {
     System,
 }
 
+impl Upstream {
+    /// What `Host` says: the name, and the port where it is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        match (self.scheme, self.port) {
+            (Scheme::Http, 80) | (Scheme::Https, 443) => format!("{open}{}{close}", self.host),
+            (_, port) => format!("{open}{}{close}:{port}", self.host),
+        }
+    }
+}
+
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {

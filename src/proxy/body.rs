@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use thiserror::Error;
 
-pub(super) use rewrite::{Coded, Rewritten};
-pub(super) use source::Source;
+pub(super) use rewrite::{Coded, Editing, Rewritten};
+pub(super) use source::{Reached, Source};
 
 /// A body that is sent, to the upstream or to the client.
 #[derive(Default)]

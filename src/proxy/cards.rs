@@ -12,15 +12,13 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
 };
-use http::Method;
-use http_body_util::BodyExt as _;
 
 pub(super) use editor::{Action, Editor};
 pub(super) use head::rewrite_head;
 
-use super::body::{Body, BodyError, Coded, Reached, Rewritten, Source};
+use super::body::{Body, Coded, Reached, Rewritten, Source};
 use super::exchange::Exchange;
 use super::reject::Rejection;
 use crate::coding::{Bounds, Coding};
@@ -37,6 +35,16 @@ pub(super) struct Task<'a> {
     pub(super) editor: Arc<Editor>,
     pub(super) rules: &'a Arc<Rules>,
     pub(super) limits: &'a Limits,
+    pub(super) forward: Forward,
+}
+
+/// When the first byte of a request may go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Forward {
+    /// While the rest still comes.
+    Streaming,
+    /// When all of it has been edited.
+    Whole,
 }
 
 /// Replaces what a request's body holds.
@@ -48,15 +56,16 @@ pub(super) async fn rewrite_request(
 ) -> Result<Body, Rejection> {
     let codings = Coding::of(headers).map_err(Rejection::Coding)?;
     let stream = || Stream::new(Arc::clone(task.rules), carrier(headers));
-    let enough = if codings.is_empty() { REQUEST_WHOLE_BYTES } else { usize::MAX };
+    let streaming = codings.is_empty() && task.forward == Forward::Streaming;
+    let enough = if streaming { REQUEST_WHOLE_BYTES } else { usize::MAX };
     let read = source.read_up_to(enough).await;
-    let (pieces, reached) = read.map_err(|error| refusal(exchange, error))?;
+    let (pieces, reached) = read.map_err(|error| exchange.refusal(error))?;
     if !codings.is_empty() {
         return recode_request(task, headers, (source, pieces), &codings).await;
     }
-    if reached == Reached::Enough {
+    if streaming && reached == Reached::Enough {
         source.put_back(pieces);
-        let rewritten = Rewritten::new(source, None, stream(), Arc::clone(&task.editor));
+        let rewritten = Rewritten::new(source, None, (stream(), carrier(headers)), Arc::clone(&task.editor));
         return Ok(Body::Rewritten(Box::new(rewritten)));
     }
     let mut stream = stream();
@@ -65,7 +74,7 @@ pub(super) async fn rewrite_request(
         stream.push(piece, &mut runs);
     }
     stream.finish(&mut runs);
-    edit_whole(&task.editor, runs).await
+    edit_whole(task, runs, carrier(headers)).await
 }
 
 /// Replaces what an answer's body holds.
@@ -81,13 +90,13 @@ pub(super) async fn rewrite_response(
     let codings = Coding::of(headers).map_err(Rejection::UpstreamCoding)?;
     let stream = Stream::new(Arc::clone(task.rules), carrier);
     if codings.is_empty() {
-        let rewritten = Rewritten::new(source, None, stream, Arc::clone(&task.editor));
+        let rewritten = Rewritten::new(source, None, (stream, carrier), Arc::clone(&task.editor));
         return Ok(Body::Rewritten(Box::new(rewritten)));
     }
     let prompt = carrier == Carrier::EventStream;
     if !prompt {
         let read = source.read_up_to(RESPONSE_WHOLE_BYTES).await;
-        let (pieces, reached) = read.map_err(broken_answer)?;
+        let (pieces, reached) = read.map_err(Rejection::UpstreamBody)?;
         let found = reached == Reached::Enough || {
             let scanned = (Arc::clone(task.rules), carrier);
             Coded::holds_any(&pieces, &codings, bounds(task.limits), scanned)
@@ -101,7 +110,7 @@ pub(super) async fn rewrite_response(
     let coded = Coded::new(&codings, bounds(task.limits), prompt);
     let coded = coded.map_err(Rejection::UpstreamCoding)?;
     forget_representation(headers);
-    let rewritten = Rewritten::new(source, Some(coded), stream, Arc::clone(&task.editor));
+    let rewritten = Rewritten::new(source, Some(coded), (stream, carrier), Arc::clone(&task.editor));
     Ok(Body::Rewritten(Box::new(rewritten)))
 }
 
@@ -122,11 +131,11 @@ async fn recode_request(
     source.put_back(pieces);
     let coded = Coded::new(codings, bounds, false).map_err(Rejection::Coding)?;
     let stream = Stream::new(Arc::clone(task.rules), carrier);
-    let mut rewritten = Rewritten::new(source, Some(coded), stream, Arc::clone(&task.editor));
+    let mut rewritten = Rewritten::new(source, Some(coded), (stream, carrier), Arc::clone(&task.editor));
     let mut whole = BytesMut::new();
     // Not unbounded: what was read is bounded by the route, and so is what it decodes to.
     while let Some(frame) = std::future::poll_fn(|context| rewritten.poll_frame(context)).await {
-        let frame = frame.map_err(|error| task.editor.refusal(error))?;
+        let frame = frame.map_err(|error| task.editor.exchange.refusal(error))?;
         if let Ok(bytes) = frame.into_data() {
             whole.extend_from_slice(&bytes);
         }
@@ -135,11 +144,15 @@ async fn recode_request(
     Ok(Body::Whole(whole.freeze()))
 }
 
-async fn edit_whole(editor: &Arc<Editor>, runs: Vec<Decided>) -> Result<Body, Rejection> {
+async fn edit_whole(
+    task: &Task<'_>,
+    runs: Vec<Decided>,
+    carrier: Carrier,
+) -> Result<Body, Rejection> {
     if runs.iter().all(|run| run.finds.is_empty()) {
         return Ok(whole(runs.into_iter().map(|run| run.bytes).collect()));
     }
-    Ok(whole(editor.edit(runs).await?))
+    Ok(whole(task.editor.edit(runs, carrier).await?))
 }
 
 fn whole(pieces: Vec<Bytes>) -> Body {
@@ -157,14 +170,6 @@ fn joined(mut pieces: Vec<Bytes>) -> Bytes {
         bytes.extend_from_slice(&piece);
     }
     bytes.freeze()
-}
-
-fn refusal(exchange: &Exchange, error: BodyError) -> Rejection {
-    exchange.take_refusal().unwrap_or_else(|| broken_answer(error))
-}
-
-fn broken_answer(error: BodyError) -> Rejection {
-    Rejection::UpstreamBody(error)
 }
 
 fn carrier(headers: &HeaderMap) -> Carrier {

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, Version};
 use http::header::{REFERER, USER_AGENT};
 use parking_lot::Mutex;
 
+use super::body::BodyError;
 use super::headers::RequestId;
 use super::reject::Rejection;
 
@@ -30,6 +31,8 @@ pub struct Exchange {
     pub asked: Asked,
     /// What the stages counted.
     pub tally: Tally,
+    /// How a login went.
+    login: Mutex<Option<&'static str>>,
     /// A refusal that came up inside a body, where no status could be chosen any more.
     refused: Mutex<Option<Rejection>>,
 }
@@ -45,9 +48,9 @@ pub struct Asked {
     /// The protocol.
     pub version: Version,
     /// `Referer`.
-    pub referrer: Option<String>,
+    pub referrer: Option<Vec<u8>>,
     /// `User-Agent`.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<Vec<u8>>,
 }
 
 /// Counts of one request.
@@ -55,7 +58,9 @@ pub struct Asked {
 pub struct Tally {
     /// Bytes of the request body.
     pub request_bytes: AtomicU64,
-    /// Bytes of the answer's body.
+    /// Bytes of the upstream's body.
+    pub upstream_bytes: AtomicU64,
+    /// Bytes of the answer's body, as the client got it.
     pub response_bytes: AtomicU64,
     /// Card numbers found in the request.
     pub cards_in: AtomicU32,
@@ -78,6 +83,7 @@ impl Exchange {
             time: SystemTime::now(),
             asked,
             tally: Tally::default(),
+            login: Mutex::new(None),
             refused: Mutex::new(None),
         })
     }
@@ -85,6 +91,23 @@ impl Exchange {
     /// Keeps the first refusal for whoever can still answer with it.
     pub fn refuse(&self, rejection: Rejection) {
         self.refused.lock().get_or_insert(rejection);
+    }
+
+    /// The reason that a body failed for.
+    #[must_use]
+    pub fn refusal(&self, error: BodyError) -> Rejection {
+        self.take_refusal().unwrap_or(Rejection::UpstreamBody(error))
+    }
+
+    /// Notes how a login went.
+    pub fn login_went(&self, outcome: &'static str) {
+        *self.login.lock() = Some(outcome);
+    }
+
+    /// How a login went, if this was one.
+    #[must_use]
+    pub fn login(&self) -> Option<&'static str> {
+        *self.login.lock()
     }
 
     /// Takes the refusal that a body left behind.
@@ -98,9 +121,9 @@ impl Asked {
     /// Copies what will be logged.
     #[must_use]
     pub fn of<B>(request: &http::Request<B>, host: String) -> Self {
-        let text = |headers: &HeaderMap, name| {
+        let bytes = |headers: &HeaderMap, name| {
             let value: Option<&http::HeaderValue> = headers.get(name);
-            value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            value.map(|value| value.as_bytes().to_vec())
         };
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         Self {
@@ -108,8 +131,8 @@ impl Asked {
             host,
             target: target.to_owned(),
             version: request.version(),
-            referrer: text(request.headers(), REFERER),
-            user_agent: text(request.headers(), USER_AGENT),
+            referrer: bytes(request.headers(), REFERER),
+            user_agent: bytes(request.headers(), USER_AGENT),
         }
     }
 }

@@ -87,5 +87,30 @@ impl Ending {
             metrics.response_bytes(load(&tally.response_bytes));
         }
         drop(self.in_flight.take());
+        let place = self.metrics.as_ref().map(|metrics| metrics.names());
+        let asked = &self.exchange.asked;
+        self.services.access.record(&AccessRecord {
+            time: self.exchange.time,
+            request_id: self.exchange.id.as_str(),
+            client: self.exchange.client.0,
+            method: &asked.method,
+            host: Some(asked.host.as_bytes()),
+            target: asked.target.as_bytes(),
+            protocol: asked.version,
+            status: self.status,
+            request_bytes: load(&tally.request_bytes),
+            response_bytes: load(&tally.response_bytes),
+            duration: total,
+            upstream_duration: (!upstream.is_zero()).then_some(upstream),
+            site: place.map(|(site, _)| site),
+            route: place.map(|(_, route)| route),
+            referrer: asked.referrer.as_deref(),
+            user_agent: asked.user_agent.as_deref(),
+            request_cards: u64::from(tally.cards_in.load(Ordering::Relaxed)),
+            response_cards: u64::from(tally.cards_out.load(Ordering::Relaxed)),
+            login: self.exchange.login(),
+            rejection: self.refused,
+            tls: self.tls_version,
+        });
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use http::response::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::TaskTracker;
 
-use super::body::Body;
+use super::body::{Body, Source};
 use super::exchange::Exchange;
 use super::pool::{Lease, Pool, PoolKey};
 use super::reject::Rejection;
@@ -55,6 +56,14 @@ pub struct Answer {
     pub response: Response<Incoming>,
     /// The connection.
     pub lease: Lease,
+}
+
+impl Answer {
+    /// The head, and the body with its connection.
+    pub fn into_parts(self, exchange: &Arc<Exchange>, idle: Duration) -> (Parts, Source) {
+        let (head, incoming) = self.response.into_parts();
+        (head, Source::from_upstream(incoming, Arc::clone(exchange), self.lease, idle))
+    }
 }
 
 impl Target {

@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue};
+use http::header::{EXPECT, HOST, HeaderValue};
 use http::{Request, Response, Uri, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{Body, Source};
-use super::cards::{self, Action, Editor, Task};
+use super::cards::{self, Action, Editor, Forward, Task};
 use super::exchange::Exchange;
 use super::forward::Reuse;
 use super::generation::{Generation, GatewayPlace};
@@ -35,17 +34,17 @@ impl Proxy {
         admit::declared_length(request.body().size_hint().exact(), limits.request_body_bytes_max)?;
         let (mut head, incoming) = request.into_parts();
         let (limit_bytes, idle) = (limits.request_body_bytes_max, timeouts.request_body_idle);
-        let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
+        let source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 
         let connected = peer.dialer.connect(place.targets, timeouts, Reuse::Allowed).await?;
         let reveal = Action::Reveal { gateway: Arc::clone(&place.gateway.name) };
         let body = if source.is_empty() {
             Body::Empty
         } else {
-            // Never in part: a charge that is refused must not have begun.
-            source.read_whole_only();
             let editor = self.gateway_editor(place, exchange, reveal, Direction::Request);
-            let task = Task { editor, rules: &place.gateway.request_rules, limits };
+            let rules = &place.gateway.request_rules;
+            // Never in part: a charge that is refused must not have begun.
+            let task = Task { editor, rules, limits, forward: Forward::Whole };
             cards::rewrite_request(&task, &mut head.headers, source, exchange).await?
         };
         prepare(&mut head, place, exchange);
@@ -60,7 +59,7 @@ impl Proxy {
         let editor = self.gateway_editor(place, exchange, tokenize, Direction::Response);
         let rules = &place.gateway.response_rules;
         cards::rewrite_head(&editor, rules, None, &mut head.headers).await?;
-        let task = Task { editor, rules, limits };
+        let task = Task { editor, rules, limits, forward: Forward::Whole };
         let body = cards::rewrite_response(&task, &mut head.headers, source).await?;
         Ok(Response::from_parts(head, body))
     }

@@ -11,10 +11,11 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
-use super::body::Body;
+use super::body::{Body, BodyError};
 use super::headers::{REQUEST_ID, RequestId};
 use crate::coding::DecodeError;
-use crate::vault::VaultError;
+use crate::telemetry::audit::AuditError;
+use crate::vault::{StandInError, VaultError};
 
 /// How long a client waits before it tries a card request again when the vault is away.
 const VAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -22,6 +23,9 @@ const VAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// A refusal.
 #[derive(Debug, Error)]
 pub enum Rejection {
+    /// What must be provable cannot be recorded.
+    #[error("the audit log cannot be written")]
+    Audit(#[source] AuditError),
     /// The client stopped sending, or sent what is no HTTP, inside a body.
     #[error("the request body broke off")]
     BodyBroken(#[source] hyper::Error),
@@ -43,9 +47,6 @@ pub enum Rejection {
     /// A body or header that must be looked into cannot be decoded.
     #[error("the request body cannot be decoded")]
     Coding(#[source] DecodeError),
-    /// There is no room for another verification code.
-    #[error("no room for another verification code")]
-    CodesFull,
     /// Several hosts, or one that differs from the request line's.
     #[error("conflicting hosts")]
     HostConflict,
@@ -78,15 +79,24 @@ pub enum Rejection {
         /// What the route allows.
         limit: usize,
     },
+    /// A verification code cannot be kept.
+    #[error("a verification code cannot be kept")]
+    StandIn(#[source] StandInError),
     /// Magnetic-stripe or chip data, which nobody may keep.
     #[error("track data in the request")]
     TrackData,
+    /// The upstream changed protocols unasked.
+    #[error("the upstream changed protocols unasked")]
+    UnaskedUpgrade,
     /// A number at the gateway that is no token of ours.
     #[error("a card-like number is no known token")]
     UnknownToken,
     /// A verification code at the gateway that stands for none.
     #[error("a verification code is no live stand-in")]
     UnknownCvv,
+    /// The upstream's answer broke off before it could be shown.
+    #[error("the upstream's answer broke off")]
+    UpstreamBody(#[source] BodyError),
     /// The upstream's answer cannot be decoded, so it cannot be shown.
     #[error("the upstream's answer cannot be decoded")]
     UpstreamCoding(#[source] DecodeError),
@@ -127,11 +137,15 @@ impl Rejection {
             Self::HostUnknown => StatusCode::NOT_FOUND,
             Self::Login { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::UpstreamCoding(_) | Self::UpstreamConnect(_) | Self::UpstreamFailed(_) => {
+            Self::UnaskedUpgrade
+            | Self::UpstreamBody(_)
+            | Self::UpstreamCoding(_)
+            | Self::UpstreamConnect(_)
+            | Self::UpstreamFailed(_) => {
                 StatusCode::BAD_GATEWAY
             }
             Self::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::CodesFull | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -139,22 +153,25 @@ impl Rejection {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Audit(_) => "audit",
             Self::BodyBroken(_) => "body_broken",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::CardRefused { .. } => "card_refused",
             Self::Coding(_) => "coding",
-            Self::CodesFull => "cvv_full",
             Self::HostConflict => "host_conflict",
             Self::HostMissing => "host_missing",
             Self::HostUnknown => "host_unknown",
             Self::InvalidCard { .. } => "invalid_card",
             Self::Login { .. } => "login",
             Self::Method => "method",
+            Self::StandIn(_) => "stand_in",
             Self::TooManyCards { .. } => "too_many_cards",
             Self::TrackData => "track_data",
+            Self::UnaskedUpgrade => "unasked_upgrade",
             Self::UnknownCvv => "unknown_cvv",
             Self::UnknownToken => "unknown_token",
+            Self::UpstreamBody(_) => "upstream_body",
             Self::UpstreamCoding(_) => "upstream_coding",
             Self::UpstreamConnect(_) => "upstream_connect",
             Self::UpstreamFailed(_) => "upstream_failed",
@@ -166,7 +183,7 @@ impl Rejection {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Login { retry_after, .. } => Some(*retry_after),
-            Self::CodesFull | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
+            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
             _ => None,
         }
     }
@@ -189,11 +206,15 @@ impl Rejection {
             Self::UnknownCvv | Self::UnknownToken => {
                 "The request holds a number that was not issued here."
             }
-            Self::UpstreamCoding(_) | Self::UpstreamConnect(_) | Self::UpstreamFailed(_) => {
+            Self::UnaskedUpgrade
+            | Self::UpstreamBody(_)
+            | Self::UpstreamCoding(_)
+            | Self::UpstreamConnect(_)
+            | Self::UpstreamFailed(_) => {
                 "The shop cannot be reached at the moment. Please try again soon."
             }
             Self::UpstreamTimeout { .. } => "The shop did not answer in time. Please try again.",
-            Self::CodesFull | Self::Vault(_) => {
+            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => {
                 "Card payments are not possible at the moment. Please try again soon."
             }
         }

@@ -2,7 +2,6 @@
 //!
 //! The methods here time and count what they ask of the vault, and turn its errors into refusals.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -140,11 +139,10 @@ impl Services {
     pub(super) fn login_refused(
         &self,
         site: &Site,
-        (exchange, client): (&Exchange, IpAddr),
+        exchange: &Exchange,
         refusal: crate::counters::Refusal,
     ) -> Rejection {
         let (reason, retry_after) = (refusal.reason.as_str(), refusal.retry_after);
-        let _network = client;
         self.metrics.login_refused(&site.name.0, reason, retry_after, exchange.id.as_str());
         Rejection::Login { reason, retry_after }
     }

@@ -6,7 +6,6 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -21,7 +20,6 @@ pub fn join(
     client: OnUpgrade,
     upstream: OnUpgrade,
     idle: Duration,
-    closing: CancellationToken,
 ) {
     tasks.spawn(async move {
         let (client, upstream) = match tokio::try_join!(client, upstream) {
@@ -32,10 +30,7 @@ pub fn join(
         let (upstream_in, upstream_out) = tokio::io::split(TokioIo::new(upstream));
         let up = copy(client_in, upstream_out, idle);
         let down = copy(upstream_in, client_out, idle);
-        tokio::select! {
-            _both = async { tokio::join!(up, down) } => {}
-            () = closing.cancelled() => {}
-        }
+        tokio::join!(up, down);
     });
 }
 

@@ -22,7 +22,6 @@ use tokio_util::task::TaskTracker;
 use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
 use crate::policy::Timeouts;
 use crate::proxy::{Dialer, Finished, Peer, Proxy, Role};
-use crate::telemetry::ListenerRole;
 use crate::tls::HandshakeFailure;
 
 /// The largest head of a request, HTTP/1.1 (431).
@@ -62,7 +61,7 @@ pub(super) async fn serve(
     (role, tls): (Role, bool),
 ) {
     let metrics = &context.proxy.services().metrics;
-    let _open = metrics.connection_opened(ListenerRole::from((&role, tls)));
+    let _open = metrics.connection_opened(role.listener(tls));
     let _best_effort = tcp.set_nodelay(true);
     let timeouts = context.proxy.timeouts();
     let mut peer = Peer {

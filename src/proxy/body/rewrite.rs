@@ -27,6 +27,7 @@ pub struct Rewritten {
     source: Source,
     coded: Option<Coded>,
     stream: Stream,
+    carrier: Carrier,
     editor: Arc<Editor>,
     decided: Vec<Decided>,
     ready: VecDeque<Bytes>,
@@ -90,13 +91,14 @@ impl Rewritten {
     pub(in crate::proxy) fn new(
         source: Source,
         coded: Option<Coded>,
-        stream: Stream,
+        (stream, carrier): (Stream, Carrier),
         editor: Arc<Editor>,
     ) -> Self {
         Self {
             source,
             coded,
             stream,
+            carrier,
             editor,
             decided: Vec::new(),
             ready: VecDeque::new(),
@@ -201,7 +203,7 @@ impl Rewritten {
             return self.give(pieces);
         }
         let runs = std::mem::take(&mut self.decided);
-        self.editing = Some(self.editor.edit(runs));
+        self.editing = Some(self.editor.edit(runs, self.carrier));
         Ok(())
     }
 

@@ -190,7 +190,7 @@ impl Source {
     fn counter(&self) -> &AtomicU64 {
         match self.side {
             Side::Client { .. } => &self.exchange.tally.request_bytes,
-            Side::Upstream { .. } => &self.exchange.tally.response_bytes,
+            Side::Upstream { .. } => &self.exchange.tally.upstream_bytes,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,11 +9,12 @@ use crate::card::{Pan, Token, TokenFormat};
 use crate::coding::DecodeError;
 use crate::policy::InvalidCard;
 use crate::proxy::Services;
-use crate::proxy::body::{BodyError, Editing};
+use crate::proxy::body::Editing;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::reject::Rejection;
 use crate::scan::{Decided, Find, FindKind};
-use crate::telemetry::{CardAction, CardDirection};
+use crate::scan::Carrier;
+use crate::telemetry::{CardAction, Direction, RouteMetrics};
 use crate::vault::{Standing, Tokenized};
 
 /// What is done with each find of one body.
@@ -37,16 +37,20 @@ pub(in crate::proxy) struct Editor {
     pub(in crate::proxy) services: Arc<Services>,
     pub(in crate::proxy) exchange: Arc<Exchange>,
     pub(in crate::proxy) action: Action,
-    pub(in crate::proxy) direction: CardDirection,
-    pub(in crate::proxy) carrier: CarrierLabel,
+    pub(in crate::proxy) metrics: Arc<RouteMetrics>,
+    pub(in crate::proxy) direction: Direction,
     pub(in crate::proxy) cards_max: usize,
 }
 
 impl Editor {
     /// Edits a group of runs; they come back in order, each as long as before.
-    pub(in crate::proxy) fn edit(self: &Arc<Self>, runs: Vec<Decided>) -> Editing {
+    pub(in crate::proxy) fn edit(
+        self: &Arc<Self>,
+        runs: Vec<Decided>,
+        carrier: Carrier,
+    ) -> Editing {
         let editor = Arc::clone(self);
-        Box::pin(async move { editor.apply(Page::of(runs)).await })
+        Box::pin(async move { editor.apply(Page::of(runs, carrier)).await })
     }
 
     /// Keeps a refusal for whoever answers the client.
@@ -54,16 +58,11 @@ impl Editor {
         self.exchange.refuse(rejection);
     }
 
-    /// The refusal that a body left behind when it failed.
-    pub(in crate::proxy) fn refusal(&self, error: BodyError) -> Rejection {
-        self.exchange.take_refusal().unwrap_or(Rejection::UpstreamBody(error))
-    }
-
     /// Whose fault a body is that cannot be decoded.
     pub(in crate::proxy) fn undecodable(&self, error: DecodeError) -> Rejection {
         match self.direction {
-            CardDirection::Request => Rejection::Coding(error),
-            CardDirection::Response => Rejection::UpstreamCoding(error),
+            Direction::Request => Rejection::Coding(error),
+            Direction::Response => Rejection::UpstreamCoding(error),
         }
     }
 
@@ -71,8 +70,8 @@ impl Editor {
         self.count(&page)?;
         match &self.action {
             Action::Mask => self.mask(&mut page).await?,
-            Action::Observe => {}
-            Action::Reject => refuse_all(&page)?,
+            Action::Observe => self.say_all(&page, CardAction::Observed),
+            Action::Reject => self.refuse_all(&page)?,
             Action::Reveal { gateway } => self.reveal(&mut page, gateway).await?,
             Action::Tokenize { format, invalid } => {
                 self.tokenize(&mut page, *format, *invalid).await?;
@@ -84,12 +83,12 @@ impl Editor {
     fn count(&self, page: &Page) -> Result<(), Rejection> {
         let cards = page.finds.iter().filter(|(_, find)| is_card(find)).count();
         let tally = match self.direction {
-            CardDirection::Request => &self.exchange.tally.cards_in,
-            CardDirection::Response => &self.exchange.tally.cards_out,
+            Direction::Request => &self.exchange.tally.cards_in,
+            Direction::Response => &self.exchange.tally.cards_out,
         };
         let added = u32::try_from(cards).unwrap_or(u32::MAX);
         let total = tally.fetch_add(added, Ordering::Relaxed).saturating_add(added);
-        let limited = matches!(self.direction, CardDirection::Request);
+        let limited = matches!(self.direction, Direction::Request);
         if limited && usize::try_from(total).unwrap_or(usize::MAX) > self.cards_max {
             return Err(Rejection::TooManyCards { limit: self.cards_max });
         }
@@ -114,11 +113,11 @@ impl Editor {
                     Tokenized::Created(token) | Tokenized::Known(token) => {
                         page.write(*place, token.as_bytes());
                         tokens.push(token);
-                        self.say(CardAction::Tokenized);
+                        self.say(page, CardAction::Tokenized);
                     }
                     Tokenized::AlreadyToken => {
                         tokens.extend(written);
-                        self.say(CardAction::Token);
+                        self.say(page, CardAction::Kept);
                     }
                 }
             }
@@ -130,7 +129,7 @@ impl Editor {
     fn keep_codes(&self, page: &mut Page, tokens: &[Token]) -> Result<(), Rejection> {
         for place in 0..page.finds.len() {
             if let Some(cvv) = page.take_cvv(place) {
-                let stand_in = self.services.keep_cvv(cvv, tokens, Instant::now())?;
+                let stand_in = self.services.keep_cvv(cvv, tokens)?;
                 page.write(place, stand_in.expose());
             }
         }
@@ -147,17 +146,17 @@ impl Editor {
         };
         for (place, standing) in places.iter().zip(standings) {
             match standing {
-                Standing::IssuedToken => self.say(CardAction::Token),
+                Standing::IssuedToken => self.say(page, CardAction::Kept),
                 Standing::Unknown => {
                     page.mask(*place);
-                    self.say(CardAction::Masked);
+                    self.say(page, CardAction::Masked);
                 }
             }
         }
         for place in 0..page.finds.len() {
             if page.is_track(place) {
                 page.mask(place);
-                self.say(CardAction::Masked);
+                self.say(page, CardAction::Masked);
             }
         }
         Ok(())
@@ -172,20 +171,34 @@ impl Editor {
             let revealed = self.services.reveal(pans, gateway, &self.exchange).await?;
             for (place, pan) in places.iter().zip(revealed) {
                 page.write(*place, pan.expose());
-                self.say(CardAction::Revealed);
+                self.say(page, CardAction::Revealed);
             }
         }
         for place in 0..page.finds.len() {
             if let Some(stand_in) = page.take_cvv(place) {
-                let taken = self.services.take_cvv(&stand_in, &tokens, Instant::now());
-                page.write(place, taken.ok_or(Rejection::UnknownCvv)?.expose());
+                let taken = self.services.take_cvv(&stand_in, &tokens);
+                let refused = |why| self.services.reveal_refused(gateway, &self.exchange, why);
+                page.write(place, taken.map_err(refused)?.expose());
             }
         }
         Ok(())
     }
 
-    fn say(&self, action: CardAction) {
-        self.services.metrics.card_found(self.direction, self.carrier, action);
+    fn refuse_all(&self, page: &Page) -> Result<(), Rejection> {
+        let sensitive = |find: &&(usize, Find)| !matches!(find.1.kind, FindKind::InvalidCard);
+        let Some((_, find)) = page.finds.iter().find(sensitive) else { return Ok(()) };
+        self.say_all(page, CardAction::Rejected);
+        Err(Rejection::CardRefused { field: find.field.clone() })
+    }
+
+    fn say_all(&self, page: &Page, action: CardAction) {
+        let cards = page.finds.iter().filter(|(_, find)| is_card(find)).count();
+        let cards = u64::try_from(cards).unwrap_or(u64::MAX);
+        self.metrics.cards_found(self.direction, page.carrier, action, cards);
+    }
+
+    fn say(&self, page: &Page, action: CardAction) {
+        self.metrics.cards_found(self.direction, page.carrier, action, 1);
     }
 }
 
@@ -207,23 +220,17 @@ fn refuse_never_kept(page: &Page, invalid: InvalidCard) -> Result<(), Rejection>
     Ok(())
 }
 
-fn refuse_all(page: &Page) -> Result<(), Rejection> {
-    let sensitive = |find: &&(usize, Find)| !matches!(find.1.kind, FindKind::InvalidCard);
-    match page.finds.iter().find(sensitive) {
-        Some((_, find)) => Err(Rejection::CardRefused { field: find.field.clone() }),
-        None => Ok(()),
-    }
-}
-
 /// Runs laid open for editing, with every find and the run it lies in.
 struct Page {
     runs: Vec<BytesMut>,
     finds: Vec<(usize, Find)>,
+    carrier: Carrier,
 }
 
 impl Page {
-    fn of(decided: Vec<Decided>) -> Self {
-        let mut page = Self { runs: Vec::with_capacity(decided.len()), finds: Vec::new() };
+    fn of(decided: Vec<Decided>, carrier: Carrier) -> Self {
+        let runs = Vec::with_capacity(decided.len());
+        let mut page = Self { runs, finds: Vec::new(), carrier };
         for (place, run) in decided.into_iter().enumerate() {
             page.finds.extend(run.finds.into_iter().map(|find| (place, find)));
             // Usually ours alone, and then edited where it lies.

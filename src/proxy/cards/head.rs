@@ -85,7 +85,7 @@ async fn rewrite(
     if runs.iter().all(|run| run.finds.is_empty()) {
         return Ok(None);
     }
-    let pieces = editor.edit(runs).await?;
+    let pieces = editor.edit(runs, carrier).await?;
     Ok(Some(pieces.concat().into()))
 }
 
