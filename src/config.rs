@@ -1,12 +1,13 @@
 //! A file → what the process starts with and what requests consult, or every problem at once.
 //!
-//! The text is parsed once, checked against the schema ([`shape`]), deserialized and compiled
-//! ([`compile`]). Nothing is served from a file with a problem in it: the caller keeps what it has.
+//! The text is parsed once, checked against the schema (`shape`), deserialized and compiled
+//! (`compile`). Nothing is served from a file with a problem in it: the caller keeps what it has.
 //! Reading is all that is done here: no socket is opened, nothing is written.
 
 mod cards;
 mod compile;
 mod environment;
+mod json;
 mod problem;
 mod schema;
 mod shape;
@@ -129,7 +130,7 @@ pub fn for_upstream(
         ..FileSchema::default()
     };
     let source = Source { file: Path::new(COMMAND_LINE), text: "", folder: PathBuf::new() };
-    let mut loaded = compile(&source, &file, Vec::new(), true)?;
+    let mut loaded = compile(&source, &file, Vec::new(), true).map_err(Problems::of_options)?;
     loaded.startup.vault.master_key = MasterKeySource::File(data_dir.join("master.key"));
     loaded.startup.data_dir = data_dir;
     Ok(loaded)
@@ -138,7 +139,7 @@ pub fn for_upstream(
 /// The JSON Schema of the file.
 #[must_use]
 pub fn schema_json() -> Value {
-    schema::json()
+    json::schema()
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -153,7 +154,7 @@ fn load_text(source: &Source<'_>, lookup: Lookup<'_>) -> Result<Loaded, Problems
         let problems = errors.iter().map(|error| syntax_problem(source, error));
         return Err(Problems::new(problems.collect()));
     }
-    let schema = schema::json();
+    let schema = json::schema();
     let mut shape = Shape { schema: &schema, source, lookup, problems: Vec::new() };
     shape.check(&mut root);
     let mut problems = shape.problems;

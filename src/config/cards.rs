@@ -125,10 +125,11 @@ impl Compiler<'_> {
             ("card_fields", &fields.card, &written.card_fields, [&fields.cvv, &fields.ignored]),
         ];
         for (name, own, list, others) in clashes {
-            let twice = |name: &&String| others.iter().any(|list| within(list, name));
-            if let Some((field, at)) = own.iter().find(twice).zip(list.as_ref()) {
-                let quoted = field.escape_debug();
-                let message = format!("\"{quoted}\" is in another list of fields too");
+            let own = own.iter().zip(list.iter().flat_map(|list| list.get()));
+            let twice = |(name, _): &(&String, _)| others.iter().any(|list| within(list, name));
+            if let Some((_, at)) = own.into_iter().find(twice) {
+                let quoted = self.source.quote(&at.span());
+                let message = format!("{quoted} is in another list of fields too");
                 let key = format!("{table}.{name}");
                 self.refuse(&at.span(), &key, message, "leave it in one of them");
                 return;

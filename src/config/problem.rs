@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, where, and what to do about it.
 //!
 //! A text here never holds a value that may be secret: values are quoted as they stand in the file
-//! (see [`Source`](super::source::Source)), so a `${VARIABLE}` is shown by its name, and addresses
+//! (see `source`), so a `${VARIABLE}` is shown by its name, and addresses
 //! that may hold a password are not shown at all.
 
 use std::error::Error;
@@ -32,6 +32,15 @@ impl Problems {
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.line);
         Self(problems)
+    }
+
+    /// Names the options of the command line in place of the keys they stand for.
+    pub(super) fn of_options(mut self) -> Self {
+        for problem in &mut self.0 {
+            let option = if problem.key == "site.upstreams" { "--upstream" } else { "--listen" };
+            option.clone_into(&mut problem.key);
+        }
+        self
     }
 
     /// Each of them, in the order of the file.

@@ -46,7 +46,8 @@ impl<'a> Shape<'a> {
     }
 
     fn node(&mut self, schema: &'a Value, key: &str, node: &mut Node<'_>) -> Fate {
-        let schema = self.resolve(schema);
+        // The example stands beside the reference, not behind it.
+        let (property, schema) = (schema, self.resolve(schema));
         let span = node.span();
         let kind = schema.get("type").and_then(Value::as_str).unwrap_or("string");
         match (kind, node.get_mut()) {
@@ -65,7 +66,13 @@ impl<'a> Shape<'a> {
             ("string", DeValue::String(text)) => self.text(schema, key, &span, text),
             (_, found) => {
                 let message = format!("is {}, not {}", article(found.type_str()), expected(kind));
-                self.note(&span, key, message, example(schema, kind))
+                // The usual slip in TOML: one pair of brackets for two, or two for one.
+                let remedy = match (kind, found) {
+                    ("array", DeValue::Table(_)) => format!("write [[{key}]] above it"),
+                    ("object", DeValue::Array(_)) => format!("write [{key}] above it, once"),
+                    _ => example(property, kind),
+                };
+                self.note(&span, key, message, remedy)
             }
         }
     }
@@ -96,17 +103,6 @@ impl<'a> Shape<'a> {
             }
         }
         *table = kept;
-        self.demand_required(schema, key, span, table, &lost)
-    }
-
-    fn demand_required(
-        &mut self,
-        schema: &Value,
-        key: &str,
-        span: &Range<usize>,
-        table: &DeTable<'_>,
-        lost: &[Cow<'_, str>],
-    ) -> Fate {
         let mut fate = Fate::Keep;
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
         for name in required.filter_map(Value::as_str).filter(|name| !table.contains_key(*name)) {

@@ -112,6 +112,7 @@ impl Compiler<'_> {
     /// The routes of a site; the last one is what `[cards]` and `[limits]` say.
     fn routes(&mut self, written: &[At<RouteSchema>], base: &Base<'_>) -> Option<Vec<Route>> {
         let mut routes: Vec<Route> = Vec::new();
+        let mut quotes = Vec::new();
         for at in written {
             let RouteSchema { path, cards, limits } = at.get();
             let choices = self.cards("site.route.cards", cards, &base.choices);
@@ -119,11 +120,13 @@ impl Compiler<'_> {
             let Some(pattern) = self.path_pattern("site.route.path", path) else { continue };
             // A pattern that matches another one's text, stars and all, matches all it matches.
             let text = pattern.to_string();
-            if let Some(first) = routes.iter().find(|route| route.path.matches(&text)) {
-                let quoted = self.source.quote(&path.span());
-                let message = format!("{quoted} never matches: \"{}\" comes first", first.name);
+            let quoted = self.source.quote(&path.span());
+            let first = routes.iter().zip(&quotes).find(|(route, _)| route.path.matches(&text));
+            if let Some((_, first)) = first {
+                let message = format!("{quoted} never matches: {first} comes first");
                 self.refuse(&path.span(), "site.route.path", message, "move it up, or remove it");
             }
+            quotes.push(quoted);
             let name = text.as_str().into();
             routes.push(Route { name, path: pattern, cards: choices.policy(), limits });
         }
@@ -191,13 +194,13 @@ impl Compiler<'_> {
                 }
             }
         }
-        let location = location.as_ref().and_then(|at| self.regex(&key("location"), at));
-        signs.extend(location.map(Sign::Location));
-        let cookie = cookie.as_ref().and_then(|at| self.cookie(&key("cookie"), at));
-        signs.extend(cookie.map(Sign::Cookie));
-        let body = body.as_ref().and_then(|at| self.regex(&key("body"), at));
-        signs.extend(body.map(Sign::Body));
-        if signs.is_empty() && self.problems.is_empty() {
+        let compiled = location.as_ref().and_then(|at| self.regex(&key("location"), at));
+        signs.extend(compiled.map(Sign::Location));
+        let name = cookie.as_ref().and_then(|at| self.cookie(&key("cookie"), at));
+        signs.extend(name.map(Sign::Cookie));
+        let compiled = body.as_ref().and_then(|at| self.regex(&key("body"), at));
+        signs.extend(compiled.map(Sign::Body));
+        if status.is_empty() && location.is_none() && cookie.is_none() && body.is_none() {
             let remedy = "give `status`, `location`, `cookie` or `body`, or remove the key";
             self.refuse(&at.span(), table, "names no sign", remedy);
         }

@@ -76,8 +76,9 @@ impl Compiler<'_> {
             // Nothing in the file to point at but the one that took the default's place.
             let clash = file.listen.iter().map(|listen| &listen.get().address);
             let clash = clash.chain(file.gateway.iter().map(|gateway| &gateway.get().listen));
-            let clash = clash.filter(|at| at.get().parse().is_ok_and(|other| same(ADMIN, other)));
-            let span = clash.last().map_or(0..0, At::span);
+            let mut clash =
+                clash.filter(|at| at.get().parse().is_ok_and(|other| same(ADMIN, other)));
+            let span = clash.next_back().map_or(0..0, At::span);
             self.take(key, &span, ADMIN, sockets);
             return Some(());
         };

@@ -62,7 +62,7 @@ fn each_bad_file_gets_its_whole_report() {
         let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
         assert_eq!(report, expected.trim_end(), "{name}:\n{report}");
     }
-    assert_eq!(count, 12);
+    assert_eq!(count, 13);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn every_key_of_the_schema_stands_in_the_reference_with_its_default() {
     let file: Value = toml::from_str(&everything()).unwrap();
     let as_it_stands: Value = toml::from_str(REFERENCE).unwrap();
     let mut missing = Vec::new();
-    compare(&schema, &schema, &[&file], &[&as_it_stands], "", &mut missing);
+    compare(&schema, &schema, (&[&file], &[&as_it_stands]), "", &mut missing);
     assert_eq!(missing, Vec::<String>::new());
 }
 
@@ -117,8 +117,7 @@ fn every_key_of_the_schema_stands_in_the_reference_with_its_default() {
 fn compare(
     schema: &Value,
     part: &Value,
-    tables: &[&Value],
-    standing: &[&Value],
+    (tables, standing): (&[&Value], &[&Value]),
     path: &str,
     missing: &mut Vec<String>,
 ) {
@@ -154,7 +153,7 @@ fn compare(
         }
         let below = below.get("items").unwrap_or(below);
         let (found, stands): (Vec<_>, Vec<_>) = (found.iter().collect(), stands.iter().collect());
-        compare(schema, below, &found, &stands, &path, missing);
+        compare(schema, below, (&found, &stands), &path, missing);
     }
 }
 
@@ -193,7 +192,7 @@ fn an_upstream_alone_is_served_over_tls_with_a_certificate_of_our_own() {
     let key = MasterKeySource::File(PathBuf::from("data/master.key"));
     assert_eq!(loaded.startup.vault.master_key, key);
     let problems = for_upstream("127.0.0.1", None, PathBuf::from("data")).unwrap_err();
-    let expected = "command line: site.upstreams: has no http:// or https://; \
+    let expected = "command line: --upstream: has no http:// or https://; \
                     write it as in \"http://127.0.0.1:8080\" or \"https://shop.example\"";
     assert_eq!(problems.to_string(), expected);
 }
