@@ -9,8 +9,10 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::cards::Choices;
 use super::problem::Problem;
 use super::schema::{CertificateSchema, FileSchema, LimitsSchema, LoginSchema, TimeoutsSchema};
+use super::sites::Base;
 use super::source::{At, Source};
 use super::startup::Startup;
 use crate::policy::{CertificateFiles, Limits, Lockout, LoginLimits, Snapshot, Timeouts};
@@ -44,10 +46,13 @@ impl Compiler<'_> {
     pub(super) fn compile(&mut self, file: &FileSchema) -> Option<Compiled> {
         let startup = self.startup(file);
         let certificates = self.certificates(&file.certificate);
-        let limits = self.limits("limits", &file.limits, &Limits::default());
+        let base = Base {
+            choices: self.cards("cards", &file.cards, &Choices::new()),
+            limits: self.limits("limits", &file.limits, &Limits::default()),
+        };
         let snapshot = Snapshot {
-            sites: self.sites(file, &limits),
-            gateways: self.gateways(file, &limits),
+            sites: self.sites(file, &base),
+            gateways: self.gateways(file, &base),
             trusted_proxies: self.networks(&file.trusted_proxies),
             login: self.login(&file.login),
             timeouts: self.timeouts(&file.timeouts),

@@ -33,3 +33,18 @@ fn drop_null(schema: &mut Schema) {
         object.extend(only);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_may_be_null_and_every_table_is_closed() {
+        let schema = schema();
+        assert!(!schema.to_string().contains("null"));
+        let tables = schema.get("$defs").and_then(Value::as_object).unwrap().values();
+        for table in tables.chain([&schema]).filter(|table| table.get("properties").is_some()) {
+            assert_eq!(table.get("additionalProperties"), Some(&Value::Bool(false)), "{table}");
+        }
+    }
+}

@@ -25,31 +25,24 @@ const EVERY_PATH: &str = "*";
 /// Longer names do not exist (RFC 1035 §2.3.4); gateways share the bound.
 const NAME_BYTES_MAX: usize = 253;
 
-/// What sites inherit from the file.
-struct Base<'a> {
-    choices: Choices,
-    limits: &'a Limits,
+/// What sites and gateways inherit from the file.
+pub(super) struct Base {
+    pub(super) choices: Choices,
+    pub(super) limits: Limits,
 }
 
 impl Compiler<'_> {
-    pub(super) fn sites(&mut self, file: &FileSchema, limits: &Limits) -> Vec<Arc<Site>> {
-        let choices = self.cards("cards", &file.cards, &Choices::new());
-        let base = Base { choices, limits };
+    pub(super) fn sites(&mut self, file: &FileSchema, base: &Base) -> Vec<Arc<Site>> {
         let mut taken = HashSet::new();
         let mut sites = Vec::new();
         for site in &file.site {
             let hosts = self.hosts(site, &mut taken);
-            sites.extend(self.site(site.get(), hosts, &base).map(Arc::new));
+            sites.extend(self.site(site.get(), hosts, base).map(Arc::new));
         }
         sites
     }
 
-    fn site(
-        &mut self,
-        written: &SiteSchema,
-        hosts: Vec<HostPattern>,
-        base: &Base<'_>,
-    ) -> Option<Site> {
+    fn site(&mut self, written: &SiteSchema, hosts: Vec<HostPattern>, base: &Base) -> Option<Site> {
         let first = written.hosts.as_ref().and_then(|hosts| hosts.get().first());
         let name = first.map_or(DEFAULT.to_owned(), |host| host.get().to_ascii_lowercase());
         let upstreams = self.upstreams(written);
@@ -110,13 +103,13 @@ impl Compiler<'_> {
     }
 
     /// The routes of a site; the last one is what `[cards]` and `[limits]` say.
-    fn routes(&mut self, written: &[At<RouteSchema>], base: &Base<'_>) -> Option<Vec<Route>> {
+    fn routes(&mut self, written: &[At<RouteSchema>], base: &Base) -> Option<Vec<Route>> {
         let mut routes: Vec<Route> = Vec::new();
         let mut quotes = Vec::new();
         for at in written {
             let RouteSchema { path, cards, limits } = at.get();
             let choices = self.cards("site.route.cards", cards, &base.choices);
-            let limits = self.limits("site.route.limits", limits, base.limits);
+            let limits = self.limits("site.route.limits", limits, &base.limits);
             let Some(pattern) = self.path_pattern("site.route.path", path) else { continue };
             // A pattern that matches another one's text, stars and all, matches all it matches.
             let text = pattern.to_string();
@@ -219,34 +212,24 @@ impl Compiler<'_> {
         Some(name.clone())
     }
 
-    pub(super) fn gateways(&mut self, file: &FileSchema, limits: &Limits) -> Vec<Arc<Gateway>> {
-        // The problems and warnings of [cards] are told once, with the sites.
-        let told = (self.problems.len(), self.warnings.len());
-        let choices = self.cards("cards", &file.cards, &Choices::new());
-        self.problems.truncate(told.0);
-        self.warnings.truncate(told.1);
+    pub(super) fn gateways(&mut self, file: &FileSchema, base: &Base) -> Vec<Arc<Gateway>> {
         let mut names = HashSet::new();
         let mut gateways = Vec::new();
         for at in &file.gateway {
             self.gateway_name(at.get(), &mut names);
-            gateways.extend(self.gateway(at.get(), &choices, limits).map(Arc::new));
+            gateways.extend(self.gateway(at.get(), base).map(Arc::new));
         }
         gateways
     }
 
-    fn gateway(
-        &mut self,
-        written: &GatewaySchema,
-        choices: &Choices,
-        limits: &Limits,
-    ) -> Option<Gateway> {
+    fn gateway(&mut self, written: &GatewaySchema, base: &Base) -> Option<Gateway> {
         let trust = self.trust("gateway.ca", written.ca.as_ref());
         let key = "gateway.upstream";
         let upstream = self.upstream(key, &written.upstream, &trust.unwrap_or_default())?;
         self.demand_verified(key, &written.upstream.span(), &upstream);
         let https = upstream.scheme == Scheme::Https;
         self.warn_of_idle_ca("gateway.ca", written.ca.as_ref(), https);
-        let (request_rules, response_rules) = choices.rules();
+        let (request_rules, response_rules) = base.choices.rules();
         Some(Gateway {
             name: written.name.get().as_str().into(),
             // What is wrong with the address is told with the sockets.
@@ -254,7 +237,7 @@ impl Compiler<'_> {
             upstream,
             request_rules,
             response_rules,
-            limits: limits.clone(),
+            limits: base.limits.clone(),
         })
     }
 

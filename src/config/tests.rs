@@ -126,11 +126,10 @@ fn compare(
         .and_then(Value::as_str)
         .map_or(part, |target| schema.pointer(target.trim_start_matches('#')).unwrap());
     // What a route overrides is the same tables again.
-    let again = path.starts_with(".site.route.");
+    if path.starts_with(".site.route.") {
+        return;
+    }
     for (key, below) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        if again {
-            continue;
-        }
         let path = format!("{path}.{key}");
         let pick = |tables: &[&'_ Value]| -> Vec<Value> {
             let found = tables.iter().filter_map(|table| table.get(key)).cloned();
