@@ -1,0 +1,194 @@
+//! A file → what the process starts with and what requests consult, or every problem at once.
+//!
+//! The text is parsed once, checked against the schema (`shape`), deserialized and compiled
+//! (`compile`). Nothing is served from a file with a problem in it: the caller keeps what it has.
+//! Reading is all that is done here: no socket is opened, nothing is written.
+
+mod cards;
+mod compile;
+mod environment;
+mod json;
+mod problem;
+mod schema;
+mod shape;
+mod sites;
+mod sockets;
+mod source;
+mod startup;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod units;
+mod upstreams;
+mod values;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use toml::de::{DeTable, Deserializer};
+
+pub use problem::{Problem, Problems};
+pub use startup::{
+    AccessFormat, AccessLog, CounterStore, ListenAddress, LogLevel, LogStartup, MasterKeySource,
+    Startup, VaultStartup, VaultStore,
+};
+pub use summary::summary;
+
+use crate::policy::{CertificateFiles, Snapshot};
+use compile::Compiler;
+use environment::Lookup;
+use schema::{FileSchema, ListenSchema, SiteSchema};
+use shape::Shape;
+use source::{At, Source};
+
+/// The largest file that is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What problems call the command line.
+const COMMAND_LINE: &str = "command line";
+
+/// Where `run --upstream` listens when it is not told.
+const LISTEN: &str = "127.0.0.1:8443";
+
+/// A configuration without a problem.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What only a restart changes.
+    pub startup: Startup,
+    /// What a reload replaces.
+    pub snapshot: Snapshot,
+    /// The certificates to serve.
+    pub certificates: Vec<CertificateFiles>,
+    /// Every file this came from: a change of any of them asks for a reload.
+    pub files: Vec<PathBuf>,
+    /// What an operator should know, in the order of the file.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a configuration file and all the files it names but keys and chains, which are only found.
+///
+/// # Errors
+/// Every problem of the file at once.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let whole = |message: String, remedy: &str| {
+        let source = Source { file: path, text: "", folder: PathBuf::new() };
+        Problems::new(vec![source.problem(&(0..0), "", message, remedy)])
+    };
+    let absolute = std::path::absolute(path)
+        .map_err(|error| whole(format!("is not a path ({})", error.kind()), "check the path"))?;
+    let bytes = read(path).map_err(|error| {
+        let remedy = "check the path and who may read it";
+        whole(format!("cannot be read ({})", error.kind()), remedy)
+    })?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
+        return Err(whole(format!("is larger than {FILE_BYTES_MAX} bytes"), "check the path"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let sound = String::from_utf8_lossy(error.as_bytes());
+        let source = Source { file: path, text: &sound, folder: PathBuf::new() };
+        let place = error.utf8_error().valid_up_to();
+        let remedy = "save it as UTF-8";
+        Problems::new(vec![source.problem(&(place..place), "", "is not UTF-8", remedy)])
+    })?;
+    let folder = absolute.parent().map(Path::to_owned).unwrap_or_default();
+    let source = Source { file: path, text: &text, folder };
+    let mut loaded = load_text(&source, &lookup)?;
+    loaded.files.insert(0, absolute);
+    Ok(loaded)
+}
+
+/// What `run --upstream` serves: one shop for every host, over TLS with a made-up certificate.
+///
+/// # Errors
+/// When the address of the upstream is none.
+pub fn for_upstream(
+    url: &str,
+    listen: Option<SocketAddr>,
+    data_dir: PathBuf,
+) -> Result<Loaded, Problems> {
+    let address = listen.map_or_else(|| LISTEN.to_owned(), |address| address.to_string());
+    let listen = ListenSchema {
+        address: At::nowhere(address),
+        tls: Some(At::nowhere(true)),
+        redirect_to_https: None,
+    };
+    let site = SiteSchema {
+        hosts: None,
+        upstreams: At::nowhere(vec![At::nowhere(url.to_owned())]),
+        ca: None,
+        login: Vec::new(),
+        route: Vec::new(),
+    };
+    let file = FileSchema {
+        listen: vec![At::nowhere(listen)],
+        site: vec![At::nowhere(site)],
+        ..FileSchema::default()
+    };
+    let source = Source { file: Path::new(COMMAND_LINE), text: "", folder: PathBuf::new() };
+    let mut loaded = compile(&source, &file, Vec::new(), true).map_err(Problems::of_options)?;
+    loaded.startup.vault.master_key = MasterKeySource::File(data_dir.join("master.key"));
+    loaded.startup.data_dir = data_dir;
+    Ok(loaded)
+}
+
+/// The JSON Schema of the file.
+#[must_use]
+pub fn schema_json() -> Value {
+    json::schema()
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn load_text(source: &Source<'_>, lookup: Lookup<'_>) -> Result<Loaded, Problems> {
+    let (mut root, errors) = DeTable::parse_recoverable(source.text);
+    if !errors.is_empty() {
+        let problems = errors.iter().map(|error| syntax_problem(source, error));
+        return Err(Problems::new(problems.collect()));
+    }
+    let schema = json::schema();
+    let mut shape = Shape { schema: &schema, source, lookup, problems: Vec::new() };
+    shape.check(&mut root);
+    let mut problems = shape.problems;
+    let file = FileSchema::deserialize(Deserializer::from(root)).unwrap_or_else(|error| {
+        problems.push(syntax_problem(source, &error));
+        FileSchema::default()
+    });
+    compile(source, &file, problems, false)
+}
+
+fn syntax_problem(source: &Source<'_>, error: &toml::de::Error) -> Problem {
+    let message = error.message().replace('\n', ", ");
+    let span = error.span().unwrap_or_default();
+    source.problem(&span, "", message, "mend the TOML (toml.io)")
+}
+
+fn compile(
+    source: &Source<'_>,
+    file: &FileSchema,
+    problems: Vec<Problem>,
+    self_signed: bool,
+) -> Result<Loaded, Problems> {
+    let (warnings, files) = (Vec::new(), Vec::new());
+    let mut compiler = Compiler { source, problems, warnings, files, self_signed };
+    let Some(compiled) = compiler.compile(file) else {
+        return Err(Problems::new(compiler.problems));
+    };
+    let mut warnings = compiler.warnings;
+    warnings.sort_by_key(|warning| warning.line);
+    Ok(Loaded {
+        startup: compiled.startup,
+        snapshot: compiled.snapshot,
+        certificates: compiled.certificates,
+        files: compiler.files,
+        warnings,
+    })
+}

@@ -1,0 +1,250 @@
+//! The file as written → what requests consult, or everything that is wrong with it.
+//!
+//! Each part notes its problems and goes on with a default, so that one run names them all; what
+//! was compiled is used only when there were none.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::cards::Choices;
+use super::problem::Problem;
+use super::schema::{CertificateSchema, FileSchema, LimitsSchema, LoginSchema, TimeoutsSchema};
+use super::sites::Base;
+use super::source::{At, Source};
+use super::startup::Startup;
+use crate::policy::{CertificateFiles, Limits, Lockout, LoginLimits, Snapshot, Timeouts};
+
+/// PCI DSS 8.3.4: an account is locked after at most so many attempts.
+const FAILURES_MAX: u32 = 10;
+
+/// PCI DSS 8.3.4: for at least so long.
+const LOCK_SECONDS_MIN: u64 = 30 * 60;
+
+/// What has been noted on the way.
+pub(super) struct Compiler<'a> {
+    pub(super) source: &'a Source<'a>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    /// Every file that is read, to be watched.
+    pub(super) files: Vec<PathBuf>,
+    /// Whether a listener without `[[certificate]]` gets one that is made up.
+    pub(super) self_signed: bool,
+}
+
+/// What a file says, compiled.
+pub(super) struct Compiled {
+    pub(super) startup: Startup,
+    pub(super) snapshot: Snapshot,
+    pub(super) certificates: Vec<CertificateFiles>,
+}
+
+impl Compiler<'_> {
+    /// Compiles all of it; `None` when there were problems, now or before.
+    pub(super) fn compile(&mut self, file: &FileSchema) -> Option<Compiled> {
+        let startup = self.startup(file);
+        let certificates = self.certificates(&file.certificate);
+        let base = Base {
+            choices: self.cards("cards", &file.cards, &Choices::new()),
+            limits: self.limits("limits", &file.limits, &Limits::default()),
+        };
+        let snapshot = Snapshot {
+            sites: self.sites(file, &base),
+            gateways: self.gateways(file, &base),
+            trusted_proxies: self.networks(&file.trusted_proxies),
+            login: self.login(&file.login),
+            timeouts: self.timeouts(&file.timeouts),
+        };
+        // A part that was taken out is missing for a reason that is already told.
+        if self.problems.is_empty() {
+            self.demand_enough(file);
+        }
+        self.problems.is_empty().then_some(())?;
+        Some(Compiled { startup: startup?, snapshot, certificates })
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        span: &Range<usize>,
+        key: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.problems.push(self.source.problem(span, key, message, remedy));
+    }
+
+    pub(super) fn warn(
+        &mut self,
+        span: &Range<usize>,
+        key: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.warnings.push(self.source.problem(span, key, message, remedy));
+    }
+
+    /// The file as a whole must serve something.
+    fn demand_enough(&mut self, file: &FileSchema) {
+        let tls = file.listen.iter().find(|listen| is(listen.get().tls.as_ref()));
+        if let Some(listen) = tls
+            && file.certificate.is_empty()
+            && !self.self_signed
+        {
+            let span = listen.get().tls.as_ref().map_or(listen.span(), At::span);
+            let remedy = "add a [[certificate]] with `chain` and `key`";
+            self.refuse(&span, "listen.tls", "is true, but there is no certificate", remedy);
+        }
+        if let Some(site) = file.site.first().filter(|_| file.listen.is_empty()) {
+            let remedy = "add a [[listen]] with an `address`";
+            self.refuse(&site.span(), "site", "cannot be reached: nothing listens", remedy);
+        }
+        if let Some(listen) = file.listen.first().filter(|_| file.site.is_empty()) {
+            let remedy = "add a [[site]] with `upstreams`";
+            self.refuse(&listen.span(), "listen", "has no site to serve", remedy);
+        }
+        if file.listen.is_empty() && file.site.is_empty() && file.gateway.is_empty() {
+            let remedy = "add a [[listen]] and a [[site]], or a [[gateway]]";
+            self.refuse(&(0..0), "", "there is nothing to serve", remedy);
+        }
+    }
+
+    fn certificates(&mut self, written: &[At<CertificateSchema>]) -> Vec<CertificateFiles> {
+        let mut certificates: Vec<CertificateFiles> = Vec::new();
+        for certificate in written {
+            let CertificateSchema { chain, key } = certificate.get();
+            let paths = (self.path(chain), self.path(key));
+            let chain = self.readable("certificate.chain", chain);
+            let key = self.readable("certificate.key", key);
+            if certificates.iter().any(|pair| (&pair.chain, &pair.key) == (&paths.0, &paths.1)) {
+                let remedy = "remove one of the two";
+                self.refuse(&certificate.span(), "certificate", "is given twice", remedy);
+            }
+            if let (Some(chain), Some(key)) = (chain, key) {
+                certificates.push(CertificateFiles { chain, key });
+            }
+        }
+        certificates
+    }
+
+    pub(super) fn limits(&mut self, table: &str, written: &LimitsSchema, base: &Limits) -> Limits {
+        let key = |name: &str| format!("{table}.{name}");
+        let body = written.body.as_ref();
+        let decoded = written.decoded.as_ref();
+        let limits = Limits {
+            request_body_bytes_max: self.size(&key("body"), body, base.request_body_bytes_max),
+            decoded_body_bytes_max: self.size(
+                &key("decoded"),
+                decoded,
+                base.decoded_body_bytes_max,
+            ),
+            decoded_ratio_max: written
+                .ratio
+                .as_ref()
+                .map_or(base.decoded_ratio_max, |at| at.get().get()),
+            cards_per_body_max: written
+                .cards
+                .as_ref()
+                .map_or(base.cards_per_body_max, |at| at.get().get()),
+        };
+        if let Some(at) = decoded.or(body)
+            && limits.decoded_body_bytes_max < limits.request_body_bytes_max
+        {
+            let name = if decoded.is_some() { "decoded" } else { "body" };
+            let message = "leaves less room for a decoded body than for one as it arrives";
+            self.refuse(
+                &at.span(),
+                &key(name),
+                message,
+                "make `decoded` at least as large as `body`",
+            );
+        }
+        limits
+    }
+
+    fn timeouts(&mut self, written: &TimeoutsSchema) -> Timeouts {
+        let base = Timeouts::default();
+        let mut read = |name: &str, at: &Option<At<String>>, default| {
+            self.duration(&format!("timeouts.{name}"), at.as_ref(), default)
+        };
+        Timeouts {
+            connect: read("connect", &written.connect, base.connect),
+            handshake: read("handshake", &written.handshake, base.handshake),
+            request_head: read("request_head", &written.request_head, base.request_head),
+            request_body_idle: read(
+                "request_body_idle",
+                &written.request_body_idle,
+                base.request_body_idle,
+            ),
+            response_head: read("response_head", &written.response_head, base.response_head),
+            response_body_idle: read(
+                "response_body_idle",
+                &written.response_body_idle,
+                base.response_body_idle,
+            ),
+            keep_alive: read("keep_alive", &written.keep_alive, base.keep_alive),
+            upgrade_idle: read("upgrade_idle", &written.upgrade_idle, base.upgrade_idle),
+            drain: read("drain", &written.drain, base.drain),
+        }
+    }
+
+    fn login(&mut self, written: &LoginSchema) -> LoginLimits {
+        let base = LoginLimits::default();
+        let lockout = &written.lockout;
+        let (within, lock) = (lockout.within.as_ref(), lockout.lock.as_ref());
+        let limits = LoginLimits {
+            per_network: self.rate(
+                "login.per_network",
+                written.per_network.as_ref(),
+                base.per_network,
+            ),
+            per_account: self.rate(
+                "login.per_account",
+                written.per_account.as_ref(),
+                base.per_account,
+            ),
+            lockout: Lockout {
+                failures: lockout.failures.as_ref().map_or(base.lockout.failures, |at| *at.get()),
+                within: self.duration("login.lockout.within", within, base.lockout.within),
+                lock: self.duration("login.lockout.lock", lock, base.lockout.lock),
+            },
+        };
+        let advice = "PCI DSS 8.3.4 asks for at most 10 failures and at least 30 minutes";
+        if let Some(at) = &lockout.failures
+            && limits.lockout.failures.get() > FAILURES_MAX
+        {
+            self.warn(&at.span(), "login.lockout.failures", "locks late", advice);
+        }
+        if let Some(at) = lock
+            && limits.lockout.lock.as_secs() < LOCK_SECONDS_MIN
+        {
+            self.warn(&at.span(), "login.lockout.lock", "unlocks early", advice);
+        }
+        limits
+    }
+
+    fn networks(&mut self, written: &[At<String>]) -> Vec<IpNet> {
+        let key = "trusted_proxies";
+        let mut networks = Vec::new();
+        for at in written {
+            let host = || at.get().parse::<IpAddr>().map(IpNet::from);
+            let Ok(network) = at.get().parse::<IpNet>().or_else(|_| host()) else {
+                let message = format!("{} is not a network", self.source.quote(&at.span()));
+                self.refuse(&at.span(), key, message, "write it as in \"10.0.0.0/8\"");
+                continue;
+            };
+            if network.prefix_len() == 0 {
+                let remedy = "name the networks of your own proxies only";
+                self.warn(&at.span(), key, "believes every client about its address", remedy);
+            }
+            networks.push(network);
+        }
+        networks
+    }
+}
+
+/// Whether a key says true.
+pub(super) fn is(at: Option<&At<bool>>) -> bool {
+    at.is_some_and(|at| *at.get())
+}

@@ -1,0 +1,406 @@
+//! The file as people write it.
+//!
+//! Every key is optional where it has a default, and texts are still texts: what they mean is
+//! decided in `compile`. The JSON Schema made from these types is what `shape` checks a file
+//! against, so the two cannot drift.
+
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::source::At;
+
+/// Configuration of tillgate.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "tillgate configuration")]
+pub(super) struct FileSchema {
+    /// Where the vault, the master key and the audit file lie. Restart to change.
+    #[schemars(extend("default" = "/var/lib/tillgate"))]
+    pub(super) data_dir: Option<At<String>>,
+    /// Worker threads; as many as there are cores where absent. Restart to change.
+    pub(super) workers: Option<At<NonZeroUsize>>,
+    /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<At<String>>,
+    /// The listener for metrics and health checks.
+    #[serde(default)]
+    pub(super) admin: AdminSchema,
+    /// Addresses that clients connect to. Restart to change.
+    #[serde(default)]
+    pub(super) listen: Vec<At<ListenSchema>>,
+    /// Certificates, picked by the name the client asks for.
+    #[serde(default)]
+    pub(super) certificate: Vec<At<CertificateSchema>>,
+    /// The shops.
+    #[serde(default)]
+    pub(super) site: Vec<At<SiteSchema>>,
+    /// What is done with card numbers where a route says nothing else.
+    #[serde(default)]
+    pub(super) cards: CardsSchema,
+    /// Sizes where a route says nothing else.
+    #[serde(default)]
+    pub(super) limits: LimitsSchema,
+    /// Waits.
+    #[serde(default)]
+    pub(super) timeouts: TimeoutsSchema,
+    /// How many logins may be tried and fail.
+    #[serde(default)]
+    pub(super) login: LoginSchema,
+    /// Payment gateways: where tokens become card numbers again.
+    #[serde(default)]
+    pub(super) gateway: Vec<At<GatewaySchema>>,
+    /// Where tokens and sealed card numbers are kept. Restart to change.
+    #[serde(default)]
+    pub(super) vault: VaultSchema,
+    /// Where failed logins are counted. Restart to change.
+    #[serde(default)]
+    pub(super) counters: CountersSchema,
+    /// What is logged. Restart to change.
+    #[serde(default)]
+    pub(super) log: LogSchema,
+}
+
+/// The listener for metrics and health checks.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminSchema {
+    /// Its address. Restart to change.
+    #[schemars(extend("default" = "127.0.0.1:9464"))]
+    pub(super) listen: Option<At<String>>,
+}
+
+/// An address that clients connect to.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenSchema {
+    /// IP address and port.
+    #[schemars(extend("examples" = ["0.0.0.0:443"]))]
+    pub(super) address: At<String>,
+    /// Whether TLS is spoken here.
+    #[schemars(extend("default" = false))]
+    pub(super) tls: Option<At<bool>>,
+    /// Whether every request is sent on to `https://`.
+    #[schemars(extend("default" = false))]
+    pub(super) redirect_to_https: Option<At<bool>>,
+}
+
+/// A certificate chain and its key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CertificateSchema {
+    /// PEM file: the leaf first, then its issuers.
+    pub(super) chain: At<String>,
+    /// PEM file: PKCS#8, PKCS#1 or SEC1.
+    pub(super) key: At<String>,
+}
+
+/// One shop.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SiteSchema {
+    /// Its names, `*.` covers one label; every other host where absent.
+    pub(super) hosts: Option<At<Vec<At<String>>>>,
+    /// Where its requests go.
+    pub(super) upstreams: At<Vec<At<String>>>,
+    /// PEM file of the authorities for `https` upstreams; those of the system where absent.
+    pub(super) ca: Option<At<String>>,
+    /// What counts as a login; common ones are recognised where absent.
+    #[serde(default)]
+    pub(super) login: Vec<At<SiteLoginSchema>>,
+    /// Paths that differ from `[cards]` and `[limits]`; first match wins.
+    #[serde(default)]
+    pub(super) route: Vec<At<RouteSchema>>,
+}
+
+/// What counts as a login.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SiteLoginSchema {
+    /// The path of an attempt; `*` is any run of characters.
+    pub(super) path: At<String>,
+    /// The method of an attempt.
+    #[schemars(extend("default" = "POST"))]
+    pub(super) method: Option<At<String>>,
+    /// The form field or JSON key that names the account; the usual names where absent.
+    pub(super) account_field: Option<At<String>>,
+    /// Any of these makes the attempt a success.
+    pub(super) success: Option<At<SignsSchema>>,
+    /// Any of these makes the attempt a failure.
+    pub(super) failure: Option<At<SignsSchema>>,
+}
+
+/// What in the shop's answer tells how a login went.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignsSchema {
+    /// Status codes.
+    #[serde(default)]
+    pub(super) status: Vec<At<NonZeroU32>>,
+    /// A regular expression on the `Location` header.
+    pub(super) location: Option<At<String>>,
+    /// The name of a cookie that is set.
+    pub(super) cookie: Option<At<String>>,
+    /// A regular expression on the first 64 KiB of the body.
+    pub(super) body: Option<At<String>>,
+}
+
+/// What applies to some paths.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteSchema {
+    /// Which paths; `*` is any run of characters.
+    pub(super) path: At<String>,
+    /// Keys of `[cards]` that differ here.
+    #[serde(default)]
+    pub(super) cards: CardsSchema,
+    /// Keys of `[limits]` that differ here.
+    #[serde(default)]
+    pub(super) limits: LimitsSchema,
+}
+
+/// What is done with card numbers.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CardsSchema {
+    /// In what clients send.
+    #[schemars(extend("default" = "tokenize"))]
+    pub(super) requests: Option<At<RequestsSchema>>,
+    /// In what the shop answers.
+    #[schemars(extend("default" = "mask"))]
+    pub(super) responses: Option<At<ResponsesSchema>>,
+    /// The shape of tokens.
+    #[schemars(extend("default" = "brand-four"))]
+    pub(super) token_format: Option<At<FormatSchema>>,
+    /// What happens to an impossible number in one of `card_fields`.
+    #[schemars(extend("default" = "pass"))]
+    pub(super) invalid_card: Option<At<InvalidSchema>>,
+    /// Whether a field name such as `order_id` no longer protects a number that looks like a card.
+    #[schemars(extend("default" = false))]
+    pub(super) strict: Option<At<bool>>,
+    /// More names of fields that hold a card number.
+    #[schemars(extend("default" = []))]
+    pub(super) card_fields: Option<At<Vec<At<String>>>>,
+    /// More names of fields that hold a verification code.
+    #[schemars(extend("default" = []))]
+    pub(super) cvv_fields: Option<At<Vec<At<String>>>>,
+    /// Names of fields that are never looked at.
+    #[schemars(extend("default" = []))]
+    pub(super) ignored_fields: Option<At<Vec<At<String>>>>,
+}
+
+/// What is done with card numbers that clients send.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RequestsSchema {
+    Mask,
+    Observe,
+    Off,
+    Reject,
+    Tokenize,
+}
+
+/// What is done with card numbers that the shop answers.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ResponsesSchema {
+    Mask,
+    Observe,
+    Off,
+}
+
+/// The shape of tokens.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum FormatSchema {
+    BrandFour,
+    Opaque,
+    SixFour,
+    SixFourInvalid,
+}
+
+/// What happens to an impossible number in a card field.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum InvalidSchema {
+    Pass,
+    Reject,
+}
+
+/// Sizes.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsSchema {
+    /// The largest request body, as it arrives.
+    #[schemars(extend("default" = "16MiB"))]
+    pub(super) body: Option<At<String>>,
+    /// The largest decoded size of a compressed body.
+    #[schemars(extend("default" = "64MiB"))]
+    pub(super) decoded: Option<At<String>>,
+    /// How many times larger a body may become when decoded.
+    #[schemars(extend("default" = 100))]
+    pub(super) ratio: Option<At<NonZeroU64>>,
+    /// The most card numbers in one request body.
+    #[schemars(extend("default" = 1000))]
+    pub(super) cards: Option<At<NonZeroUsize>>,
+}
+
+/// Waits.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimeoutsSchema {
+    /// For a connection to the upstream to stand.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) connect: Option<At<String>>,
+    /// For the whole TLS handshake of a client.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) handshake: Option<At<String>>,
+    /// For the whole head of a request.
+    #[schemars(extend("default" = "15s"))]
+    pub(super) request_head: Option<At<String>>,
+    /// Between two pieces of a request body.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) request_body_idle: Option<At<String>>,
+    /// For the head of the upstream's answer.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) response_head: Option<At<String>>,
+    /// Between two pieces of the upstream's answer.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) response_body_idle: Option<At<String>>,
+    /// How long an idle client connection is kept.
+    #[schemars(extend("default" = "75s"))]
+    pub(super) keep_alive: Option<At<String>>,
+    /// How long an upgraded connection may be silent.
+    #[schemars(extend("default" = "1h"))]
+    pub(super) upgrade_idle: Option<At<String>>,
+    /// How long a shutdown waits for what is in flight.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) drain: Option<At<String>>,
+}
+
+/// How many logins may be tried and fail.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoginSchema {
+    /// Attempts per client network (IPv4 /32, IPv6 /64).
+    #[schemars(extend("default" = "20/min"))]
+    pub(super) per_network: Option<At<String>>,
+    /// Attempts per account.
+    #[schemars(extend("default" = "5/min"))]
+    pub(super) per_account: Option<At<String>>,
+    /// Failures that lock an account.
+    #[serde(default)]
+    pub(super) lockout: LockoutSchema,
+}
+
+/// Failures that lock an account.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LockoutSchema {
+    /// How many.
+    #[schemars(extend("default" = 10))]
+    pub(super) failures: Option<At<NonZeroU32>>,
+    /// Within how long they must fall.
+    #[schemars(extend("default" = "30m"))]
+    pub(super) within: Option<At<String>>,
+    /// For how long the account is then locked.
+    #[schemars(extend("default" = "30m"))]
+    pub(super) lock: Option<At<String>>,
+}
+
+/// A payment gateway.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GatewaySchema {
+    /// For metrics, logs and the audit file.
+    pub(super) name: At<String>,
+    /// Where the shop calls us. Restart to change.
+    pub(super) listen: At<String>,
+    /// The provider; verified `https`, or `http` on this machine.
+    pub(super) upstream: At<String>,
+    /// PEM file of the authorities for the provider; those of the system where absent.
+    pub(super) ca: Option<At<String>>,
+}
+
+/// Where tokens and sealed card numbers are kept.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VaultSchema {
+    /// The database.
+    #[schemars(extend("default" = "sqlite"))]
+    pub(super) store: Option<At<VaultStoreSchema>>,
+    /// Where the master key comes from: a file or a variable of the environment.
+    pub(super) master_key: Option<At<MasterKeySchema>>,
+    /// How long a verification code is held for the gateway, in memory only.
+    #[schemars(extend("default" = "15m"))]
+    pub(super) cvv_ttl: Option<At<String>>,
+}
+
+/// The database of the vault.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum VaultStoreSchema {
+    Sqlite,
+}
+
+/// Where the master key comes from; exactly one.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(super) struct MasterKeySchema {
+    /// A file; made on first start. Without `master_key` it is `master.key` in `data_dir`.
+    pub(super) file: Option<At<String>>,
+    /// The name of a variable of the environment.
+    pub(super) env: Option<At<String>>,
+}
+
+/// Where failed logins are counted.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CountersSchema {
+    /// In this process.
+    #[schemars(extend("default" = "local"))]
+    pub(super) store: Option<At<CounterStoreSchema>>,
+}
+
+/// Where failed logins are counted.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum CounterStoreSchema {
+    Local,
+}
+
+/// What is logged.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogSchema {
+    /// Where access lines go: `stdout`, `off` or the path of a file.
+    #[schemars(extend("default" = "stdout"))]
+    pub(super) access: Option<At<String>>,
+    /// The shape of access lines.
+    #[schemars(extend("default" = "json"))]
+    pub(super) access_format: Option<At<AccessFormatSchema>>,
+    /// The least level of the operational log on standard error.
+    #[schemars(extend("default" = "info"))]
+    pub(super) level: Option<At<LevelSchema>>,
+}
+
+/// The shape of access lines.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum AccessFormatSchema {
+    Combined,
+    Json,
+}
+
+/// A level of the operational log.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LevelSchema {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}

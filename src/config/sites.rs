@@ -1,0 +1,267 @@
+//! Sites with their routes and logins, and the payment gateways.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+
+use super::cards::Choices;
+use super::compile::Compiler;
+use super::schema::{
+    FileSchema, GatewaySchema, RouteSchema, SignsSchema, SiteLoginSchema, SiteSchema,
+};
+use super::source::At;
+use crate::policy::{
+    Gateway, HostPattern, Limits, LoginRule, PathPattern, Route, Scheme, Sign, Site, SiteName,
+    Upstream,
+};
+
+/// The name of a site without hosts, and of what is left when no route matched.
+const DEFAULT: &str = "default";
+
+/// The pattern of every path.
+const EVERY_PATH: &str = "*";
+
+/// Longer names do not exist (RFC 1035 §2.3.4); gateways share the bound.
+const NAME_BYTES_MAX: usize = 253;
+
+/// What sites and gateways inherit from the file.
+pub(super) struct Base {
+    pub(super) choices: Choices,
+    pub(super) limits: Limits,
+}
+
+impl Compiler<'_> {
+    pub(super) fn sites(&mut self, file: &FileSchema, base: &Base) -> Vec<Arc<Site>> {
+        let mut taken = HashSet::new();
+        let mut sites = Vec::new();
+        for site in &file.site {
+            let hosts = self.hosts(site, &mut taken);
+            sites.extend(self.site(site.get(), hosts, base).map(Arc::new));
+        }
+        sites
+    }
+
+    fn site(&mut self, written: &SiteSchema, hosts: Vec<HostPattern>, base: &Base) -> Option<Site> {
+        let first = written.hosts.as_ref().and_then(|hosts| hosts.get().first());
+        let name = first.map_or(DEFAULT.to_owned(), |host| host.get().to_ascii_lowercase());
+        let upstreams = self.upstreams(written);
+        let logins = self.logins(&written.login);
+        let routes = self.routes(&written.route, base)?;
+        Some(Site { name: SiteName(name.into()), hosts, upstreams, logins, routes })
+    }
+
+    /// The hosts of a site, which no other site has.
+    fn hosts(
+        &mut self,
+        site: &At<SiteSchema>,
+        taken: &mut HashSet<Option<String>>,
+    ) -> Vec<HostPattern> {
+        let key = "site.hosts";
+        let Some(written) = &site.get().hosts else {
+            if !taken.insert(None) {
+                let message = "is missing, and only one site can serve every other host";
+                self.refuse(&site.span(), key, message, "say which hosts this one serves");
+            }
+            return Vec::new();
+        };
+        if written.get().is_empty() {
+            let remedy = "name one, or remove the key to serve every other host";
+            self.refuse(&written.span(), key, "names no host", remedy);
+        }
+        let mut hosts = Vec::new();
+        for at in written.get() {
+            let quoted = self.source.quote(&at.span());
+            let Some(pattern) = host(at.get()) else {
+                let message = format!("{quoted} is not a host name");
+                let remedy = "write it without port, as in \"shop.example\" or \"*.shop.example\"";
+                self.refuse(&at.span(), key, message, remedy);
+                continue;
+            };
+            if !taken.insert(Some(at.get().to_ascii_lowercase())) {
+                let message = format!("{quoted} is served already");
+                self.refuse(&at.span(), key, message, "leave it in one place");
+            }
+            hosts.push(pattern);
+        }
+        hosts
+    }
+
+    fn upstreams(&mut self, written: &SiteSchema) -> Vec<Upstream> {
+        if written.upstreams.get().is_empty() {
+            let remedy = "name one, as in \"http://127.0.0.1:8080\"";
+            self.refuse(&written.upstreams.span(), "site.upstreams", "names no server", remedy);
+        }
+        let trust = self.trust("site.ca", written.ca.as_ref()).unwrap_or_default();
+        let mut upstreams = Vec::new();
+        for at in written.upstreams.get() {
+            upstreams.extend(self.upstream("site.upstreams", at, &trust));
+        }
+        let https = upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
+        self.warn_of_idle_ca("site.ca", written.ca.as_ref(), https);
+        upstreams
+    }
+
+    /// The routes of a site; the last one is what `[cards]` and `[limits]` say.
+    fn routes(&mut self, written: &[At<RouteSchema>], base: &Base) -> Option<Vec<Route>> {
+        let mut routes: Vec<Route> = Vec::new();
+        let mut quotes = Vec::new();
+        for at in written {
+            let RouteSchema { path, cards, limits } = at.get();
+            let choices = self.cards("site.route.cards", cards, &base.choices);
+            let limits = self.limits("site.route.limits", limits, &base.limits);
+            let Some(pattern) = self.path_pattern("site.route.path", path) else { continue };
+            // A pattern that matches another one's text, stars and all, matches all it matches.
+            let text = pattern.to_string();
+            let quoted = self.source.quote(&path.span());
+            let first = routes.iter().zip(&quotes).find(|(route, _)| route.path.matches(&text));
+            if let Some((_, first)) = first {
+                let message = format!("{quoted} never matches: {first} comes first");
+                self.refuse(&path.span(), "site.route.path", message, "move it up, or remove it");
+            }
+            quotes.push(quoted);
+            let name = text.as_str().into();
+            routes.push(Route { name, path: pattern, cards: choices.policy(), limits });
+        }
+        let path = PathPattern::parse(EVERY_PATH)?;
+        let (cards, limits) = (base.choices.policy(), base.limits.clone());
+        routes.push(Route { name: DEFAULT.into(), path, cards, limits });
+        Some(routes)
+    }
+
+    fn logins(&mut self, written: &[At<SiteLoginSchema>]) -> Vec<LoginRule> {
+        let mut logins: Vec<LoginRule> = Vec::new();
+        for at in written {
+            let Some(login) = self.login_rule(at.get()) else { continue };
+            let (method, text) = (&login.method, login.path.to_string());
+            if logins.iter().any(|first| first.method == *method && first.path.matches(&text)) {
+                let message = "never matches: a login before it does";
+                let span = at.get().path.span();
+                self.refuse(&span, "site.login.path", message, "move it up, or remove it");
+            }
+            logins.push(login);
+        }
+        logins
+    }
+
+    fn login_rule(&mut self, written: &SiteLoginSchema) -> Option<LoginRule> {
+        let path = self.path_pattern("site.login.path", &written.path);
+        let method = match &written.method {
+            None => Some(Method::POST),
+            Some(at) => self.method(at),
+        };
+        if let Some(at) = written.account_field.as_ref().filter(|at| at.get().trim().is_empty()) {
+            let remedy = "name the field, or remove the key";
+            self.refuse(&at.span(), "site.login.account_field", "is empty", remedy);
+        }
+        let account_field = written.account_field.as_ref().map(|at| at.get().trim().to_owned());
+        let success = self.signs("site.login.success", written.success.as_ref());
+        let failure = self.signs("site.login.failure", written.failure.as_ref());
+        Some(LoginRule { method: method?, path: path?, account_field, success, failure })
+    }
+
+    fn method(&mut self, at: &At<String>) -> Option<Method> {
+        // RFC 9110 §9.1: methods are case-sensitive, and by convention in capitals.
+        let capital = at.get().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        let method = Method::from_bytes(at.get().as_bytes()).ok().filter(|_| capital);
+        if method.is_none() {
+            let message = format!("{} is not a method", self.source.quote(&at.span()));
+            self.refuse(&at.span(), "site.login.method", message, "write it as in \"POST\"");
+        }
+        method
+    }
+
+    fn signs(&mut self, table: &str, written: Option<&At<SignsSchema>>) -> Vec<Sign> {
+        let Some(at) = written else { return Vec::new() };
+        let key = |name: &str| format!("{table}.{name}");
+        let SignsSchema { status, location, cookie, body } = at.get();
+        let mut signs = Vec::new();
+        for code in status {
+            let number = u16::try_from(code.get().get()).ok();
+            match number.filter(|code| *code < 600).and_then(|code| StatusCode::from_u16(code).ok())
+            {
+                Some(code) => signs.push(Sign::Status(code)),
+                None => {
+                    let message = format!("{} is not a status", code.get());
+                    self.refuse(&code.span(), &key("status"), message, "write one from 100 to 599");
+                }
+            }
+        }
+        let compiled = location.as_ref().and_then(|at| self.regex(&key("location"), at));
+        signs.extend(compiled.map(Sign::Location));
+        let name = cookie.as_ref().and_then(|at| self.cookie(&key("cookie"), at));
+        signs.extend(name.map(Sign::Cookie));
+        let compiled = body.as_ref().and_then(|at| self.regex(&key("body"), at));
+        signs.extend(compiled.map(Sign::Body));
+        if status.is_empty() && location.is_none() && cookie.is_none() && body.is_none() {
+            let remedy = "give `status`, `location`, `cookie` or `body`, or remove the key";
+            self.refuse(&at.span(), table, "names no sign", remedy);
+        }
+        signs
+    }
+
+    fn cookie(&mut self, key: &str, at: &At<String>) -> Option<String> {
+        // RFC 6265 §4.1.1: the name of a cookie is a token.
+        let sound = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
+        let name = at.get();
+        if name.is_empty() || !name.chars().all(sound) {
+            let message = format!("{} is not the name of a cookie", self.source.quote(&at.span()));
+            self.refuse(&at.span(), key, message, "write the name alone, as in \"session\"");
+            return None;
+        }
+        Some(name.clone())
+    }
+
+    pub(super) fn gateways(&mut self, file: &FileSchema, base: &Base) -> Vec<Arc<Gateway>> {
+        let mut names = HashSet::new();
+        let mut gateways = Vec::new();
+        for at in &file.gateway {
+            self.gateway_name(at.get(), &mut names);
+            gateways.extend(self.gateway(at.get(), base).map(Arc::new));
+        }
+        gateways
+    }
+
+    fn gateway(&mut self, written: &GatewaySchema, base: &Base) -> Option<Gateway> {
+        let trust = self.trust("gateway.ca", written.ca.as_ref());
+        let key = "gateway.upstream";
+        let upstream = self.upstream(key, &written.upstream, &trust.unwrap_or_default())?;
+        self.demand_verified(key, &written.upstream.span(), &upstream);
+        let https = upstream.scheme == Scheme::Https;
+        self.warn_of_idle_ca("gateway.ca", written.ca.as_ref(), https);
+        let (request_rules, response_rules) = base.choices.rules();
+        Some(Gateway {
+            name: written.name.get().as_str().into(),
+            // What is wrong with the address is told with the sockets.
+            listen: written.listen.get().parse().ok()?,
+            upstream,
+            request_rules,
+            response_rules,
+            limits: base.limits.clone(),
+        })
+    }
+
+    fn gateway_name<'n>(&mut self, written: &'n GatewaySchema, names: &mut HashSet<&'n str>) {
+        let (key, at) = ("gateway.name", &written.name);
+        let quoted = self.source.quote(&at.span());
+        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let name = at.get().as_str();
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(sound) {
+            let remedy = "use letters, digits, `-`, `_` and `.`";
+            self.refuse(&at.span(), key, format!("{quoted} is not a name"), remedy);
+        }
+        if !names.insert(name) {
+            let message = format!("{quoted} is the name of another gateway");
+            self.refuse(&at.span(), key, message, "give each a name of its own");
+        }
+    }
+}
+
+/// A host pattern without a port.
+fn host(text: &str) -> Option<HostPattern> {
+    let bracketed = text.starts_with('[') && text.ends_with(']');
+    let sound = bracketed || !text.contains([':', '[', ']']);
+    let labels = text.strip_prefix("*.").unwrap_or(text);
+    let empty = !bracketed && labels.split('.').any(str::is_empty);
+    (sound && !empty && text.len() <= NAME_BYTES_MAX).then(|| HostPattern::parse(text))?
+}

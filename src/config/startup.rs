@@ -1,0 +1,276 @@
+//! What only a restart changes: sockets, threads, the vault, the logs.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::compile::Compiler;
+use super::schema::{
+    AccessFormatSchema, CounterStoreSchema, FileSchema, LevelSchema, LogSchema, MasterKeySchema,
+    VaultSchema, VaultStoreSchema,
+};
+use super::source::At;
+
+/// Where data lies when the file does not say.
+const DATA_DIR: &str = "/var/lib/tillgate";
+
+/// Where the metrics are when the file does not say.
+pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+/// How long a verification code is held when the file does not say.
+const CVV_TTL: Duration = Duration::from_secs(15 * 60);
+
+/// Settings that a running process keeps.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Startup {
+    /// Where the vault, the master key and the audit file lie.
+    pub data_dir: PathBuf,
+    /// How many worker threads; as many as there are cores where absent.
+    pub workers: Option<NonZeroUsize>,
+    /// Where metrics and health are asked for.
+    pub admin: SocketAddr,
+    /// Where clients connect.
+    pub listens: Vec<ListenAddress>,
+    /// Each payment gateway's name and where the shop calls us for it.
+    pub gateways: Vec<(Arc<str>, SocketAddr)>,
+    /// The vault.
+    pub vault: VaultStartup,
+    /// Where failed logins are counted.
+    pub counters: CounterStore,
+    /// The logs.
+    pub log: LogStartup,
+    /// Whether a certificate is made up, for trying things out.
+    pub self_signed: bool,
+}
+
+/// An address that clients connect to.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ListenAddress {
+    /// Where; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// Whether every request is sent on to `https://`.
+    pub redirect_to_https: bool,
+}
+
+/// How the vault is opened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct VaultStartup {
+    /// The database.
+    pub store: VaultStore,
+    /// Where the master key comes from.
+    pub master_key: MasterKeySource,
+    /// How long a verification code is held for the gateway.
+    pub cvv_ttl: Duration,
+}
+
+/// The database of the vault.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum VaultStore {
+    /// `vault.db` in the data directory.
+    Sqlite,
+}
+
+/// Where the master key comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MasterKeySource {
+    /// This variable of the environment.
+    Env(String),
+    /// This file.
+    File(PathBuf),
+}
+
+/// Where failed logins are counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CounterStore {
+    /// In this process.
+    Local,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogStartup {
+    /// Where access lines go.
+    pub access: AccessLog,
+    /// Their shape.
+    pub access_format: AccessFormat,
+    /// The least level of the operational log.
+    pub level: LogLevel,
+}
+
+/// Where access lines go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AccessLog {
+    /// To the end of this file.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    Stdout,
+}
+
+/// The shape of access lines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AccessFormat {
+    /// As web servers have always written them.
+    Combined,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A level of the operational log, from the gravest.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something should be looked at.
+    Warn,
+    /// What happened.
+    Info,
+    /// For finding out why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Startup {
+    /// The keys in which `other` differs: a reload leaves them as they are, and says so.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let compared = [
+            ("data_dir", self.data_dir == other.data_dir),
+            ("workers", self.workers == other.workers),
+            ("admin.listen", self.admin == other.admin),
+            ("listen", self.listens == other.listens),
+            ("gateway.listen", self.gateways == other.gateways),
+            ("vault.store", self.vault.store == other.vault.store),
+            ("vault.master_key", self.vault.master_key == other.vault.master_key),
+            ("vault.cvv_ttl", self.vault.cvv_ttl == other.vault.cvv_ttl),
+            ("counters.store", self.counters == other.counters),
+            ("log.access", self.log.access == other.log.access),
+            ("log.access_format", self.log.access_format == other.log.access_format),
+            ("log.level", self.log.level == other.log.level),
+            ("certificate", self.self_signed == other.self_signed),
+        ];
+        compared.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+    }
+}
+
+impl LogLevel {
+    /// The name used in configuration and in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl Compiler<'_> {
+    /// `None` when the addresses cannot be told.
+    pub(super) fn startup(&mut self, file: &FileSchema) -> Option<Startup> {
+        let data_dir = match &file.data_dir {
+            Some(at) if at.get().is_empty() => {
+                self.refuse(&at.span(), "data_dir", "is empty", "name a folder");
+                None
+            }
+            Some(at) => Some(self.path(at)),
+            None => Some(PathBuf::from(DATA_DIR)),
+        };
+        let sockets = self.sockets(file);
+        let log = self.log(&file.log);
+        let data_dir = data_dir?;
+        let vault = self.vault(&file.vault, &data_dir)?;
+        let sockets = sockets?;
+        let counters = match file.counters.store.as_ref().map(At::get) {
+            Some(CounterStoreSchema::Local) | None => CounterStore::Local,
+        };
+        Some(Startup {
+            data_dir,
+            workers: file.workers.as_ref().map(|at| *at.get()),
+            admin: sockets.admin,
+            listens: sockets.listens,
+            gateways: sockets.gateways,
+            vault,
+            counters,
+            log,
+            self_signed: self.self_signed,
+        })
+    }
+
+    fn vault(&mut self, written: &VaultSchema, data_dir: &Path) -> Option<VaultStartup> {
+        let store = match written.store.as_ref().map(At::get) {
+            Some(VaultStoreSchema::Sqlite) | None => VaultStore::Sqlite,
+        };
+        let cvv_ttl = self.duration("vault.cvv_ttl", written.cvv_ttl.as_ref(), CVV_TTL);
+        let master_key = match &written.master_key {
+            None => MasterKeySource::File(data_dir.join("master.key")),
+            Some(at) => self.master_key(at)?,
+        };
+        Some(VaultStartup { store, master_key, cvv_ttl })
+    }
+
+    fn master_key(&mut self, at: &At<MasterKeySchema>) -> Option<MasterKeySource> {
+        let (table, form) = ("vault.master_key", "write { file = \"…\" } or { env = \"NAME\" }");
+        match (&at.get().file, &at.get().env) {
+            (Some(file), None) if !file.get().is_empty() => {
+                return Some(MasterKeySource::File(self.path(file)));
+            }
+            // Not the key itself: it would stand in the file.
+            (None, Some(name)) if is_variable(name.get()) => {
+                return Some(MasterKeySource::Env(name.get().clone()));
+            }
+            (Some(_), Some(_)) => self.refuse(&at.span(), table, "names two sources", form),
+            (Some(file), None) => {
+                self.refuse(&file.span(), "vault.master_key.file", "is empty", form);
+            }
+            (None, Some(name)) => {
+                let message = "is not the name of a variable";
+                let remedy = "give the name, not the key, in letters, digits and `_`";
+                self.refuse(&name.span(), "vault.master_key.env", message, remedy);
+            }
+            (None, None) => self.refuse(&at.span(), table, "names no source", form),
+        }
+        None
+    }
+
+    fn log(&mut self, written: &LogSchema) -> LogStartup {
+        let access = match written.access.as_ref() {
+            None => AccessLog::Stdout,
+            Some(at) => match at.get().as_str() {
+                "stdout" => AccessLog::Stdout,
+                "off" => AccessLog::Off,
+                "" => {
+                    let remedy = "write \"stdout\", \"off\" or the path of a file";
+                    self.refuse(&at.span(), "log.access", "is empty", remedy);
+                    AccessLog::Off
+                }
+                _ => AccessLog::File(self.path(at)),
+            },
+        };
+        let access_format = match written.access_format.as_ref().map(At::get) {
+            Some(AccessFormatSchema::Combined) => AccessFormat::Combined,
+            Some(AccessFormatSchema::Json) | None => AccessFormat::Json,
+        };
+        let level = match written.level.as_ref().map(At::get) {
+            Some(LevelSchema::Error) => LogLevel::Error,
+            Some(LevelSchema::Warn) => LogLevel::Warn,
+            Some(LevelSchema::Info) | None => LogLevel::Info,
+            Some(LevelSchema::Debug) => LogLevel::Debug,
+            Some(LevelSchema::Trace) => LogLevel::Trace,
+        };
+        LogStartup { access, access_format, level }
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let sound = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(sound)
+}

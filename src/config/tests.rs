@@ -1,0 +1,243 @@
+//! The reference, the table of bad files, and what any text may do.
+
+use std::fs;
+use std::num::NonZeroUsize;
+
+use proptest::prelude::{any, prop_assert, proptest};
+use proptest::string::string_regex;
+
+use super::*;
+use crate::policy::{Limits, LoginLimits, Timeouts};
+
+const REFERENCE: &str = include_str!("../../config/tillgate.toml");
+
+/// Stands in `${SECRET}`; no report may show it.
+const SECRET: &str = "hidden word";
+
+fn folder(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read_text(text: &str, folder: PathBuf, name: &str) -> Result<Loaded, Problems> {
+    let lookup = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
+    load_text(&Source { file: Path::new(name), text, folder }, &lookup)
+}
+
+/// The reference with its commented settings switched on.
+fn everything() -> String {
+    let lines = REFERENCE.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A folder with the files that the reference names.
+fn folder_of_files() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["shop.example".to_owned()]).unwrap();
+    fs::create_dir(folder.path().join("tls")).unwrap();
+    for name in ["shop.example.pem", "inside.pem", "provider.pem"] {
+        fs::write(folder.path().join("tls").join(name), made.cert.pem()).unwrap();
+    }
+    let key = folder.path().join("tls/shop.example.key");
+    fs::write(key, made.signing_key.serialize_pem()).unwrap();
+    folder
+}
+
+#[test]
+fn each_bad_file_gets_its_whole_report() {
+    let cases = folder("tests/data/configs");
+    let mut count = 0;
+    for entry in fs::read_dir(&cases).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        count += 1;
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let report = read_text(&text, cases.clone(), name).unwrap_err().to_string();
+        assert!(!report.contains("hidden"), "{name} shows a secret:\n{report}");
+        let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
+        assert_eq!(report, expected.trim_end(), "{name}:\n{report}");
+    }
+    assert_eq!(count, 13);
+}
+
+#[test]
+fn the_reference_loads_and_says_the_defaults() {
+    let loaded = load(&folder("config/tillgate.toml")).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.files, [folder("config/tillgate.toml")]);
+    assert_eq!(loaded.snapshot.login, LoginLimits::default());
+    assert_eq!(loaded.snapshot.timeouts, Timeouts::default());
+    let route = loaded.snapshot.sites[0].routes.last().unwrap();
+    assert_eq!(route.limits, Limits::default());
+    let bare = "[[listen]]\naddress = \"127.0.0.1:8080\"\n[[site]]\nupstreams = [\"http://a\"]";
+    let bare = read_text(bare, PathBuf::new(), "bare").unwrap();
+    assert_eq!(loaded.startup, bare.startup);
+    let cards = &bare.snapshot.sites[0].routes[0].cards;
+    assert_eq!(cards.requests, route.cards.requests);
+    assert_eq!(cards.responses, route.cards.responses);
+    assert_eq!(cards.format, route.cards.format);
+    assert_eq!(cards.invalid_card, route.cards.invalid_card);
+}
+
+#[test]
+fn the_commented_settings_of_the_reference_load_too() {
+    let folder = folder_of_files();
+    let text = everything();
+    let loaded = read_text(&text, folder.path().to_owned(), "reference").unwrap();
+    let site = &loaded.snapshot.sites[0];
+    assert_eq!(site.name.to_string(), "shop.example");
+    assert_eq!(site.routes[0].limits.request_body_bytes_max, 2 << 20);
+    assert_eq!(site.routes[0].cards.requests.as_str(), "reject");
+    assert_eq!(&*site.routes[1].name, "default");
+    assert_eq!(site.routes[1].cards.requests.as_str(), "tokenize");
+    assert_eq!(site.logins[0].success.len(), 4);
+    assert_eq!(loaded.snapshot.gateways[0].upstream.to_string(), "https://api.stripe.com:443");
+    assert_eq!(loaded.files.len(), 4);
+    let key = MasterKeySource::File(folder.path().join("master.key"));
+    assert_eq!(loaded.startup.vault.master_key, key);
+    assert_eq!(loaded.startup.workers, NonZeroUsize::new(2));
+}
+
+#[test]
+fn every_key_of_the_schema_stands_in_the_reference_with_its_default() {
+    let schema = schema_json();
+    let file: Value = toml::from_str(&everything()).unwrap();
+    let as_it_stands: Value = toml::from_str(REFERENCE).unwrap();
+    let mut missing = Vec::new();
+    compare(&schema, &schema, (&[&file], &[&as_it_stands]), "", &mut missing);
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+/// Notes each key of `part` that no table of `tables` has, or whose default is not the one set.
+fn compare(
+    schema: &Value,
+    part: &Value,
+    (tables, standing): (&[&Value], &[&Value]),
+    path: &str,
+    missing: &mut Vec<String>,
+) {
+    let part = part
+        .get("$ref")
+        .and_then(Value::as_str)
+        .map_or(part, |target| schema.pointer(target.trim_start_matches('#')).unwrap());
+    // What a route overrides is the same tables again.
+    if path.starts_with(".site.route.") {
+        return;
+    }
+    for (key, below) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        let pick = |tables: &[&'_ Value]| -> Vec<Value> {
+            let found = tables.iter().filter_map(|table| table.get(key)).cloned();
+            found
+                .flat_map(|value| match value {
+                    Value::Array(tables) if tables.first().is_some_and(Value::is_object) => tables,
+                    value => vec![value],
+                })
+                .collect()
+        };
+        let (found, stands) = (pick(tables), pick(standing));
+        // `master_key` has two forms of which a file has one.
+        if found.is_empty() && path != ".vault.master_key.env" {
+            missing.push(path.clone());
+        }
+        if let Some(default) = below.get("default")
+            && stands.first().is_some_and(|value| value != default)
+        {
+            missing.push(format!("{path} is not {default}"));
+        }
+        let below = below.get("items").unwrap_or(below);
+        let (found, stands): (Vec<_>, Vec<_>) = (found.iter().collect(), stands.iter().collect());
+        compare(schema, below, (&found, &stands), &path, missing);
+    }
+}
+
+#[test]
+fn what_is_risky_is_warned_of() {
+    let text = "[[listen]]\naddress = \"0.0.0.0:80\"\n[[site]]\nupstreams = [\"http://a\"]\n\
+                [cards]\nrequests = \"observe\"\ntoken_format = \"six-four\"\n\
+                [[site.route]]\npath = \"/static/*\"\ncards = { responses = \"off\" }\n\
+                [[gateway]]\nname = \"bank\"\nlisten = \"0.0.0.0:9500\"\nupstream = \"https://bank\"";
+    let loaded = read_text(text, PathBuf::new(), "f").unwrap();
+    let warned: Vec<_> =
+        loaded.warnings.iter().map(|warning| (warning.line, warning.key.as_str())).collect();
+    let expected = [
+        (2, "listen.address"),
+        (6, "cards.requests"),
+        (7, "cards.token_format"),
+        (10, "site.route.cards.responses"),
+        (13, "gateway.listen"),
+    ];
+    assert_eq!(warned, expected);
+    let summary = summary(&loaded);
+    assert!(summary.contains("  route /static/* requests observe (six-four), responses off\n"));
+    assert!(summary.contains("  route * requests observe (six-four), responses mask\n"));
+    assert!(summary.contains("gateway bank on 0.0.0.0:9500 to https://bank:443\n"));
+    assert!(summary.contains("100,000"));
+}
+
+#[test]
+fn an_upstream_alone_is_served_over_tls_with_a_certificate_of_our_own() {
+    let loaded = for_upstream("http://127.0.0.1:3000", None, PathBuf::from("data")).unwrap();
+    let listen = loaded.startup.listens[0];
+    assert_eq!((listen.address.to_string().as_str(), listen.tls), ("127.0.0.1:8443", true));
+    assert!(loaded.startup.self_signed);
+    assert!(loaded.snapshot.site("any.example").is_some());
+    assert_eq!(loaded.files, Vec::<PathBuf>::new());
+    let key = MasterKeySource::File(PathBuf::from("data/master.key"));
+    assert_eq!(loaded.startup.vault.master_key, key);
+    let problems = for_upstream("127.0.0.1", None, PathBuf::from("data")).unwrap_err();
+    let expected = "command line: --upstream: has no http:// or https://; \
+                    write it as in \"http://127.0.0.1:8080\" or \"https://shop.example\"";
+    assert_eq!(problems.to_string(), expected);
+}
+
+#[test]
+fn what_needs_a_restart_is_named() {
+    let one = for_upstream("http://a", None, PathBuf::from("data")).unwrap().startup;
+    let mut other = one.clone();
+    assert_eq!(one.differences(&other), Vec::<&str>::new());
+    other.workers = NonZeroUsize::new(3);
+    other.listens.clear();
+    other.log.level = LogLevel::Debug;
+    assert_eq!(one.differences(&other), ["workers", "listen", "log.level"]);
+}
+
+#[test]
+fn a_file_that_is_absent_or_no_text_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.toml");
+    let problem = |path: &Path| load(path).unwrap_err().iter().next().cloned().unwrap();
+    assert_eq!(problem(&path).message, "cannot be read (entity not found)");
+    fs::write(&path, b"a = 1\nb = \"\xff\"\n").unwrap();
+    assert_eq!((problem(&path).line, problem(&path).message.as_str()), (2, "is not UTF-8"));
+    fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
+    assert_eq!(problem(&path).message, "is larger than 1048576 bytes");
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in any::<String>()) {
+        let _ = read_text(&text, PathBuf::new(), "f");
+    }
+
+    #[test]
+    fn no_slip_in_the_reference_panics_or_goes_without_a_line(
+        place in 0..REFERENCE.len(),
+        slip in string_regex("[ -~\n]{0,8}").unwrap(),
+        length in 0..12_usize,
+    ) {
+        let mut text = everything().into_bytes();
+        let place = place.min(text.len());
+        let end = (place + length).min(text.len());
+        text.splice(place..end, slip.into_bytes());
+        let text = String::from_utf8_lossy(&text);
+        if let Err(problems) = read_text(&text, PathBuf::new(), "f") {
+            prop_assert!(problems.iter().all(|problem| problem.line > 0));
+        }
+    }
+}
