@@ -12,3 +12,5 @@ pub mod card;
 pub mod scan;
 
 pub mod policy;
+
+pub mod telemetry;
