@@ -179,4 +179,31 @@ mod tests {
         assert!(may_hold_card("４１１１"));
         assert!(!may_hold_card("/basket/add?id=12345"));
     }
+
+    /// How a client may write a test card in a URL or a header.
+    const WRITINGS: [&str; 6] = [
+        "4111111111111111",
+        "4111-1111-1111-1111",
+        "4111+1111+1111+1111",
+        "4111%201111%201111%201111",
+        "%34%31%31%31%31%31%31%31%31%31%31%31%31%31%31%31",
+        "４１１１１１１１１１１１１１１１",
+    ];
+
+    #[test]
+    fn a_card_is_masked_however_it_is_written_and_wherever_it_stands() {
+        for card in WRITINGS {
+            for place in ["/pay?card=", "/pay/", "/x?order_id=", "agent/1.0 card ", "https://a/?n="]
+            {
+                let text = format!("{place}{card}");
+                for masked in [mask_text(&text), mask_url(&text)] {
+                    assert!(masked.starts_with(place), "{masked}");
+                    assert!(!masked.contains(card), "{masked}");
+                    let hidden =
+                        ["**", "%2A%2A", "＊＊"].iter().any(|stars| masked.contains(stars));
+                    assert!(hidden, "{masked}");
+                }
+            }
+        }
+    }
 }
