@@ -1,0 +1,41 @@
+//! What the operator sees: metrics, the access log, the audit log and the operational log.
+//!
+//! An event is said once: one method of [`Metrics`] counts it and logs it. No card number comes this
+//! far as a type; text from the wire is masked here before it is formatted (DESIGN.md P1). Nothing
+//! here makes a request wait, except an audit record that must be on the disk first.
+
+mod access;
+mod anchor;
+pub mod audit;
+mod audit_event;
+mod cards;
+mod cells;
+mod chain;
+mod combined;
+mod connections;
+mod gateways;
+mod lines;
+pub mod logging;
+mod logins;
+mod mask;
+mod metrics;
+mod reloads;
+mod routes;
+mod swapped;
+mod timestamp;
+mod upstreams;
+mod vaults;
+mod verify;
+
+pub use access::{AccessFormat, AccessLog, AccessRecord, AccessTarget};
+pub use audit::Audit;
+pub use audit_event::{AuditEvent, LastFour};
+pub use cards::{CardAction, Direction, SkipReason};
+pub use connections::{ConnectionGuard, ListenerRole};
+pub use gateways::GatewayMetrics;
+pub use lines::DroppedLines;
+pub use mask::mask_text;
+pub use metrics::Metrics;
+pub use reloads::{CertificateExpiry, Complaint};
+pub use routes::{InFlight, RouteMetrics};
+pub use vaults::{CvvEvent, TokenOrigin};

@@ -1,0 +1,129 @@
+//! What the audit log tells. A card number appears as its token and its last four digits, because
+//! the types here have room for nothing else.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+
+use super::mask::mask_text;
+use super::timestamp::Rfc3339;
+use crate::card::{Pan, Token};
+
+/// Something that must be provable later.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum AuditEvent {
+    /// Failed logins locked an account.
+    AccountLocked {
+        /// Where.
+        site: String,
+        /// The keyed hash of the account's name.
+        account: String,
+        /// How many failures it took.
+        failures: u32,
+        /// Until when.
+        #[serde(serialize_with = "instant")]
+        until: SystemTime,
+    },
+    /// A card number went to a payment gateway.
+    CardRevealed {
+        /// Which gateway.
+        gateway: String,
+        /// In which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
+        /// What the shop knows it as.
+        #[serde(serialize_with = "token_text")]
+        token: Token,
+        /// Its last four digits.
+        last_four: LastFour,
+    },
+    /// New certificates are in force.
+    CertificatesReloaded {
+        /// How many.
+        certificates: usize,
+    },
+    /// A new configuration is in force.
+    ConfigReloaded {
+        /// Its generation.
+        generation: u64,
+    },
+    /// A key was made.
+    KeyCreated {
+        /// Which: its id or purpose, never the key.
+        key: String,
+    },
+    /// A changed configuration or certificate was refused.
+    ReloadRefused {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A request to a payment gateway was not sent on. What it held is not told: it may have been a
+    /// card number.
+    RevealRefused {
+        /// Which gateway.
+        gateway: String,
+        /// Which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The process began.
+    Started {
+        /// Of which version.
+        version: &'static str,
+    },
+    /// The process ended in order.
+    Stopped,
+}
+
+/// The last four digits of a card number (PCI DSS 3.4.1 allows them to be shown).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LastFour([u8; 4]);
+
+/// What the log itself has to tell.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum ChainEvent<'a> {
+    /// So many records stand before this one.
+    Anchor { records: u64 },
+    /// The log was not as it was left.
+    FaultFound { fault: &'a str },
+    /// The line before was cut short, by a crash; these are its bytes' length and keyed digest.
+    TornLine { torn_bytes: u64, torn_digest: &'a str },
+}
+
+impl LastFour {
+    /// Those of a number.
+    #[must_use]
+    pub fn of(pan: &Pan) -> Self {
+        Self(pan.last_four().try_into().unwrap_or([b'*'; 4]))
+    }
+}
+
+impl fmt::Display for LastFour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.0).unwrap_or("****"))
+    }
+}
+
+impl Serialize for LastFour {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn token_text<S: Serializer>(token: &Token, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(token.as_str())
+}
+
+fn instant<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Rfc3339(*at))
+}
+
+/// A request id may be the client's.
+fn masked<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&mask_text(text))
+}

@@ -1,0 +1,87 @@
+//! The login guard, and requests refused for any reason.
+
+use std::time::Duration;
+
+use prometheus::{IntCounterVec, IntGauge, Registry};
+use tracing::{info, warn};
+
+use super::Metrics;
+use super::mask::mask_text;
+use super::metrics::{counters, gauge};
+
+pub(super) struct LoginFamilies {
+    attempts: IntCounterVec,
+    refused: IntCounterVec,
+    locks: IntCounterVec,
+    locked: IntGauge,
+    rejected: IntCounterVec,
+}
+
+impl Metrics {
+    /// The shop answered a login attempt.
+    pub fn login_attempt(&self, site: &str, outcome: &'static str) {
+        self.logins.attempts.with_label_values(&[site, outcome]).inc();
+    }
+
+    /// A login attempt was refused before the shop saw it.
+    pub fn login_refused(
+        &self,
+        site: &str,
+        reason: &'static str,
+        retry_after: Duration,
+        request_id: &str,
+    ) {
+        self.logins.refused.with_label_values(&[site, reason]).inc();
+        let (request_id, retry_after_s) = (&*mask_text(request_id), retry_after.as_secs());
+        warn!(site, reason, retry_after_s, request_id, "login refused");
+    }
+
+    /// Too many failures locked an account; which one, only the audit log tells, as a keyed hash.
+    pub fn account_locked(&self, site: &str, lock: Duration) {
+        self.logins.locks.with_label_values(&[site]).inc();
+        warn!(site, lock_s = lock.as_secs(), "account locked");
+    }
+
+    /// How many accounts are locked now.
+    pub fn accounts_locked(&self, accounts: usize) {
+        self.logins.locked.set(i64::try_from(accounts).unwrap_or(i64::MAX));
+    }
+
+    /// A request was refused by us.
+    pub fn request_rejected(&self, site: &str, reason: &'static str, request_id: &str) {
+        self.logins.rejected.with_label_values(&[site, reason]).inc();
+        info!(site, reason, request_id = &*mask_text(request_id), "request rejected");
+    }
+}
+
+impl LoginFamilies {
+    pub(super) fn register(registry: &Registry) -> Self {
+        Self {
+            attempts: counters(
+                registry,
+                "tillgate_login_attempts_total",
+                "Login attempts that the shop answered.",
+                &["site", "outcome"],
+            ),
+            refused: counters(
+                registry,
+                "tillgate_login_refusals_total",
+                "Login attempts refused before the shop saw them.",
+                &["site", "reason"],
+            ),
+            locks: counters(
+                registry,
+                "tillgate_account_locks_total",
+                "Accounts locked after too many failures.",
+                &["site"],
+            ),
+            locked: gauge(registry, "tillgate_accounts_locked", "Accounts locked now."),
+            rejected: counters(
+                registry,
+                "tillgate_requests_rejected_total",
+                "Requests refused, by reason.",
+                &["site", "reason"],
+            ),
+        }
+    }
+}
