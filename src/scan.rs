@@ -5,13 +5,221 @@
 //! without a find are the very buffers that were put in. The answer is the same for every way of
 //! cutting the input; what is held back and what is remembered is bounded by constants stated here.
 
+mod boundary;
 mod carrier;
+mod cluster;
 mod edit;
+mod field;
 mod fields;
+mod filter;
 mod find;
+mod glyph;
+mod judge;
+mod literal;
+mod names;
+mod shape;
 mod stream;
+mod table;
+mod tlv;
+mod track;
+mod view;
 
 pub use carrier::Carrier;
 pub use fields::{FieldRules, Rules};
 pub use find::{Find, FindKind};
 pub use stream::{Decided, Stream};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn scan(rules: Rules, carrier: Carrier, body: &str, chunk: usize) -> Vec<Decided> {
+        let mut stream = Stream::new(Arc::new(rules), carrier);
+        let mut decided = Vec::new();
+        for piece in body.as_bytes().chunks(chunk.max(1)) {
+            stream.push(Bytes::copy_from_slice(piece), &mut decided);
+        }
+        stream.finish(&mut decided);
+        decided
+    }
+
+    fn finds(rules: Rules, carrier: Carrier, body: &str) -> Vec<Find> {
+        scan(rules, carrier, body, 64).into_iter().flat_map(|run| run.finds).collect()
+    }
+
+    /// The body with every find masked; cut in every way, it must be the same.
+    fn masked(rules: fn() -> Rules, carrier: Carrier, body: &str) -> String {
+        let mask = |chunk| {
+            let mut text = Vec::new();
+            for decided in scan(rules(), carrier, body, chunk) {
+                let mut run = decided.bytes.to_vec();
+                decided.finds.iter().for_each(|find| find.mask(&mut run));
+                text.extend_from_slice(&run);
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        let whole = mask(body.len());
+        for chunk in [1, 2, 3, 5, 17] {
+            assert_eq!(mask(chunk), whole, "cut into {chunk}: {body}");
+        }
+        whole
+    }
+
+    fn response() -> Rules {
+        Rules::responses(FieldRules::default())
+    }
+
+    fn request() -> Rules {
+        Rules::requests(FieldRules::default())
+    }
+
+    fn named() -> Rules {
+        let list = |name: &str| vec![name.to_owned()];
+        Rules::requests(FieldRules {
+            card: list("payment_no"),
+            cvv: list("pruefziffer"),
+            ignored: list("skip"),
+        })
+    }
+
+    #[test]
+    fn numbers_are_masked_in_the_writing_of_the_place() {
+        let cases = [
+            (Carrier::Form, "pan=4111111111111111&x=1", "pan=411111******1111&x=1"),
+            (Carrier::Form, "n=4111+1111+1111+1111", "n=4111+11**+****+1111"),
+            (Carrier::Form, "n=4111%201111%201111%201111", "n=4111%2011**%20****%201111"),
+            (Carrier::Form, "c=3782822463%31%300%305", "c=378282****%2A%300%305"),
+            (
+                Carrier::Json,
+                r#"{"n":"4111\u0031111\u00311111111"}"#,
+                r#"{"n":"4111\u00311**\u002a***1111"}"#,
+            ),
+            (
+                Carrier::Html,
+                "<b>4111&nbsp;1111&nbsp;1111&nbsp;1111</b>",
+                "<b>4111&nbsp;11**&nbsp;****&nbsp;1111</b>",
+            ),
+            (Carrier::Html, "<i>41111</i><i>1111111111</i>1", "<i>41111</i><i>1******111</i>1"),
+            (Carrier::Xml, "<n>&#52;111111111&#x31;11111</n>", "<n>&#52;11111****&#x2a;*1111</n>"),
+            (
+                Carrier::Text,
+                "４１１１　１１１１　１１１１　１１１１",
+                "４１１１　１１＊＊　＊＊＊＊　１１１１",
+            ),
+            (
+                Carrier::Text,
+                "%B4111111111111111^DOE/J^2512101000000?",
+                "%B411111******1111^DOE/J^2512101000000?",
+            ),
+            (Carrier::Text, "5A0841111111111111119F360212AB", "5A0841111100000011119F360212AB"),
+        ];
+        for (carrier, body, expected) in cases {
+            assert_eq!(masked(response, carrier, body), expected);
+        }
+    }
+
+    #[test]
+    fn a_json_number_stays_a_number_and_is_no_card() {
+        let body = r#"{"card":4111111111111111,"float":[5555555555554444.0]}"#;
+        let once = masked(response, Carrier::Json, body);
+        assert_eq!(once, r#"{"card":4111110000001111,"float":[5555550000004444.0]}"#);
+        assert_eq!(masked(response, Carrier::Json, &once), once);
+    }
+
+    #[test]
+    fn other_numbers_are_left_alone() {
+        let cases = [
+            "3.4111111111111111",
+            "x4111111111111111",
+            "4111111111111112",
+            "41111111111111111111",
+            "4111-1111-1111-1111-1111",
+            r#"{"order_id":"4111111111111111","ean":4012888888881881}"#,
+            "411111******1111",
+            "40808667-0844-9814-9520-484637630675",
+            "DE12 4111 1111 1111 1111 00",
+            ".4111.1111.1111.1111",
+            "/img/4111111111111111.jpg",
+            r#"{"t":"4222222222222"}"#,
+        ];
+        for body in cases {
+            assert_eq!(masked(response, Carrier::Text, body), body);
+        }
+    }
+
+    #[test]
+    fn a_weak_number_needs_a_word_about_cards() {
+        let body = r#"{"card":"4222222222222"}"#;
+        assert_eq!(masked(response, Carrier::Json, body), r#"{"card":"42222****2222"}"#);
+    }
+
+    #[test]
+    fn codes_are_found_in_requests_only_and_keep_their_shape() {
+        let cases = [
+            (Carrier::Form, "cvv=123&exp=0930", "cvv=***&exp=0930"),
+            (
+                Carrier::Json,
+                r#"{"cvc":123,"securityCode":"1234"}"#,
+                r#"{"cvc":100,"securityCode":"****"}"#,
+            ),
+            (Carrier::Xml, "<CVV>123</CVV>", "<CVV>***</CVV>"),
+            (Carrier::Text, "cvv: 123", "cvv: ***"),
+            (Carrier::Json, r#"{"cvv":"12345","zip":"123"}"#, r#"{"cvv":"12345","zip":"123"}"#),
+        ];
+        for (carrier, body, expected) in cases {
+            assert_eq!(masked(request, carrier, body), expected);
+            assert_eq!(masked(response, carrier, body), body);
+        }
+        let part = "--b\r\nContent-Disposition: form-data; name=\"cvv\"\r\n\r\n123\r\n--b--\r\n";
+        assert_eq!(masked(request, Carrier::Multipart, part), part.replace("123", "***"));
+    }
+
+    #[test]
+    fn configured_fields_decide() {
+        let find = |body| finds(named(), Carrier::Form, body);
+        assert!(matches!(find("payment_no=4111111111111112")[0].kind, FindKind::InvalidCard));
+        assert!(matches!(find("payment_no=4222222222222")[0].kind, FindKind::Card { .. }));
+        assert!(matches!(find("pruefziffer=123")[0].kind, FindKind::Cvv(_)));
+        assert!(find("skip=4111111111111111").is_empty());
+        assert_eq!(find("Order[payment_no]=4111111111111112")[0].field, "order[payment_no]");
+    }
+
+    #[test]
+    fn strict_rules_lift_the_veto_of_names() {
+        let body = r#"{"order_id":"4111111111111111"}"#;
+        let expected = r#"{"order_id":"411111******1111"}"#;
+        assert_eq!(masked(|| response().strict(), Carrier::Json, body), expected);
+    }
+
+    #[test]
+    fn track_data_is_told_from_a_card() {
+        let find = |body| finds(response(), Carrier::Text, body).remove(0).kind;
+        assert!(matches!(find(";4111111111111111=25121010000012300?"), FindKind::Track { .. }));
+        assert!(matches!(find("card 4111111111111111"), FindKind::Card { .. }));
+    }
+
+    #[test]
+    fn a_body_without_cards_is_handed_on_as_the_buffer_it_came_in() {
+        let body = Bytes::from("<p>no numbers here, only 12 words</p>".repeat(400));
+        let mut stream = Stream::new(Arc::new(response()), Carrier::Html);
+        let mut decided = Vec::new();
+        stream.push(body.clone(), &mut decided);
+        stream.finish(&mut decided);
+        assert_eq!(decided.len(), 1);
+        assert_eq!(decided[0].bytes.as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn written_digits_keep_the_writing_of_each() {
+        let body = r"3\u00378282246310005";
+        let mut runs = scan(response(), Carrier::Json, body, 64);
+        let decided = runs.remove(runs.len() - 1);
+        let mut run = decided.bytes.to_vec();
+        decided.finds[0].write_digits(&mut run, b"340000000000009");
+        assert_eq!(String::from_utf8_lossy(&run), r"3\u00340000000000009");
+    }
+}

@@ -1,17 +1,101 @@
 //! Writes over what was found, in place: the length never changes.
 
-use super::Find;
+use crate::card::{MaskedPan, iin, luhn};
+
+use super::find::Medium;
+use super::glyph::{self, Class, Glyph};
+use super::view::View;
+use super::{Find, FindKind, cluster};
+
+/// The digit that stands for a hidden one where only digits may stand.
+const BLANK: u8 = b'0';
 
 impl Find {
     /// Writes `digits` over the number's own, one for one, keeping separators and the way each digit
     /// is written (escape, full-width, …). `run` is the run the find came with.
     pub fn write_digits(&self, run: &mut [u8], digits: &[u8]) {
-        let _ = (&self.span, run, digits);
+        for ((at, glyph), &digit) in self.places(run).into_iter().zip(digits) {
+            put(run, at, &glyph, glyph.with_digit(digit));
+        }
     }
 
     /// Masks the number: first six and last four stay, the rest becomes `*` in the writing of the
     /// place; a JSON number stays a JSON number of as many digits that fails Luhn.
     pub fn mask(&self, run: &mut [u8]) {
-        let _ = (&self.span, run);
+        let places = self.places(run);
+        let hidden = match self.kind {
+            FindKind::Cvv(_) => 0..places.len(),
+            FindKind::Card { .. } | FindKind::InvalidCard | FindKind::Track { .. } => {
+                MaskedPan::hidden(places.len())
+            }
+        };
+        match self.medium {
+            Medium::Text => {
+                for (at, glyph) in places.get(hidden).unwrap_or_default() {
+                    put(run, *at, glyph, glyph.star());
+                }
+            }
+            Medium::Hex | Medium::Number => {
+                let digits: Vec<u8> = places.iter().filter_map(|(_, glyph)| digit(glyph)).collect();
+                self.write_digits(run, &blanked(digits, hidden));
+            }
+        }
     }
+
+    /// Where the digits are, and how they are written.
+    fn places(&self, run: &[u8]) -> Vec<(usize, Glyph)> {
+        let view = View::new(run, true);
+        let mut places = Vec::new();
+        let mut at = self.span.start;
+        while at < self.span.end {
+            let Some(glyph) = glyph::read(&view, at) else { break };
+            if digit(&glyph).is_some() {
+                places.push((at, glyph));
+                at += glyph.length;
+                continue;
+            }
+            // What stands between digits is walked as the finder walked it: tags have digits too.
+            at = cluster::read_gap(&view, at).map_or(at + glyph.length, |(next, _)| next);
+        }
+        places
+    }
+}
+
+fn digit(glyph: &Glyph) -> Option<u8> {
+    match glyph.class() {
+        Class::Digit(digit) => Some(digit),
+        Class::Dash | Class::Dot | Class::Invisible | Class::Other | Class::Plus | Class::Space => {
+            None
+        }
+    }
+}
+
+fn put(run: &mut [u8], at: usize, glyph: &Glyph, code: u32) {
+    if let Some(place) = run.get_mut(at..at + glyph.length) {
+        glyph.overwrite(place, code);
+    }
+}
+
+/// The digits with the hidden ones blanked, such that they are no card number.
+fn blanked(mut digits: Vec<u8>, hidden: std::ops::Range<usize>) -> Vec<u8> {
+    let leads = hidden.start == 0;
+    if let Some(middle) = digits.get_mut(hidden.clone()) {
+        middle.fill(BLANK);
+    }
+    if let Some(first) = digits.first_mut().filter(|_| leads) {
+        // A JSON number does not begin with zero (RFC 8259 §6).
+        *first = b'1';
+    }
+    if luhn::holds(&digits)
+        && let Some(last) = digits.get_mut(hidden.end.saturating_sub(1))
+    {
+        *last = b'1';
+    }
+    if iin::issuer(&digits).is_some_and(|issuer| !issuer.luhn) {
+        // A range without check digits: the prefix goes too.
+        if let Some(head) = digits.get_mut(..hidden.end) {
+            head.fill(b'9');
+        }
+    }
+    digits
 }

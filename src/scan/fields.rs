@@ -45,4 +45,38 @@ impl Rules {
         self.strict = true;
         self
     }
+
+    pub(super) fn finds_codes(&self) -> bool {
+        self.codes == CodeRule::Find
+    }
+
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    pub(super) fn names_cards(&self) -> bool {
+        !self.fields.card.is_empty()
+    }
+
+    pub(super) fn is_card_field(&self, name: &str) -> bool {
+        listed(&self.fields.card, name)
+    }
+
+    pub(super) fn is_code_field(&self, name: &str) -> bool {
+        listed(&self.fields.cvv, name)
+    }
+
+    pub(super) fn is_ignored_field(&self, name: &str) -> bool {
+        listed(&self.fields.ignored, name)
+    }
+}
+
+/// Whether a list has the whole name or its last part: `number` for `payment[number]`.
+fn listed(list: &[String], name: &str) -> bool {
+    let apart = |c: char| matches!(c, '[' | ']' | '.' | ':' | '/');
+    let last = name.rsplit(apart).find(|part| !part.is_empty()).unwrap_or(name);
+    !name.is_empty()
+        && list
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(last))
 }

@@ -13,6 +13,19 @@ pub struct Find {
     /// The name of the field that holds it, as written there, lower case, at most 64 bytes; empty
     /// where none is known. Text from the wire: for choosing and for the audit log, not for labels.
     pub field: String,
+    /// How its digits are written.
+    pub(super) medium: Medium,
+}
+
+/// How the digits of a find are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Medium {
+    /// As hexadecimal digits, where only those may stand.
+    Hex,
+    /// As a number literal of JSON or JavaScript.
+    Number,
+    /// As characters of a text, plain or escaped.
+    Text,
 }
 
 /// What was found.

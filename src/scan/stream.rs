@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Carrier, Find, Rules};
+use super::judge::{self, Setting};
+use super::table::Table;
+use super::view::{LOOK_AHEAD, LOOK_BACK, View};
+use super::{Carrier, Find, Rules, filter};
 
 /// Bytes whose every card number is known. Concatenated, the runs are the body.
 pub struct Decided {
@@ -15,26 +18,174 @@ pub struct Decided {
 }
 
 /// One body being scanned.
+///
+/// Between two pieces it holds at most [`LOOK_AHEAD`] bytes that are not decided, and copies of
+/// [`LOOK_BACK`] decided ones and of the body's first line.
 pub struct Stream {
     rules: Arc<Rules>,
-    carrier: Carrier,
+    declared: Carrier,
+    table: Table,
+    /// Decided bytes before `held`, for looking back.
+    back: Vec<u8>,
+    /// Bytes that arrived and are not decided.
+    held: Vec<u8>,
+    /// How many bytes of the body came before `back`.
+    passed: usize,
+}
+
+/// Finds with spans in one text, and where its undecided rest begins.
+struct Scanned {
+    finds: Vec<Find>,
+    decided: usize,
 }
 
 impl Stream {
     /// Begins a body of the declared carrier; one that turns out to be another is read as that.
     #[must_use]
     pub fn new(rules: Arc<Rules>, carrier: Carrier) -> Self {
-        Self { rules, carrier }
+        Self {
+            rules,
+            declared: carrier,
+            table: Table::default(),
+            back: Vec::new(),
+            held: Vec::new(),
+            passed: 0,
+        }
     }
 
     /// Takes the next piece and appends what is now decided.
     pub fn push(&mut self, chunk: Bytes, decided: &mut Vec<Decided>) {
-        let _ = (&self.rules, self.carrier);
-        decided.push(Decided { bytes: chunk, finds: Vec::new() });
+        if chunk.is_empty() {
+            return;
+        }
+        self.table.learn(&chunk);
+        // The seam: enough of the new piece for every candidate that looks back before it.
+        let joint = self.back.len() + self.held.len();
+        let reach = chunk.len().min(LOOK_BACK + LOOK_AHEAD);
+        let mut seam = Vec::with_capacity(joint + reach);
+        seam.extend_from_slice(&self.back);
+        seam.extend_from_slice(&self.held);
+        seam.extend_from_slice(chunk.get(..reach).unwrap_or_default());
+        let whole = reach == chunk.len();
+        let until = if whole { seam.len() } else { joint + LOOK_BACK };
+        let near = self.scan(&seam, self.back.len(), until, self.passed);
+        let mut scanned = near;
+        let mut upto = scanned.decided;
+        if !whole {
+            let from = upto.saturating_sub(joint);
+            let far = self.scan(&chunk, from, chunk.len(), self.passed + joint);
+            upto = joint + far.decided;
+            scanned.finds.extend(far.finds.into_iter().map(|find| shifted(find, joint)));
+        }
+        self.emit(&chunk, upto, scanned.finds, decided);
     }
 
     /// Ends the body and appends what was held back.
     pub fn finish(&mut self, decided: &mut Vec<Decided>) {
-        let _ = decided;
+        let mut text = std::mem::take(&mut self.back);
+        let start = text.len();
+        text.append(&mut self.held);
+        let view = View::new(&text, true);
+        let scanned = self.run(&view, &text, start..text.len(), self.passed);
+        let finds = scanned.finds.into_iter().map(|find| moved_back(find, start)).collect();
+        if text.len() > start {
+            decided.push(Decided { bytes: Bytes::from(text).slice(start..), finds });
+        }
     }
+
+    /// What the body is read as.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        match (self.declared, self.table.first_mark()) {
+            (Carrier::Form | Carrier::Text, Some(b'{' | b'[')) => Carrier::Json,
+            (Carrier::Form | Carrier::Text | Carrier::Json, Some(b'<')) => Carrier::Html,
+            (declared, _) => declared,
+        }
+    }
+
+    fn scan(&self, text: &[u8], from: usize, until: usize, offset: usize) -> Scanned {
+        self.run(&View::new(text, false), text, from..until, offset)
+    }
+
+    /// Decides the candidates that begin in `range`.
+    fn run(
+        &self,
+        view: &View<'_>,
+        text: &[u8],
+        range: std::ops::Range<usize>,
+        offset: usize,
+    ) -> Scanned {
+        let carrier = self.carrier();
+        let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset };
+        let mut finds = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let Some(place) = filter::next(text, at).filter(|&place| place < range.end) else {
+                return Scanned { finds, decided: range.end };
+            };
+            view.focus(place);
+            let step = judge::step(view, place, &setting);
+            if view.starved() {
+                return Scanned { finds, decided: place };
+            }
+            finds.extend(step.finds);
+            at = step.next;
+        }
+        Scanned { finds, decided: at }
+    }
+
+    /// Hands out everything before `upto` (counted from the beginning of `back`) and keeps the rest.
+    fn emit(&mut self, chunk: &Bytes, upto: usize, finds: Vec<Find>, decided: &mut Vec<Decided>) {
+        let start = self.back.len();
+        let joint = start + self.held.len();
+        // A find that crosses from held bytes into the piece needs them in one buffer.
+        let crossing = finds.iter().find(|find| find.span.start < joint && find.span.end > joint);
+        let cut = crossing.map_or(joint, |find| find.span.end).min(upto).max(joint.min(upto));
+        let (early, late): (Vec<Find>, Vec<Find>) =
+            finds.into_iter().partition(|find| find.span.start < joint);
+        let within = chunk.get(..cut.saturating_sub(joint)).unwrap_or_default();
+        let kept = upto.saturating_sub(start).min(self.held.len());
+        let mut first: Vec<u8> = self.held.get(..kept).unwrap_or_default().to_vec();
+        first.extend_from_slice(within);
+        if !first.is_empty() {
+            let finds = early.into_iter().map(|find| moved_back(find, start)).collect();
+            decided.push(Decided { bytes: Bytes::from(first), finds });
+        }
+        if upto > cut {
+            let bytes = chunk.slice(cut - joint..upto - joint);
+            let finds = late.into_iter().map(|find| moved_back(find, cut)).collect();
+            decided.push(Decided { bytes, finds });
+        }
+        self.remember(chunk, upto);
+    }
+
+    /// Keeps what later decisions look back at, and what is not decided.
+    fn remember(&mut self, chunk: &Bytes, upto: usize) {
+        let joint = self.back.len() + self.held.len();
+        if upto >= joint + LOOK_BACK {
+            self.passed += upto - LOOK_BACK;
+            self.back =
+                chunk.get(upto - joint - LOOK_BACK..upto - joint).unwrap_or_default().to_vec();
+            self.held = chunk.get(upto - joint..).unwrap_or_default().to_vec();
+            return;
+        }
+        let mut all = std::mem::take(&mut self.back);
+        all.append(&mut self.held);
+        all.extend_from_slice(chunk);
+        self.held = all.split_off(upto);
+        let drop = all.len().saturating_sub(LOOK_BACK);
+        all.drain(..drop);
+        self.passed += drop;
+        self.back = all;
+    }
+}
+
+fn shifted(mut find: Find, by: usize) -> Find {
+    find.span = find.span.start + by..find.span.end + by;
+    find
+}
+
+fn moved_back(mut find: Find, by: usize) -> Find {
+    find.span = find.span.start.saturating_sub(by)..find.span.end.saturating_sub(by);
+    find
 }

@@ -1,0 +1,139 @@
+//! Whether a number ends where its digits end, or is part of something longer.
+
+use super::cluster::{Cluster, Group};
+use super::glyph::{self, hex};
+use super::names;
+use super::view::View;
+
+/// Whether the first group may begin a number, by what stands before it.
+pub(super) fn opens(view: &View<'_>, group: &Group, digits: usize) -> bool {
+    let before = view.before(group.start);
+    let Some((&last, head)) = before.split_last() else { return true };
+    if ends_escape(before) {
+        return true;
+    }
+    match last {
+        b'a'..=b'z' | b'A'..=b'Z' | b'_' => named_before(before),
+        b'0'..=b'9' => false,
+        // Stars mask; a single one may delimit (EDI).
+        b'*' => !head.ends_with(b"*"),
+        b'.' => head.last().is_some_and(u8::is_ascii_alphabetic) && named_before(head),
+        b'-' => match head.last() {
+            Some(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => named_before(head),
+            _ => true,
+        },
+        // `+49…` is a telephone number (ITU-T E.164 allows 15 digits).
+        b'+' => head.last().is_some_and(u8::is_ascii_alphanumeric) || digits > 15,
+        _ => true,
+    }
+}
+
+/// Whether the place lies within a run of digits that began before it.
+pub(super) fn continues(view: &View<'_>, at: usize) -> bool {
+    let before = view.before(at);
+    before.last().is_some_and(u8::is_ascii_digit) && !ends_escape(before)
+}
+
+/// Whether the last group may end a number, by what stands after it.
+pub(super) fn closes(view: &View<'_>, group: &Group) -> bool {
+    let Some(next) = glyph::read(view, group.end) else { return true };
+    let after = group.end + next.length;
+    match u8::try_from(next.code) {
+        // `4111111111111111n`: a BigInt literal.
+        Ok(b'n') => !word_at(view, after),
+        Ok(b'a'..=b'z' | b'A'..=b'Z' | b'_') => code_follows(view, group.end),
+        Ok(b'0'..=b'9') => false,
+        Ok(b'*') => view.byte(after) != Some(b'*'),
+        Ok(b'.') => !extension(view, after),
+        Ok(b'-') => !word_at(view, after),
+        _ => true,
+    }
+}
+
+/// `CC4111111111111111CVV123`
+fn code_follows(view: &View<'_>, at: usize) -> bool {
+    [&b"CVV"[..], b"CVC", b"EXP", b"cvv", b"cvc", b"exp"].iter().any(|word| view.has(at, word))
+}
+
+fn word_at(view: &View<'_>, at: usize) -> bool {
+    view.byte(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// `.jpg`: the number is the name of a file.
+fn extension(view: &View<'_>, at: usize) -> bool {
+    const EXTENSIONS: [&[u8]; 26] = [
+        b"avif", b"bmp", b"css", b"csv", b"gif", b"gz", b"htm", b"ico", b"jpeg", b"jpg", b"js",
+        b"json", b"map", b"md", b"mov", b"mp3", b"mp4", b"pdf", b"php", b"png", b"svg", b"txt",
+        b"webm", b"webp", b"xml", b"zip",
+    ];
+    EXTENSIONS.iter().any(|name| view.has(at, name))
+}
+
+/// Whether the word that ends `before` says that a card number follows: `PAN4111…`, `card-4111…`.
+fn named_before(before: &[u8]) -> bool {
+    let letters = before.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let word = before.get(before.len() - letters..).unwrap_or_default();
+    let glued = before.len().checked_sub(letters + 1).and_then(|at| before.get(at));
+    let whole = glued.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    whole && names::is_card_word(&word.to_ascii_lowercase())
+}
+
+/// Whether the last byte ends an escaped character that is not a letter or digit: `\n`, `%22`,
+/// `\u0022`. The sentinel of track 1, `%B`, ends here too.
+fn ends_escape(before: &[u8]) -> bool {
+    let tail = |length: usize| before.len().checked_sub(length).and_then(|at| before.get(at..));
+    let decoded = |digits: &[u8]| {
+        digits.iter().try_fold(0, |code, &byte| Some(code << 4 | u32::from(hex(byte)?)))
+    };
+    let apart = |code: u32| u8::try_from(code).is_ok_and(|byte| !byte.is_ascii_alphanumeric());
+    match tail(2) {
+        Some([b'\\', b'n' | b'r' | b't' | b'f' | b'b']) => return true,
+        Some(b"%B" | b"%b") => return true,
+        _ => {}
+    }
+    if let Some([b'%', digits @ ..]) = tail(3) {
+        return decoded(digits).is_some_and(apart);
+    }
+    match (tail(4), tail(6)) {
+        (Some([b'\\', b'x', digits @ ..]), _) | (_, Some([b'\\', b'u', digits @ ..])) => {
+            decoded(digits).is_some_and(|code| code > 0xFF || apart(code))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the cluster is the number of a bank account (ISO 13616): two letters, two check digits,
+/// then groups of four.
+pub(super) fn is_iban(view: &View<'_>, cluster: &Cluster) -> bool {
+    /// The longest IBAN with its spaces.
+    const LENGTH_MAX: usize = 42;
+    let Some(first) = cluster.groups.first() else { return false };
+    let before = view.before(first.start);
+    let held = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b' ';
+    let length = before.iter().rev().take(LENGTH_MAX).take_while(held).count();
+    let tail = before.get(before.len() - length..).unwrap_or_default();
+    let check = first.count == 2 || first.count > 10;
+    if check && two_letters_end(before) {
+        return true;
+    }
+    tail.windows(4).enumerate().any(|(place, window)| {
+        let [a, b, c, d] = window else { return false };
+        let head = a.is_ascii_uppercase() && b.is_ascii_uppercase();
+        let rest = tail.get(place + 4..).unwrap_or_default();
+        let alone = place == 0 || tail.get(place - 1) == Some(&b' ');
+        alone && head && c.is_ascii_digit() && d.is_ascii_digit() && in_fours(rest)
+    })
+}
+
+fn two_letters_end(before: &[u8]) -> bool {
+    let letters = before.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let word = before.get(before.len() - letters..).unwrap_or_default();
+    matches!(word, [a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase())
+}
+
+/// ` LOYD 7849 `: what stands between an IBAN's check digits and the cluster.
+fn in_fours(rest: &[u8]) -> bool {
+    rest.first() == Some(&b' ')
+        && rest.last() == Some(&b' ')
+        && rest.trim_ascii().split(|&byte| byte == b' ').all(|group| group.len() == 4)
+}

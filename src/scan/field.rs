@@ -1,0 +1,233 @@
+//! The name of the field that holds a number, read backwards from the number.
+//!
+//! One reader serves every carrier: what introduces a value is a quote, `=`, `:`, `>` or the blank
+//! line after a part's headers, whatever the body was declared to be.
+
+use super::view::View;
+
+/// Characters of a value between its beginning and the number that are walked over.
+const VALUE_MAX: usize = 320;
+/// The longest name kept.
+const NAME_MAX: usize = 64;
+
+/// A field and how the number stands in it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Field {
+    /// As written.
+    pub(super) name: String,
+    /// Where the value begins.
+    pub(super) value: usize,
+    /// The number begins the value.
+    pub(super) direct: bool,
+    /// The value is not quoted.
+    pub(super) bare: bool,
+}
+
+/// Finds the field whose value holds the byte at `at`.
+pub(super) fn of(view: &View<'_>, at: usize) -> Option<Field> {
+    let before = view.before(at);
+    let base = at - before.len();
+    let mut words = false;
+    let mut spaced = false;
+    for end in (0..before.len()).rev().take(VALUE_MAX) {
+        let byte = before.get(end).copied()?;
+        let head = before.get(..end)?;
+        let direct = !words;
+        let found = |name: Option<Vec<u8>>, bare| {
+            Some(Field { name: decode(&name?), value: base + end + 1, direct, bare })
+        };
+        match byte {
+            b'\'' if apostrophe(before, end) => words = true,
+            b'"' | b'\'' | b'`' => return found(quoted_name(view, head, base), false),
+            b'=' if !spaced => return found(name_before(head), true),
+            b':' if !before.get(end + 1..)?.starts_with(b"//") => {
+                return found(label_before(head), true);
+            }
+            b'>' => return found(element_name(head), true),
+            b'\n' => return found(part_name(before.get(..=end)?), true),
+            b',' | b'[' | b'(' if direct => return found(array_name(before.get(..=end)?), true),
+            b'&' | b'?' | b'<' | b'{' | b'}' | b';' | b'|' => return None,
+            b' ' | b'\t' => spaced |= words,
+            b'\r' | b'\\' | b'(' | b'[' | b',' => {}
+            _ => words = true,
+        }
+    }
+    let whole = before.len() == at && before.len() < VALUE_MAX;
+    whole.then(|| Field { name: String::new(), value: 0, direct: !words, bare: true })
+}
+
+fn apostrophe(before: &[u8], at: usize) -> bool {
+    let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
+    let previous = at.checked_sub(1).and_then(|place| before.get(place));
+    letter(previous) && letter(before.get(at + 1))
+}
+
+/// The name before an opening quote: a JSON key, an attribute, an assignment.
+fn quoted_name(view: &View<'_>, head: &[u8], base: usize) -> Option<Vec<u8>> {
+    let head = trim(head);
+    let (&mark, rest) = head.split_last()?;
+    match mark {
+        b':' => label_before(rest),
+        b'=' => {
+            let name = name_before(rest)?;
+            let generic =
+                [&b"value"[..], b"content"].iter().any(|known| name.eq_ignore_ascii_case(known));
+            if !generic {
+                return Some(name);
+            }
+            sibling_name(view, rest, base + head.len()).or(Some(name))
+        }
+        b',' | b'[' | b'(' => array_name(head),
+        _ => None,
+    }
+}
+
+/// `value="…"`: the name is in another attribute of the same tag, before or after.
+fn sibling_name(view: &View<'_>, head: &[u8], after: usize) -> Option<Vec<u8>> {
+    /// How far the rest of the tag is read.
+    const TAG_MAX: usize = 256;
+    let open = head.iter().rposition(|&byte| byte == b'<')?;
+    let end =
+        (after..after + TAG_MAX).find(|&at| matches!(view.byte(at), None | Some(b'>' | b'<')));
+    let tail = view.seen(after, end.unwrap_or(after));
+    [head.get(open..)?, tail].into_iter().find_map(|text| {
+        [&b"name="[..], b"id=", b"itemprop=", b"property="].iter().find_map(|attribute| {
+            let at = memchr::memmem::find(text, attribute)?;
+            let value = text.get(at + attribute.len()..)?;
+            let value = value.strip_prefix(b"\"").or(value.strip_prefix(b"'")).unwrap_or(value);
+            let length = value.iter().take_while(|&&byte| is_name(byte)).count();
+            (length > 0).then(|| value.get(..length).unwrap_or_default().to_vec())
+        })
+    })
+}
+
+/// The key before `:`, quoted or not, or the label of a line.
+fn label_before(head: &[u8]) -> Option<Vec<u8>> {
+    let head = trim(head);
+    if let Some((&quote @ (b'"' | b'\'' | b'`'), rest)) = head.split_last() {
+        let rest = trim_bars(rest);
+        let open = rest.iter().rposition(|&byte| byte == quote)?;
+        return Some(rest.get(open + 1..)?.to_vec());
+    }
+    let held = |byte: &u8| is_name(*byte) || *byte == b' ' || *byte >= 0x80;
+    let length = head.iter().rev().take(NAME_MAX).take_while(|byte| held(byte)).count();
+    let label = head.get(head.len() - length..)?.trim_ascii();
+    let all_digits = label.iter().all(u8::is_ascii_digit);
+    if label == b"s" || all_digits && head.ends_with(label) && !label.is_empty() {
+        return serialized_name(head);
+    }
+    (!label.is_empty()).then(|| label.to_vec())
+}
+
+/// PHP's `s:6:"ccnumb";s:16:"…"`: the key is the string before.
+fn serialized_name(head: &[u8]) -> Option<Vec<u8>> {
+    let digits = head.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = head.get(..head.len() - digits)?.strip_suffix(b"\";s:")?;
+    let open = rest.iter().rposition(|&byte| byte == b'"')?;
+    Some(rest.get(open + 1..)?.to_vec())
+}
+
+/// The name before `=`.
+fn name_before(head: &[u8]) -> Option<Vec<u8>> {
+    let head = trim(head);
+    let held = |byte: &u8| is_name(*byte) || matches!(byte, b'%' | b'+');
+    let length = head.iter().rev().take(NAME_MAX * 2).take_while(|byte| held(byte)).count();
+    let name = head.get(head.len() - length..)?;
+    (length > 0).then(|| name.to_vec())
+}
+
+/// The element whose text begins after `head` and `>`; for markup that only styles, its class.
+fn element_name(head: &[u8]) -> Option<Vec<u8>> {
+    const STYLING: [&[u8]; 16] = [
+        b"a", b"b", b"code", b"dd", b"div", b"em", b"font", b"i", b"label", b"li", b"p", b"pre",
+        b"small", b"span", b"strong", b"td",
+    ];
+    let open = head.iter().rposition(|&byte| byte == b'<')?;
+    let tag = head.get(open + 1..)?;
+    let length = tag.iter().take_while(|&&byte| is_name(byte) || byte == b':').count();
+    let name = tag.get(..length)?;
+    if name.is_empty() || name.starts_with(b"/") {
+        return None;
+    }
+    if !STYLING.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        return Some(name.to_vec());
+    }
+    [&b"class="[..], b"id=", b"name="].iter().find_map(|attribute| {
+        let at = memchr::memmem::find(tag, attribute)?;
+        let value = tag.get(at + attribute.len()..)?;
+        let value = value.strip_prefix(b"\"").or(value.strip_prefix(b"'")).unwrap_or(value);
+        let length = value.iter().take_while(|&&byte| is_name(byte)).count();
+        (length > 0).then(|| value.get(..length).unwrap_or_default().to_vec())
+    })
+}
+
+/// The `name="…"` of a part whose headers end at the end of `head`.
+fn part_name(head: &[u8]) -> Option<Vec<u8>> {
+    let head = head.strip_suffix(b"\r\n\r\n").or(head.strip_suffix(b"\n\n"))?;
+    let boundary = memchr::memmem::rfind(head, b"\n--").unwrap_or(0);
+    let headers = head.get(boundary..)?;
+    let at = memchr::memmem::find(headers, b" name=")?;
+    let value = headers.get(at + 6..)?;
+    let value = value.strip_prefix(b"\"").unwrap_or(value);
+    let length = value.iter().take_while(|&&byte| is_name(byte) || byte == b' ').count();
+    Some(value.get(..length)?.to_vec())
+}
+
+/// The key of the array whose elements end `head`, with its last `,` or `[`.
+fn array_name(head: &[u8]) -> Option<Vec<u8>> {
+    let mut depth = 0;
+    for at in (0..head.len()).rev().take(VALUE_MAX) {
+        match head.get(at)? {
+            b']' | b'}' | b')' => depth += 1,
+            b'[' if depth == 0 => {
+                let rest = trim(head.get(..at)?);
+                return label_before(rest.strip_suffix(b":")?);
+            }
+            b'{' | b'(' if depth == 0 => return None,
+            b'[' | b'{' | b'(' => depth -= 1,
+            b'\n' => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'$' | b'[' | b']' | b'@')
+}
+
+/// Without white space and the backslashes of a quote at the end.
+fn trim(text: &[u8]) -> &[u8] {
+    trim_bars(text.trim_ascii_end()).trim_ascii_end()
+}
+
+fn trim_bars(mut text: &[u8]) -> &[u8] {
+    while let Some(rest) = text.strip_suffix(b"\\") {
+        text = rest;
+    }
+    text
+}
+
+/// A name as text: percent escapes decoded, at most [`NAME_MAX`] bytes.
+fn decode(name: &[u8]) -> String {
+    let mut text = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        let escaped = match (first, after) {
+            (b'%', [high, low, tail @ ..]) => super::glyph::hex(*high)
+                .zip(super::glyph::hex(*low))
+                .map(|(high, low)| (high << 4 | low, tail)),
+            _ => None,
+        };
+        match escaped {
+            Some((byte, tail)) => {
+                text.push(byte);
+                rest = tail;
+            }
+            None => text.push(first),
+        }
+    }
+    text.truncate(NAME_MAX);
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,176 @@
+//! Decides about one place: is a card number, a track or a verification code there?
+
+use crate::card::iin::Strength;
+use crate::card::{Cvv, Pan};
+
+use super::cluster::{self, Cluster};
+use super::field::{self, Field};
+use super::names::{self, Sense};
+use super::shape::{self, Window};
+use super::table::Table;
+use super::view::View;
+use super::{Carrier, Find, FindKind, Rules, boundary, literal, tlv, track};
+
+/// How far before a weak number a word about cards counts.
+const CONTEXT_MAX: usize = 256;
+
+/// What the places of one body have in common.
+pub(super) struct Setting<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) carrier: Carrier,
+    pub(super) table: &'a Table,
+    /// Where the view's text begins in the body.
+    pub(super) offset: usize,
+}
+
+/// What was decided at a place.
+pub(super) struct Step {
+    /// Where to go on; past the place.
+    pub(super) next: usize,
+    pub(super) finds: Vec<Find>,
+}
+
+/// Decides about the character at `at`.
+pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
+    let skip = |next| Step { next, finds: Vec::new() };
+    if cluster::read_digit(view, at).is_none() {
+        let length = super::glyph::read(view, at).map_or(1, |glyph| glyph.length);
+        return skip(at + length);
+    }
+    let cluster = Cluster::read(view, at);
+    if let Some(find) = tlv::find(view, &cluster) {
+        return Step { next: find.span.end, finds: vec![find] };
+    }
+    if boundary::continues(view, at) {
+        return skip(cluster.groups.first().map_or(cluster.end, |group| group.end));
+    }
+    let finds = judge(view, &cluster, setting);
+    let found = finds.last().map_or(0, |find| find.span.end);
+    let resume = match cluster.groups.get(cluster.groups.len() / 2) {
+        Some(group) if cluster.cut && cluster.groups.len() > 1 => group.start,
+        _ => cluster.end,
+    };
+    Step { next: resume.max(found), finds }
+}
+
+fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Vec<Find> {
+    let (Some(first), Some(last)) = (cluster.groups.first(), cluster.groups.last()) else {
+        return Vec::new();
+    };
+    if cluster.digits.len() < crate::card::PAN_DIGITS_MIN {
+        let code = setting.rules.finds_codes().then(|| code(view, cluster, setting));
+        return code.flatten().into_iter().collect();
+    }
+    if boundary::is_iban(view, cluster) {
+        return Vec::new();
+    }
+    let windows = shape::windows(cluster);
+    let finds: Vec<Find> =
+        windows.iter().filter_map(|window| card(view, cluster, window, setting)).collect();
+    if !finds.is_empty() || !setting.rules.names_cards() {
+        return finds;
+    }
+    let field = field_of(view, first.start, setting);
+    let invalid = field.filter(|field| field.direct && setting.rules.is_card_field(&field.name));
+    let fits = cluster.digits.len() <= crate::card::PAN_DIGITS_MAX;
+    let find = invalid.filter(|_| fits).map(|field| Find {
+        span: first.start..last.end,
+        kind: FindKind::InvalidCard,
+        field: field.name.to_lowercase(),
+        medium: literal::medium(view, first.start, last.end, setting.carrier),
+    });
+    find.into_iter().collect()
+}
+
+/// The card in a window, unless its surroundings say otherwise.
+fn card(
+    view: &View<'_>,
+    cluster: &Cluster,
+    window: &Window,
+    setting: &Setting<'_>,
+) -> Option<Find> {
+    let (head, tail) = (cluster.groups.get(window.first)?, cluster.groups.get(window.last)?);
+    let digits = cluster.digits_of(window.first, window.last);
+    if window.first == 0 && !boundary::opens(view, head, digits.len()) {
+        return None;
+    }
+    if window.last + 1 == cluster.groups.len() && !boundary::closes(view, tail) {
+        return None;
+    }
+    let pan = Pan::from_digits(digits)?;
+    let field = field_of(view, head.start, setting);
+    let name = field.as_ref().map_or("", |field| field.name.as_str());
+    let find = |kind| Find {
+        span: head.start..tail.end,
+        kind,
+        field: name.to_lowercase(),
+        medium: literal::medium(view, head.start, tail.end, setting.carrier),
+    };
+    if setting.rules.is_ignored_field(name) {
+        return None;
+    }
+    if track::surrounds(view, head.start, tail.end) {
+        return Some(find(FindKind::Track { pan }));
+    }
+    let known = setting.rules.is_card_field(name)
+        || allowed(view, head.start, field.as_ref(), window, setting.rules);
+    known.then(|| find(FindKind::Card { pan, brand: window.issuer.brand }))
+}
+
+/// Whether names and words near the number let it be a card.
+fn allowed(
+    view: &View<'_>,
+    start: usize,
+    field: Option<&Field>,
+    window: &Window,
+    rules: &Rules,
+) -> bool {
+    let before = view.before(start);
+    let near = before.get(before.len().saturating_sub(CONTEXT_MAX)..).unwrap_or_default();
+    let sense = field.map_or(Sense::Unknown, |field| names::sense(&field.name));
+    let direct = field.is_some_and(|field| field.direct);
+    let vetoed = match sense {
+        Sense::Other => direct,
+        Sense::Card => false,
+        Sense::Code | Sense::Unknown => names::prose_says_other(near),
+    };
+    if vetoed && !rules.is_strict() {
+        return false;
+    }
+    match window.issuer.strength {
+        Strength::Strong => true,
+        Strength::Weak => sense == Sense::Card || names::speaks_of_cards(near),
+    }
+}
+
+/// The verification code a cluster is, if its field is named so and holds nothing else.
+fn code(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Find> {
+    let [group] = cluster.groups.as_slice() else { return None };
+    if !matches!(group.count, 3 | 4) {
+        return None;
+    }
+    let field = field_of(view, group.start, setting).filter(|field| field.direct)?;
+    let named =
+        setting.rules.is_code_field(&field.name) || names::sense(&field.name) == Sense::Code;
+    if !named
+        || setting.rules.is_ignored_field(&field.name)
+        || !literal::ends_value(view, group.end)
+    {
+        return None;
+    }
+    Some(Find {
+        span: group.start..group.end,
+        kind: FindKind::Cvv(Cvv::from_digits(&cluster.digits)?),
+        field: field.name.to_lowercase(),
+        medium: literal::medium(view, group.start, group.end, setting.carrier),
+    })
+}
+
+fn field_of(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option<Field> {
+    if setting.carrier == Carrier::Csv
+        && let Some(name) = setting.table.column(view, at, setting.offset)
+    {
+        return Some(Field { name, value: at, direct: true, bare: true });
+    }
+    field::of(view, at)
+}

@@ -1,0 +1,64 @@
+//! Where digits stand as a value of their own: number literals, and ends of values.
+
+use super::Carrier;
+use super::find::Medium;
+use super::glyph::{self, Class};
+use super::view::View;
+
+/// How the digits from `start` to `end` are written.
+pub(super) fn medium(view: &View<'_>, start: usize, end: usize, carrier: Carrier) -> Medium {
+    let plain = view.seen(start, end).iter().all(u8::is_ascii_digit);
+    let speaks = matches!(carrier, Carrier::Json | Carrier::JavaScript | Carrier::EventStream);
+    if !plain || !(speaks && opens(view, start) || carrier == Carrier::Html && tight(view, start)) {
+        return Medium::Text;
+    }
+    let end = end + fraction(view, end);
+    let blanks =
+        (end..end + 64).find(|&at| !view.byte(at).is_some_and(|b| b.is_ascii_whitespace()));
+    let closes = match view.byte(blanks.unwrap_or(end)) {
+        None => carrier == Carrier::Json,
+        Some(byte) => matches!(byte, b',' | b'}' | b']' | b')' | b';' | b'n'),
+    };
+    if closes { Medium::Number } else { Medium::Text }
+}
+
+/// The length of `.0`.
+fn fraction(view: &View<'_>, at: usize) -> usize {
+    if view.byte(at) != Some(b'.') {
+        return 0;
+    }
+    1 + (1..4)
+        .take_while(|&place| view.byte(at + place).is_some_and(|b| b.is_ascii_digit()))
+        .count()
+}
+
+fn opens(view: &View<'_>, start: usize) -> bool {
+    let before = view.before(start);
+    let head = before.trim_ascii_end();
+    match head.last() {
+        None => before.len() == start,
+        Some(byte) => matches!(byte, b':' | b',' | b'[' | b'(' | b'='),
+    }
+}
+
+/// In a page, only what stands right after the punctuation of a script.
+fn tight(view: &View<'_>, start: usize) -> bool {
+    matches!(view.before(start).last(), Some(b':' | b',' | b'[' | b'(' | b'='))
+}
+
+/// Whether the value of a field ends at `at`.
+pub(super) fn ends_value(view: &View<'_>, at: usize) -> bool {
+    let Some(next) = glyph::read(view, at) else { return true };
+    match u8::try_from(next.code) {
+        Ok(
+            b'"' | b'\'' | b'&' | b'<' | b',' | b'}' | b']' | b')' | b';' | b'\n' | b'\r' | b'|',
+        ) => true,
+        Ok(b' ' | b'\t') => match glyph::read(view, at + next.length) {
+            None => true,
+            Some(after) => !matches!(after.class(), Class::Digit(_)),
+        },
+        Ok(b'.') => glyph::read(view, at + next.length)
+            .is_none_or(|after| !matches!(after.class(), Class::Digit(_))),
+        _ => false,
+    }
+}

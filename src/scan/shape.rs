@@ -1,0 +1,157 @@
+//! Which stretches of a cluster can be card numbers, by their digits and grouping alone.
+
+use crate::card::iin::{self, Issuer, Strength};
+use crate::card::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, luhn};
+
+use super::cluster::{Cluster, Gap};
+
+/// How card numbers are grouped when people write them.
+const GROUPINGS: [&[usize]; 16] = [
+    &[4, 4, 4, 4],
+    &[4, 4, 4, 4, 1],
+    &[4, 4, 4, 4, 2],
+    &[4, 4, 4, 4, 3],
+    &[4, 6, 5],
+    &[4, 6, 4],
+    &[4, 4, 4, 3],
+    &[4, 4, 4, 5],
+    &[8, 8],
+    &[6, 13],
+    &[4, 4, 5],
+    &[4, 3, 3, 3],
+    &[4, 4, 4],
+    &[4, 4, 4, 1],
+    &[4, 4, 4, 2],
+    &[8, 8, 3],
+];
+
+/// Neighbours of a window's own length before and after it that make it part of a list.
+const LIKE_BEFORE_MAX: usize = 1;
+const LIKE_AFTER_MAX: usize = 2;
+
+/// Groups `first..=last` of a cluster whose digits make a card number.
+#[derive(Clone, Copy)]
+pub(super) struct Window {
+    pub(super) first: usize,
+    pub(super) last: usize,
+    pub(super) issuer: &'static Issuer,
+}
+
+/// Whose card these digits can be.
+pub(super) fn issuer_of(digits: &[u8]) -> Option<&'static Issuer> {
+    if !(PAN_DIGITS_MIN..=PAN_DIGITS_MAX).contains(&digits.len()) {
+        return None;
+    }
+    let issuer = iin::issuer(digits)?;
+    (!issuer.luhn || luhn::holds(digits)).then_some(issuer)
+}
+
+/// The windows of a cluster that may be cards, in order and apart from each other. Where two
+/// overlap, the stronger range wins, then the one that leaves the more likely neighbours, then the
+/// longer number, then the earlier.
+pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
+    let mut all: Vec<Window> =
+        (0..cluster.groups.len()).flat_map(|first| from(cluster, first)).collect();
+    if all.len() > 1 {
+        all.sort_by_key(|window| {
+            let digits = cluster.digits_of(window.first, window.last).len();
+            let weak = window.issuer.strength == Strength::Weak;
+            (weak, oddness(cluster, window), PAN_DIGITS_MAX - digits, window.first)
+        });
+    }
+    let mut chosen: Vec<Window> = Vec::new();
+    for window in all {
+        if chosen.iter().all(|other| other.last < window.first || window.last < other.first) {
+            chosen.push(window);
+        }
+    }
+    chosen.sort_by_key(|window| window.first);
+    chosen.iter().filter(|window| !listed(cluster, window, &chosen)).copied().collect()
+}
+
+fn from(cluster: &Cluster, first: usize) -> impl Iterator<Item = Window> {
+    let lasts = (first..cluster.groups.len()).take(PAN_DIGITS_MAX);
+    lasts.filter_map(move |last| {
+        if !grouped(cluster, first, last) || joined(cluster, first, last) {
+            return None;
+        }
+        let issuer = issuer_of(cluster.digits_of(first, last))?;
+        Some(Window { first, last, issuer })
+    })
+}
+
+/// Whether the groups are written as cards are, with the same separator throughout.
+fn grouped(cluster: &Cluster, first: usize, last: usize) -> bool {
+    let Some(groups) = cluster.groups.get(first..=last) else { return false };
+    let inner = groups.get(1..).unwrap_or_default();
+    let Some(gap) = inner.first().map(|group| group.gap) else { return true };
+    if inner.iter().any(|group| group.gap != gap) {
+        return false;
+    }
+    let known = GROUPINGS.iter().any(|grouping| {
+        grouping.len() == groups.len()
+            && grouping.iter().zip(groups).all(|(&length, group)| length == group.count)
+    });
+    // Markup may split a number anywhere, as long as all of it belongs to the number.
+    known || gap == Some(Gap::Tags) && tagged_alone(cluster, first, last)
+}
+
+fn tagged_alone(cluster: &Cluster, first: usize, last: usize) -> bool {
+    let before = cluster.groups.get(first).and_then(|group| group.gap);
+    let after = cluster.groups.get(last + 1).and_then(|group| group.gap);
+    before != Some(Gap::Tags) && after != Some(Gap::Tags)
+}
+
+/// How unlikely the groups beside a window are: after a card comes its expiry, before it anything.
+fn oddness(cluster: &Cluster, window: &Window) -> u8 {
+    let four = |index: Option<usize>| {
+        let digits = index.map_or(&[][..], |index| cluster.digits_of(index, index));
+        (digits.len() == 4).then(|| digits.to_vec())
+    };
+    let before = four(window.first.checked_sub(1)).is_some();
+    let after = four(Some(window.last + 1)).is_some_and(|digits| !is_expiry(&digits));
+    u8::from(before) + u8::from(after) * 2
+}
+
+/// `MMYY`
+fn is_expiry(digits: &[u8]) -> bool {
+    matches!(digits, [b'0', b'1'..=b'9', ..] | [b'1', b'0'..=b'2', ..])
+}
+
+/// Whether dashes or dots join the window to something longer.
+fn joined(cluster: &Cluster, first: usize, last: usize) -> bool {
+    let edge = |index: usize| cluster.groups.get(index).and_then(|group| group.gap);
+    !edge_allows(edge(first))
+        || !edge_allows(edge(last + 1)) && !zero_fraction(cluster, first, last)
+}
+
+/// Whether the window is a stretch of a longer list of numbers.
+fn listed(cluster: &Cluster, window: &Window, chosen: &[Window]) -> bool {
+    if window.first == window.last {
+        return false;
+    }
+    let length = cluster.groups.get(window.first).map_or(0, |group| group.count);
+    let free = |index: usize| chosen.iter().all(|other| index < other.first || other.last < index);
+    let like = |index: &usize| {
+        free(*index) && cluster.groups.get(*index).is_some_and(|group| group.count == length)
+    };
+    let before = (0..window.first).rev().take_while(like).count();
+    let after = (window.last + 1..cluster.groups.len()).take_while(like).count();
+    before > LIKE_BEFORE_MAX || after > LIKE_AFTER_MAX
+}
+
+/// A dash or dot beside a number makes it part of something longer: a UUID, an OID, a fraction.
+fn edge_allows(edge: Option<Gap>) -> bool {
+    match edge {
+        None | Some(Gap::Plus | Gap::Space | Gap::Tags) => true,
+        Some(Gap::Dash | Gap::Dot | Gap::Wide) => false,
+    }
+}
+
+/// `4111111111111111.0`: a number that some language turned into a float.
+fn zero_fraction(cluster: &Cluster, first: usize, last: usize) -> bool {
+    let Some(fraction) = cluster.groups.get(last + 1) else { return false };
+    let zeros = cluster.digits_of(last + 1, last + 1).iter().all(|&digit| digit == b'0');
+    let ends = last + 2 == cluster.groups.len() && first == last;
+    ends && zeros && fraction.gap == Some(Gap::Dot) && fraction.count <= 2
+}

@@ -1,0 +1,82 @@
+//! The columns of delimited text, named by its first line.
+
+use super::view::View;
+
+/// The longest first line that names columns.
+const HEADER_MAX: usize = 1024;
+
+/// The beginning of a body: what it turns out to be, and its first line.
+#[derive(Default)]
+pub(super) struct Table {
+    head: Vec<u8>,
+    complete: bool,
+}
+
+impl Table {
+    /// Takes the bytes of the body as they arrive.
+    pub(super) fn learn(&mut self, chunk: &[u8]) {
+        if self.complete {
+            return;
+        }
+        for &byte in chunk {
+            if byte == b'\n' || self.head.len() >= HEADER_MAX {
+                self.complete = true;
+                return;
+            }
+            self.head.push(byte);
+        }
+    }
+
+    /// The first byte of the body that is no white space.
+    pub(super) fn first_mark(&self) -> Option<u8> {
+        self.head.trim_ascii_start().first().copied()
+    }
+
+    /// The name of the column that holds the byte at `at` of a view that begins at `offset`.
+    pub(super) fn column(&self, view: &View<'_>, at: usize, offset: usize) -> Option<String> {
+        if offset + at <= self.head.len() {
+            return None;
+        }
+        let before = view.before(at);
+        let line = before.iter().rposition(|&byte| byte == b'\n')?;
+        let delimiter = self.delimiter()?;
+        let place = count(before.get(line + 1..)?, delimiter);
+        let name = split(&self.head, delimiter).nth(place)?;
+        let name = name.trim_ascii().trim_suffix_quotes();
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    fn delimiter(&self) -> Option<u8> {
+        let uses = |byte: u8| self.head.iter().filter(|&&other| other == byte).count();
+        [b',', b';', b'\t', b'|']
+            .into_iter()
+            .max_by_key(|&byte| uses(byte))
+            .filter(|&b| uses(b) > 0)
+    }
+}
+
+trait Quotes {
+    fn trim_suffix_quotes(&self) -> &Self;
+}
+
+impl Quotes for [u8] {
+    fn trim_suffix_quotes(&self) -> &Self {
+        let inner = self.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        inner.unwrap_or(self)
+    }
+}
+
+/// Delimiters outside quotes.
+fn count(text: &[u8], delimiter: u8) -> usize {
+    split(text, delimiter).count().saturating_sub(1)
+}
+
+fn split(text: &[u8], delimiter: u8) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    text.split(move |&byte| {
+        if byte == b'"' {
+            quoted = !quoted;
+        }
+        byte == delimiter && !quoted
+    })
+}
