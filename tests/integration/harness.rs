@@ -9,6 +9,7 @@ mod sidecar;
 mod upstream;
 mod wire;
 
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -77,4 +78,18 @@ pub(crate) fn eventually<R>(what: &str, mut attempt: impl FnMut() -> Option<R>) 
         std::thread::yield_now();
     }
     panic!("never happened: {what}");
+}
+
+/// Where a program of the machine is. A test whose program is missing says so and ends; `tests/run`
+/// installs them all.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<_> = std::env::split_paths(&folders).collect();
+    places.push("/usr/sbin".into());
+    let found = places.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "{name} is not installed");
+    if found.is_none() {
+        eprintln!("SKIPPED: {name} is not installed");
+    }
+    found
 }

@@ -186,7 +186,7 @@ fn p4_a_key_of_another_certificate_is_refused_and_the_old_pair_stays() {
     let before = leaf(&sidecar, HOST);
     let (mark, tls) = (sidecar.mark(), sidecar.folder().join("tls"));
     fs::write(tls.join("shop.key"), &Identity::new(&[HOST]).key).unwrap();
-    let refused = sidecar.wait_for_log(mark, "reload refused");
+    let refused = sidecar.wait_for_log(mark, "certificates refused");
     assert!(refused["problem"].as_str().unwrap().contains("shop.key"), "{refused}");
     assert_eq!(leaf(&sidecar, HOST), before);
     assert_eq!(sidecar.https().get("/").text(), "ok");
@@ -204,7 +204,7 @@ fn p4_garbage_in_a_certificate_file_changes_nothing() {
     for garbage in ["", "-----BEGIN CERTIFICATE-----\nnot base64\n-----END CERTIFICATE-----\n"] {
         let mark = sidecar.mark();
         fs::write(sidecar.folder().join("tls/shop.pem"), garbage).unwrap();
-        sidecar.wait_for_log(mark, "reload refused");
+        sidecar.wait_for_log(mark, "certificates refused");
         assert_eq!(leaf(&sidecar, HOST), before);
     }
 }
