@@ -1,1 +1,34 @@
+//! The whole binary on real sockets: what is asserted is what the other side really received.
+//!
+//! Every test starts a process of its own on ports of its own. When its [`harness::Sidecar`] is
+//! dropped, everything the process wrote and everything the shop received is searched for the card
+//! numbers of the test; one hit fails it.
 
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod gateway;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod login;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod redact;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod thirdparty;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod tokenize;
+#[cfg(test)]
+mod vault;

@@ -1,0 +1,95 @@
+//! Real processes and sockets: the sidecar, the shop and gateway behind it, clients before it.
+
+pub(crate) mod canary;
+pub(crate) mod cards;
+pub(crate) mod certificates;
+mod client;
+mod h2;
+mod sidecar;
+mod upstream;
+mod wire;
+
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+pub(crate) use certificates::{Identity, KeyKind};
+pub(crate) use client::{Client, Tls};
+pub(crate) use h2::H2;
+pub(crate) use sidecar::{Setup, Sidecar};
+pub(crate) use upstream::{Exchange, Upstream};
+pub(crate) use wire::{Answer, Seen};
+
+/// How long anything that must happen may take before the test fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The name every test's shop goes by.
+pub(crate) const HOST: &str = "shop.example";
+
+/// A value that can be waited for.
+#[derive(Default)]
+pub(crate) struct Watched<T> {
+    value: Mutex<T>,
+    changed: Condvar,
+}
+
+impl<T> Watched<T> {
+    /// Changes the value and wakes who waits.
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// The first answer that `look` gives before the deadline.
+    pub(crate) fn wait_for<R>(&self, look: impl FnMut(&T) -> Option<R>) -> Option<R> {
+        self.wait_within(DEADLINE, look)
+    }
+
+    /// As `wait_for`, with a deadline of its own.
+    pub(crate) fn wait_within<R>(
+        &self,
+        patience: Duration,
+        mut look: impl FnMut(&T) -> Option<R>,
+    ) -> Option<R> {
+        let end = Instant::now() + patience;
+        let mut value = self.lock();
+        loop {
+            if let Some(found) = look(&value) {
+                return Some(found);
+            }
+            let left = end.checked_duration_since(Instant::now())?;
+            value = self.changed.wait_timeout(value, left).unwrap().0;
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.value.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Repeats `attempt` until it gives something; fails the test at the deadline.
+pub(crate) fn eventually<R>(what: &str, mut attempt: impl FnMut() -> Option<R>) -> R {
+    let end = Instant::now() + DEADLINE;
+    while Instant::now() < end {
+        if let Some(found) = attempt() {
+            return found;
+        }
+        std::thread::yield_now();
+    }
+    panic!("never happened: {what}");
+}
+
+/// Where a program of the machine is. A test whose program is missing says so and ends; `tests/run`
+/// installs them all.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<_> = std::env::split_paths(&folders).collect();
+    places.push("/usr/sbin".into());
+    let found = places.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "{name} is not installed");
+    if found.is_none() {
+        eprintln!("SKIPPED: {name} is not installed");
+    }
+    found
+}

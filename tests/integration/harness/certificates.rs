@@ -1,0 +1,127 @@
+//! An authority for the tests, and identities in every key encoding an operator may have.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// How a private key is made and written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KeyKind {
+    EcdsaPkcs8,
+    EcdsaSec1,
+    RsaPkcs1,
+    RsaPkcs8,
+}
+
+/// A chain and its key, as PEM.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) chain: String,
+    pub(crate) key: String,
+}
+
+impl Identity {
+    /// Issued by the tests' authority for these names.
+    pub(crate) fn new(names: &[&str]) -> Self {
+        Self::with_key(names, KeyKind::EcdsaPkcs8)
+    }
+
+    pub(crate) fn with_key(names: &[&str], kind: KeyKind) -> Self {
+        let algorithm = match kind {
+            KeyKind::EcdsaPkcs8 | KeyKind::EcdsaSec1 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            KeyKind::RsaPkcs1 | KeyKind::RsaPkcs8 => &rcgen::PKCS_RSA_SHA256,
+        };
+        let pair = KeyPair::generate_for(algorithm).unwrap();
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).unwrap();
+        let leaf = params.signed_by(&pair, &authority().issuer).unwrap();
+        let key = match kind {
+            KeyKind::EcdsaPkcs8 | KeyKind::RsaPkcs8 => pair.serialize_pem(),
+            KeyKind::EcdsaSec1 => openssl(&["ec"], &pair.serialize_pem()),
+            KeyKind::RsaPkcs1 => openssl(&["rsa", "-traditional"], &pair.serialize_pem()),
+        };
+        Self { chain: leaf.pem() + &authority().pem, key }
+    }
+
+    /// Writes `name.pem` and `name.key`; the files are replaced in place.
+    pub(crate) fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+        std::fs::create_dir_all(folder).unwrap();
+        let (chain, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+        std::fs::write(&chain, &self.chain).unwrap();
+        std::fs::write(&key, &self.key).unwrap();
+        (chain, key)
+    }
+
+    /// The leaf, to be compared with what a handshake showed.
+    pub(crate) fn leaf(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.chain.as_bytes()).unwrap()
+    }
+
+    /// A server's side of TLS with this identity.
+    pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).map(Result::unwrap);
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain.collect(), key)
+            .unwrap();
+        Arc::new(config)
+    }
+}
+
+/// The PEM of the authority that issues every identity here.
+pub(crate) fn authority_pem() -> &'static str {
+    &authority().pem
+}
+
+/// The PEM of an authority that issued nothing.
+pub(crate) fn stranger_pem() -> String {
+    Authority::new().pem
+}
+
+/// Trust in the tests' authority alone.
+pub(crate) fn roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority_pem().as_bytes()).unwrap()).unwrap();
+    roots
+}
+
+pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+}
+
+fn authority() -> &'static Authority {
+    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
+    AUTHORITY.get_or_init(Authority::new)
+}
+
+fn openssl(arguments: &[&str], pem: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    std::fs::write(&path, pem).unwrap();
+    let output = Command::new("openssl").args(arguments).arg("-in").arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}

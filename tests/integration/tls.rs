@@ -1,0 +1,230 @@
+//! TLS on the client side, and certificates replaced under it (issue item 2, promises P4 and P5).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{HandshakeKind, ProtocolVersion};
+
+use crate::harness::{
+    Client, H2, HOST, Identity, KeyKind, Setup, Sidecar, Tls, Upstream, eventually,
+};
+
+fn leaf(sidecar: &Sidecar, name: &str) -> CertificateDer<'static> {
+    let client = Tls::new(name).connect(sidecar.address("https")).unwrap();
+    client.handshake().leaf.clone()
+}
+
+#[test]
+fn tls_1_2_and_1_3_are_spoken() {
+    let sidecar = Sidecar::start(&Upstream::ok(), "");
+    for (version, expected) in [
+        (&rustls::version::TLS12, ProtocolVersion::TLSv1_2),
+        (&rustls::version::TLS13, ProtocolVersion::TLSv1_3),
+    ] {
+        let tls = Tls::with(HOST, &[version], &[b"http/1.1"]);
+        let mut client = tls.connect(sidecar.address("https")).unwrap();
+        assert_eq!(client.handshake().version, Some(expected));
+        assert_eq!(client.get("/").text(), "ok");
+    }
+}
+
+#[test]
+fn alpn_chooses_the_protocol() {
+    let sidecar = Sidecar::start(&Upstream::ok(), "");
+    let agreed = |offer: &[&[u8]]| {
+        let tls = Tls::with(HOST, rustls::ALL_VERSIONS, offer);
+        tls.connect(sidecar.address("https")).unwrap().handshake().alpn.clone()
+    };
+    assert_eq!(agreed(&[b"http/1.1"]).as_deref(), Some(&b"http/1.1"[..]));
+    assert_eq!(agreed(&[b"h2", b"http/1.1"]).as_deref(), Some(&b"h2"[..]));
+    assert_eq!(agreed(&[b"http/1.1", b"h2"]).as_deref(), Some(&b"h2"[..]));
+    assert_eq!(agreed(&[]), None);
+    let tls = Tls::with(HOST, rustls::ALL_VERSIONS, &[]);
+    assert_eq!(tls.connect(sidecar.address("https")).unwrap().get("/").text(), "ok");
+    // RFC 7301 section 3.2: no overlap is fatal.
+    let tls = Tls::with(HOST, rustls::ALL_VERSIONS, &[b"spdy/1"]);
+    assert!(tls.connect(sidecar.address("https")).is_err());
+}
+
+#[test]
+fn sni_chooses_the_exact_name_before_the_wildcard() {
+    let exact = Identity::new(&["www.shop.example"]);
+    let setup = Setup::new(&Upstream::ok())
+        .file("tls/www.pem", &exact.chain)
+        .file("tls/www.key", &exact.key)
+        .tables("[[certificate]]\nchain = \"tls/www.pem\"\nkey = \"tls/www.key\"");
+    let sidecar = setup.start();
+    let wild = leaf(&sidecar, HOST);
+    assert_eq!(leaf(&sidecar, "www.shop.example"), exact.leaf());
+    assert_eq!(leaf(&sidecar, "WWW.Shop.Example"), exact.leaf());
+    assert_ne!(wild, exact.leaf());
+    assert_eq!(leaf(&sidecar, "api.shop.example"), wild);
+}
+
+#[test]
+fn every_encoding_of_a_key_is_read() {
+    for kind in [KeyKind::EcdsaPkcs8, KeyKind::EcdsaSec1, KeyKind::RsaPkcs1, KeyKind::RsaPkcs8] {
+        let identity = Identity::with_key(&[HOST], kind);
+        let setup = Setup::new(&Upstream::ok())
+            .file("tls/shop.pem", &identity.chain)
+            .file("tls/shop.key", &identity.key);
+        let sidecar = setup.start();
+        assert_eq!(leaf(&sidecar, HOST), identity.leaf(), "{kind:?}");
+        assert_eq!(sidecar.https().get("/").text(), "ok", "{kind:?}");
+    }
+}
+
+#[test]
+fn a_second_connection_resumes() {
+    let sidecar = Sidecar::start(&Upstream::ok(), "");
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let tls = Tls::with(HOST, &[version], &[b"http/1.1"]);
+        let mut first = tls.connect(sidecar.address("https")).unwrap();
+        first.get("/");
+        let second = tls.connect(sidecar.address("https")).unwrap();
+        assert_eq!(second.handshake().kind, Some(HandshakeKind::Resumed), "{version:?}");
+    }
+}
+
+/// Replaces the shop's certificate as `replace` does, while a connection is open.
+fn assert_replaced(layout: fn(&Path, &Identity), replace: fn(&Path, &Identity)) {
+    let (old, new) = (Identity::new(&[HOST]), Identity::new(&[HOST]));
+    let folder = tempfile::tempdir().unwrap();
+    layout(folder.path(), &old);
+    let files = folder.path().display();
+    let setup = Setup::new(&Upstream::ok());
+    let text = setup.text().replace("tls/shop", &format!("{files}/shop"));
+    let sidecar = setup.start();
+    let mark = sidecar.mark();
+    sidecar.write_config(&text);
+    sidecar.sighup();
+    sidecar.wait_for_log(mark, "reloaded");
+    assert_eq!(leaf(&sidecar, HOST), old.leaf());
+
+    let tls = Tls::new(HOST);
+    let mut open = tls.connect(sidecar.address("https")).unwrap();
+    assert_eq!(open.get("/").text(), "ok");
+    let mut browser = H2::connect(sidecar.address("https"), HOST);
+    assert_eq!(browser.get("/").text(), "ok");
+    replace(folder.path(), &new);
+    eventually("the new certificate is served", || {
+        (leaf(&sidecar, HOST) == new.leaf()).then_some(())
+    });
+    assert_eq!(open.get("/").text(), "ok", "the open connection was disturbed");
+    assert_eq!(browser.get("/").text(), "ok", "the open HTTP/2 connection was disturbed");
+    let resumed = tls.connect(sidecar.address("https")).unwrap();
+    assert_eq!(resumed.handshake().kind, Some(HandshakeKind::Resumed));
+}
+
+fn in_place(folder: &Path, identity: &Identity) {
+    identity.write(folder, "shop");
+}
+
+#[test]
+fn p5_a_certificate_rewritten_in_place_is_served() {
+    assert_replaced(in_place, in_place);
+}
+
+#[test]
+fn p5_a_certificate_renamed_over_the_old_one_is_served() {
+    assert_replaced(in_place, |folder, identity| {
+        let (chain, key) = identity.write(folder, "next");
+        fs::rename(key, folder.join("shop.key")).unwrap();
+        fs::rename(chain, folder.join("shop.pem")).unwrap();
+    });
+}
+
+/// As a Kubernetes secret volume: `shop.pem -> ..data/shop.pem`, `..data -> ..<time>`.
+fn secret_volume(folder: &Path, generation: &str, identity: &Identity) {
+    identity.write(&folder.join(generation), "shop");
+    symlink(generation, folder.join("..data_tmp")).unwrap();
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+}
+
+#[test]
+fn p5_a_kubernetes_symlink_swap_is_noticed() {
+    assert_replaced(
+        |folder, identity| {
+            secret_volume(folder, "..2026_01", identity);
+            symlink("..data/shop.pem", folder.join("shop.pem")).unwrap();
+            symlink("..data/shop.key", folder.join("shop.key")).unwrap();
+        },
+        |folder, identity| {
+            secret_volume(folder, "..2026_02", identity);
+            fs::remove_dir_all(folder.join("..2026_01")).unwrap();
+        },
+    );
+}
+
+/// As certbot: `live/shop.pem -> archive/shop1.pem`.
+#[test]
+fn p5_a_certbot_symlink_that_is_pointed_elsewhere_is_noticed() {
+    fn point(folder: &Path, archive: &str) {
+        for kind in ["key", "pem"] {
+            let link = folder.join(format!("shop.{kind}"));
+            let _ = fs::remove_file(&link);
+            symlink(format!("archive/{archive}.{kind}"), link).unwrap();
+        }
+    }
+    assert_replaced(
+        |folder, identity| {
+            identity.write(&folder.join("archive"), "shop1");
+            point(folder, "shop1");
+        },
+        |folder, identity| {
+            identity.write(&folder.join("archive"), "shop2");
+            point(folder, "shop2");
+        },
+    );
+}
+
+#[test]
+fn p4_a_key_of_another_certificate_is_refused_and_the_old_pair_stays() {
+    let sidecar = Sidecar::start(&Upstream::ok(), "");
+    let before = leaf(&sidecar, HOST);
+    let (mark, tls) = (sidecar.mark(), sidecar.folder().join("tls"));
+    fs::write(tls.join("shop.key"), &Identity::new(&[HOST]).key).unwrap();
+    let refused = sidecar.wait_for_log(mark, "certificates refused");
+    assert!(refused["problem"].as_str().unwrap().contains("shop.key"), "{refused}");
+    assert_eq!(leaf(&sidecar, HOST), before);
+    assert_eq!(sidecar.https().get("/").text(), "ok");
+    let next = Identity::new(&[HOST]);
+    next.write(&tls, "shop");
+    eventually("a good pair is served again", || {
+        (leaf(&sidecar, HOST) == next.leaf()).then_some(())
+    });
+}
+
+#[test]
+fn p4_garbage_in_a_certificate_file_changes_nothing() {
+    let sidecar = Sidecar::start(&Upstream::ok(), "");
+    let before = leaf(&sidecar, HOST);
+    for garbage in ["", "-----BEGIN CERTIFICATE-----\nnot base64\n-----END CERTIFICATE-----\n"] {
+        let mark = sidecar.mark();
+        fs::write(sidecar.folder().join("tls/shop.pem"), garbage).unwrap();
+        sidecar.wait_for_log(mark, "certificates refused");
+        assert_eq!(leaf(&sidecar, HOST), before);
+    }
+}
+
+#[test]
+fn clear_text_on_the_tls_port_harms_nobody() {
+    let sidecar = Sidecar::start(&Upstream::ok(), "");
+    let mut lost = Client::plain(sidecar.address("https"));
+    lost.send("GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n");
+    lost.rest();
+    assert_eq!(sidecar.https().get("/").text(), "ok");
+}
+
+#[test]
+fn the_redirect_listener_sends_clients_to_https() {
+    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"\nredirect_to_https = true";
+    let sidecar = Sidecar::start(&Upstream::ok(), listen);
+    let answer = Client::plain(sidecar.address("redirect")).get("/a/b?c=d");
+    assert!(matches!(answer.status, 301 | 308), "{}", answer.status);
+    let location = answer.field("location").unwrap();
+    assert!(location.starts_with("https://shop.example"), "{location}");
+    assert!(location.ends_with("/a/b?c=d"), "{location}");
+}
