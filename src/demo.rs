@@ -18,6 +18,7 @@ mod shop;
 mod walk;
 
 use std::env;
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -28,6 +29,9 @@ use thiserror::Error;
 use tokio::runtime::Builder;
 
 use crate::app::{self, Addresses, AppError};
+use crate::config::{self, Problems};
+use crate::telemetry::Metrics;
+use crate::telemetry::logging::{self, LoggingError};
 
 pub use client::ClientError;
 pub use folder::FolderError;
@@ -66,6 +70,12 @@ pub enum DemoError {
     /// The temporary folder cannot be prepared.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The configuration is refused.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// The log cannot be started.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
     /// What was to be printed cannot be.
     #[error("cannot print")]
     Print(#[source] io::Error),
@@ -122,7 +132,10 @@ fn perform(options: &DemoOptions, folder: &Folder, stage: &Stage) -> Result<(), 
         .map_err(DemoError::Serve)?;
     let config = folder.write_config(shop_address, gateway_address).map_err(FolderError::Disk)?;
 
-    let sidecar = app::start(&config)?;
+    let metrics = Metrics::new();
+    let log = File::create(folder.log()).map_err(FolderError::Disk)?;
+    let _logging = logging::start("info", Box::new(log), metrics.lines_dropped("log"))?;
+    let sidecar = app::start(config::load(&config)?, Some(&config), metrics)?;
     let addresses = sidecar.addresses();
     let play = Play { addresses, config: &config, folder, gateway: &gateway, once: options.once };
     let outcome = play.run(stage, shop_listener);
@@ -169,6 +182,7 @@ impl Play<'_> {
             ("shop", format!("https://{shop}/   (self-signed: your browser will ask)")),
             ("metrics", format!("http://{}/metrics", self.addresses.admin)),
             ("config", format!("{}   (edit it and watch it reload)", self.config.display())),
+            ("log", self.folder.log().display().to_string()),
             ("access log", access.display().to_string()),
             ("shop's log", self.folder.shop_log().display().to_string()),
             ("stop", "Ctrl-C; the folder is removed then".to_owned()),

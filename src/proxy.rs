@@ -135,7 +135,10 @@ impl Proxy {
         let (mut response, refused) = match outcome {
             Ok(response) => (response, None),
             Err(rejection) => {
-                (rejection.response(accept, &exchange.id), Some(rejection.reason()))
+                let site = handles.as_ref().map_or("none", |metrics| metrics.names().0);
+                let (reason, id) = (rejection.reason(), exchange.id.as_str());
+                self.services.metrics.request_rejected(site, reason, id, &rejection);
+                (rejection.response(accept, &exchange.id), Some(reason))
             }
         };
         response.headers_mut().insert(headers::REQUEST_ID, exchange.id.value());

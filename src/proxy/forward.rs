@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest;
 use http::response::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -22,7 +23,7 @@ use super::body::{Body, Source};
 use super::exchange::Exchange;
 use super::pool::{Lease, Pool, PoolKey};
 use super::reject::Rejection;
-use crate::policy::{Scheme, Timeouts, Upstream};
+use crate::policy::{Scheme, Timeouts, Trust, Upstream};
 
 /// How much of an answer is buffered before it is read on: large bodies want large reads.
 const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
@@ -77,7 +78,7 @@ impl Target {
             Scheme::Https => {
                 let connector = crate::tls::Connector::new(&upstream.trust)?;
                 let name = ServerName::try_from(upstream.host.clone())?;
-                let key = format!("{upstream} {}", connector.trust_digest());
+                let key = format!("{upstream} {}", trust_digest(&upstream.trust));
                 (key, Some((TlsConnector::from(connector.config()), name)))
             }
         };
@@ -261,6 +262,14 @@ impl Connected {
             }
         }
     }
+}
+
+/// Names a set of authorities, so that connections verified by one are not used under another.
+fn trust_digest(trust: &Trust) -> String {
+    let Trust::Anchors(anchors) = trust else { return "system".to_owned() };
+    let mut context = digest::Context::new(&digest::SHA256);
+    anchors.iter().for_each(|anchor| context.update(anchor));
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A copy of a request that may be sent twice.

@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, Version};
 use ipnet::IpNet;
 
 use super::exchange::ClientAddr;
@@ -214,12 +214,6 @@ pub fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
 }
 
-/// Whether a response announces trailers.
-#[must_use]
-pub fn announces_trailers(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRAILER)
-}
-
 fn is_traceparent(value: &[u8]) -> bool {
     let lengths = [2, 32, 16, 2];
     let mut parts = value.split(|&byte| byte == b'-');
@@ -273,7 +267,7 @@ mod tests {
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in pairs {
-            map.append(header::HeaderName::from_static(name), HeaderValue::from_static(value));
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         map
     }

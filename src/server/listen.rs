@@ -53,6 +53,14 @@ impl Bound {
         Ok(Self { address, sockets })
     }
 
+    /// Listens with one socket, for a page that one thread serves.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub fn single(address: SocketAddr) -> Result<TcpListener, ListenError> {
+        listen(address).map_err(|source| ListenError { address, source })
+    }
+
     /// Takes a worker's socket.
     pub fn share(&mut self, role: &Role, tls: bool) -> Option<Share> {
         Some(Share { role: role.clone(), tls, socket: self.sockets.pop()? })
@@ -62,8 +70,8 @@ impl Bound {
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // "[::]" serves both families, whatever the system's default is.
-        socket.set_only_v6(false)?;
+        // "[::]" and "0.0.0.0" are two listeners, whatever the system's default is.
+        socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;

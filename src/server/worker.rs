@@ -16,7 +16,7 @@ use tracing::{error, info};
 
 use super::connection::{self, Context};
 use super::listen::Share;
-use crate::proxy::{Dialer, Proxy};
+use crate::proxy::{Proxy, Role};
 
 /// How long accepting rests when there are no file descriptors left: connections that end give some
 /// back.
@@ -94,7 +94,7 @@ impl Worker {
     }
 }
 
-async fn work(context: Arc<Context>, listeners: Vec<(TcpListener, (crate::proxy::Role, bool))>) -> Drained {
+async fn work(context: Arc<Context>, listeners: Vec<(TcpListener, (Role, bool))>) -> Drained {
     let accepting = TaskTracker::new();
     for (listener, kind) in listeners {
         accepting.spawn(accept(Arc::clone(&context), listener, kind));
@@ -109,7 +109,7 @@ async fn work(context: Arc<Context>, listeners: Vec<(TcpListener, (crate::proxy:
     }
 }
 
-async fn accept(context: Arc<Context>, listener: TcpListener, kind: (crate::proxy::Role, bool)) {
+async fn accept(context: Arc<Context>, listener: TcpListener, kind: (Role, bool)) {
     let mut starved = false;
     loop {
         let accepted = tokio::select! {

@@ -1,4 +1,4 @@
-//! The operational log: JSON lines on standard error.
+//! The operational log: JSON lines, on standard error or in a file.
 //!
 //! Other crates are heard from `warn` upwards only, whatever the level: what they say at `debug` may
 //! quote what is on the wire. A panic is told by its place and never by a formatted message, which
@@ -41,13 +41,17 @@ pub struct LoggingGuard {
     lines: Arc<Lines>,
 }
 
-/// Starts logging for the whole process.
+/// Starts logging to `sink` for the whole process.
 ///
 /// # Errors
 /// When the level is unknown, or a log was started before.
-pub fn start(level: &str, dropped: DroppedLines) -> Result<LoggingGuard, LoggingError> {
+pub fn start(
+    level: &str,
+    sink: Box<dyn Write + Send>,
+    dropped: DroppedLines,
+) -> Result<LoggingGuard, LoggingError> {
     let filter = filter(level)?;
-    let lines = Lines::start("log", Box::new(io::stderr()), Duration::ZERO, dropped);
+    let lines = Lines::start("log", sink, Duration::ZERO, dropped);
     let lines = Arc::new(lines.map_err(LoggingError::Thread)?);
     let subscriber = subscriber(filter, LineWriter(Arc::clone(&lines)));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Started)?;

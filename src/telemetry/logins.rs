@@ -1,5 +1,6 @@
 //! The login guard, and requests refused for any reason.
 
+use std::error::Error;
 use std::time::Duration;
 
 use prometheus::{IntCounterVec, IntGauge, Registry};
@@ -47,10 +48,23 @@ impl Metrics {
         self.logins.locked.set(i64::try_from(accounts).unwrap_or(i64::MAX));
     }
 
-    /// A request was refused by us.
-    pub fn request_rejected(&self, site: &str, reason: &'static str, request_id: &str) {
+    /// A request was refused by us; `cause` goes to the log only.
+    pub fn request_rejected(
+        &self,
+        site: &str,
+        reason: &'static str,
+        request_id: &str,
+        cause: &dyn Error,
+    ) {
         self.logins.rejected.with_label_values(&[site, reason]).inc();
-        info!(site, reason, request_id = &*mask_text(request_id), "request rejected");
+        let mut causes = cause.to_string();
+        let mut next = cause.source();
+        while let Some(deeper) = next {
+            causes.push_str(&format!(": {deeper}"));
+            next = deeper.source();
+        }
+        let (request_id, cause) = (&*mask_text(request_id), &*mask_text(&causes));
+        info!(site, reason, request_id, cause, "request rejected");
     }
 }
 

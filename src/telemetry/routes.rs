@@ -93,6 +93,12 @@ impl Metrics {
 }
 
 impl RouteMetrics {
+    /// Whose series these are: site and route.
+    #[must_use]
+    pub fn names(&self) -> (&str, &str) {
+        (&self.site, &self.route)
+    }
+
     /// A request was answered. A method that is no standard one is `other`.
     pub fn request(&self, method: &Method, status: StatusCode) {
         let (method_place, method) = listed(&METHODS, method.as_str());

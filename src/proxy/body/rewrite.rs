@@ -109,7 +109,7 @@ impl Rewritten {
         }
     }
 
-    pub(super) fn poll_frame(
+    pub(in crate::proxy) fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

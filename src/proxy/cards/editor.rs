@@ -171,7 +171,6 @@ impl Editor {
             let revealed = self.services.reveal(pans, gateway, &self.exchange).await?;
             for (place, pan) in places.iter().zip(revealed) {
                 page.write(*place, pan.expose());
-                self.say(page, CardAction::Revealed);
             }
         }
         for place in 0..page.finds.len() {

@@ -1,0 +1,344 @@
+//! Wiring: the only place where every part meets.
+
+mod parts;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::config::{Loaded, Startup};
+use crate::policy::Live;
+use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
+use crate::reload::{Cause, Reloader, WatchError, Watcher};
+use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
+use crate::telemetry::audit::{self, AuditError, AuditFault, Verified};
+use crate::telemetry::{AuditEvent, ListenerRole, Metrics};
+use crate::tls::{Acceptor, Identities, IdentityError};
+use crate::{keys, vault};
+
+/// Why we cannot start.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The audit log cannot be opened.
+    #[error("the audit log cannot be used")]
+    Audit(#[from] AuditError),
+    /// The folder for data cannot be made or used.
+    #[error("cannot use the data folder {}", path.display())]
+    DataDir {
+        /// Which folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+    /// A certificate cannot be used.
+    #[error("cannot use the certificates")]
+    Identity(#[from] IdentityError),
+    /// The master key cannot be used.
+    #[error("cannot use the master key")]
+    Key(#[from] keys::KeyError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// An access log cannot be opened.
+    #[error("cannot open the access log")]
+    Log(#[source] std::io::Error),
+    /// A thread, runtime or signal handler is not to be had.
+    #[error("the system refuses what a server needs")]
+    System(#[source] std::io::Error),
+    /// An upstream cannot be prepared.
+    #[error("an upstream cannot be used")]
+    Target(#[from] TargetError),
+    /// The vault cannot be opened.
+    #[error("cannot open the vault")]
+    Vault(#[from] vault::VaultError),
+    /// The files cannot be watched.
+    #[error("cannot watch the files of the configuration")]
+    Watch(#[from] WatchError),
+    /// A worker cannot start.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+}
+
+/// A server that listens on every address.
+pub struct Running {
+    addresses: Addresses,
+    closing: CancellationToken,
+    control: JoinHandle<()>,
+    workers: Vec<Worker>,
+    services: Arc<Services>,
+}
+
+/// Where a server listens, with the ports the system chose.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// TLS.
+    pub https: Vec<SocketAddr>,
+    /// Clear text.
+    pub http: Vec<SocketAddr>,
+    /// Metrics and health.
+    pub admin: SocketAddr,
+    /// The payment gateways, by name.
+    pub gateways: Vec<(String, SocketAddr)>,
+}
+
+/// Starts a server from what was loaded; `watched` is the file it came from, if it did.
+///
+/// # Errors
+/// When anything that is needed is wrong; nothing is then left running.
+pub fn start(
+    loaded: Loaded,
+    watched: Option<&Path>,
+    metrics: Metrics,
+) -> Result<Running, AppError> {
+    let Loaded { startup, snapshot, certificates, files, warnings } = loaded;
+    for warning in &warnings {
+        warn!(problem = %warning, "configuration warning");
+    }
+    parts::harden();
+    parts::make_data_dir(&startup.data_dir)?;
+    let (notify, changes) = mpsc::channel(1);
+    let watcher = Watcher::start(&files, notify)?;
+    let identities = if startup.self_signed {
+        parts::self_signed(&startup)?
+    } else {
+        Identities::load(&certificates)?
+    };
+    let identities = Arc::new(Live::new(identities));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(AppError::System)?;
+    let services = Arc::new(runtime.block_on(parts::services(&startup, metrics))?);
+    let generation = Generation::new(snapshot, &services.metrics)?;
+    let policy = Arc::new(Live::new(generation));
+    let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
+
+    let mut sockets = Sockets::bind(&startup)?;
+    let closing = CancellationToken::new();
+    let tls = Acceptor::new(Arc::clone(&identities)).config();
+    let workers = (0..sockets.workers).map(|index| {
+        let shares = sockets.shares();
+        let (proxy, tls) = (Arc::clone(&proxy), Arc::clone(&tls));
+        Worker::start(index, shares, proxy, tls, closing.clone())
+    });
+    let workers = workers.collect::<Result<Vec<_>, _>>()?;
+
+    let reloader = watched.map(|path| {
+        let live = (policy, identities);
+        Reloader::new(path.to_owned(), (startup, &files), live, Arc::clone(&services), watcher)
+    });
+    let control = Control {
+        admin: Admin::new(Arc::clone(&services), closing.clone()),
+        closing: closing.clone(),
+        reloader,
+        changes,
+        services: Arc::clone(&services),
+    };
+    let addresses = sockets.addresses.clone();
+    let control = control.start(runtime, sockets.admin)?;
+    let version = env!("CARGO_PKG_VERSION");
+    services.audit.record(SystemTime::now(), AuditEvent::Started { version });
+    sockets.listeners.iter().for_each(|(role, name, address)| {
+        services.metrics.listening(*role, name.as_deref(), *address);
+    });
+    info!(version, workers = workers.len(), "ready");
+    Ok(Running { addresses, closing, control, workers, services })
+}
+
+/// Validates what loading alone does not: keys that must fit chains, upstreams that must be nameable.
+///
+/// # Errors
+/// As a start would.
+pub fn check(loaded: Loaded) -> Result<(), AppError> {
+    Identities::load(&loaded.certificates)?;
+    Generation::new(loaded.snapshot, &Metrics::new())?;
+    Ok(())
+}
+
+/// Walks the audit log's chain.
+///
+/// # Errors
+/// When the key that the chain is made with cannot be read.
+pub fn verify_audit(startup: &Startup) -> Result<Result<Verified, AuditFault>, AppError> {
+    let master = parts::key_source(startup).obtain(keys::IfMissing::Refuse)?;
+    Ok(audit::verify(&parts::audit_path(startup), &parts::audit_key(&master)))
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Ends it: what is under way is finished within the grace.
+    pub fn shutdown(self) {
+        self.closing.cancel();
+        self.wait();
+    }
+
+    /// Waits until a signal ends it, and then until what is under way is finished.
+    pub fn wait(self) {
+        let mut cut = 0;
+        for worker in self.workers {
+            if let Drained::Cut { connections } = worker.join() {
+                cut += connections;
+            }
+        }
+        let _ended_too = self.control.join();
+        if cut > 0 {
+            warn!(connections = cut, "cut off what did not end within the grace");
+        }
+        self.services.audit.record(SystemTime::now(), AuditEvent::Stopped);
+        self.services.access.close();
+        info!("stopped");
+    }
+}
+
+/// Every listening socket, before it is handed out.
+struct Sockets {
+    workers: usize,
+    bound: Vec<(Bound, Role, bool)>,
+    admin: std::net::TcpListener,
+    addresses: Addresses,
+    listeners: Vec<(ListenerRole, Option<String>, SocketAddr)>,
+}
+
+impl Sockets {
+    fn bind(startup: &Startup) -> Result<Self, AppError> {
+        let cores = std::thread::available_parallelism();
+        let workers = startup.workers.map_or_else(|| cores.map_or(1, Into::into), Into::into);
+        let admin = Bound::single(startup.admin)?;
+        let admin_address = admin.local_addr().map_err(AppError::System)?;
+        let mut sockets = Self {
+            workers,
+            bound: Vec::new(),
+            admin,
+            addresses: Addresses {
+                https: Vec::new(),
+                http: Vec::new(),
+                admin: admin_address,
+                gateways: Vec::new(),
+            },
+            listeners: vec![(ListenerRole::Admin, None, admin_address)],
+        };
+        // Those with TLS first: a redirect must know where to send people.
+        let mut listens = startup.listens.clone();
+        listens.sort_by_key(|listen| !listen.tls);
+        for listen in listens {
+            let https = sockets.addresses.https.first().map_or(443, SocketAddr::port);
+            let redirect = listen.redirect_to_https.then_some(Role::RedirectToHttps(https));
+            let role = redirect.unwrap_or(Role::Site);
+            let address = sockets.add(listen.address, role, listen.tls, None)?;
+            match listen.tls {
+                true => sockets.addresses.https.push(address),
+                false => sockets.addresses.http.push(address),
+            }
+        }
+        for (name, address) in &startup.gateways {
+            let role = Role::Gateway(Arc::clone(name));
+            let address = sockets.add(*address, role, false, Some(name))?;
+            sockets.addresses.gateways.push((name.to_string(), address));
+        }
+        Ok(sockets)
+    }
+
+    fn add(
+        &mut self,
+        address: SocketAddr,
+        role: Role,
+        tls: bool,
+        name: Option<&Arc<str>>,
+    ) -> Result<SocketAddr, ListenError> {
+        let bound = Bound::new(address, self.workers)?;
+        let address = bound.address;
+        self.listeners.push((role.listener(tls), name.map(ToString::to_string), address));
+        self.bound.push((bound, role, tls));
+        Ok(address)
+    }
+
+    /// The next worker's part of every listener.
+    fn shares(&mut self) -> Vec<crate::server::Share> {
+        self.bound.iter_mut().filter_map(|(bound, role, tls)| bound.share(role, *tls)).collect()
+    }
+}
+
+/// The thread that serves no customer: signals, reloads, the admin page.
+struct Control {
+    admin: Arc<Admin>,
+    closing: CancellationToken,
+    reloader: Option<Reloader>,
+    changes: mpsc::Receiver<()>,
+    services: Arc<Services>,
+}
+
+impl Control {
+    fn start(
+        self,
+        runtime: tokio::runtime::Runtime,
+        admin: std::net::TcpListener,
+    ) -> Result<JoinHandle<()>, AppError> {
+        let (listener, signals) = {
+            let _entered = runtime.enter();
+            let listener = TcpListener::from_std(admin).map_err(AppError::System)?;
+            (listener, Signals::new().map_err(AppError::System)?)
+        };
+        let thread = std::thread::Builder::new().name("control".to_owned());
+        let work = move || runtime.block_on(self.run(listener, signals));
+        thread.spawn(work).map_err(AppError::System)
+    }
+
+    async fn run(mut self, listener: TcpListener, mut signals: Signals) {
+        let tasks = TaskTracker::new();
+        tasks.spawn(Arc::clone(&self.admin).serve(listener, tasks.clone()));
+        // A file may have changed between its reading and the first look of the watcher.
+        self.reload(Cause::Changed);
+        loop {
+            tokio::select! {
+                Some(()) = self.changes.recv() => self.reload(Cause::Changed),
+                Some(()) = signals.hangup.recv() => {
+                    if let Err(error) = self.services.access.reopen() {
+                        warn!(%error, "cannot reopen the access log");
+                    }
+                    self.reload(Cause::Signal);
+                }
+                Some(()) = signals.terminate.recv() => break,
+                Some(()) = signals.interrupt.recv() => break,
+                () = self.closing.cancelled() => break,
+            }
+        }
+        info!("draining");
+        self.closing.cancel();
+    }
+
+    /// Reading files and checking keys takes milliseconds, and this thread has nothing better to do.
+    fn reload(&mut self, cause: Cause) {
+        if let Some(reloader) = &mut self.reloader {
+            reloader.reload(cause);
+        }
+    }
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+}

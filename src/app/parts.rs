@@ -1,0 +1,93 @@
+//! The parts that outlive reloads, built from what only a restart changes.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use tracing::warn;
+
+use super::AppError;
+use crate::config::{self, MasterKeySource, Startup};
+use crate::counters::LocalCounter;
+use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKey};
+use crate::proxy::Services;
+use crate::proxy::login::LoginGuard;
+use crate::telemetry::audit::AuditKey;
+use crate::telemetry::{AccessFormat, AccessLog, AccessTarget, Audit, Metrics};
+use crate::tls::{Identities, IdentityError};
+use crate::vault::{StandIns, Vault, VaultSettings};
+
+/// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
+pub(super) fn harden() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = rustix::process::setrlimit(Resource::Core, none);
+    let hidden = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    if let Err(error) = limited.and(hidden) {
+        warn!(%error, "cannot switch core dumps off");
+    }
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    let all = Rlimit { current: files.maximum, maximum: files.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, all) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// Makes the folder for data, for nobody else to look into.
+pub(super) fn make_data_dir(path: &Path) -> Result<(), AppError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| AppError::DataDir { path: path.to_owned(), source })
+}
+
+/// A certificate made up for trying things out; it stays the same over restarts.
+pub(super) fn self_signed(startup: &Startup) -> Result<Identities, IdentityError> {
+    let names = ["localhost".to_owned()];
+    let made = Identities::self_signed(&startup.data_dir, &names, SystemTime::now())?;
+    Ok(made.identities)
+}
+
+/// Opens the vault and the logs.
+pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Services, AppError> {
+    let path = startup.data_dir.join("vault.db");
+    let master = key_source(startup).obtain(IfMissing::for_vault(&path))?;
+    let (log, key) = (audit_path(startup), audit_key(&master));
+    let audit = Audit::open(&log, key, metrics.lines_dropped("audit"), SystemTime::now())?;
+    let access = access_log(startup, &metrics).map_err(AppError::Log)?;
+    let counter = Arc::new(LocalCounter::new());
+    let logins = LoginGuard::new(counter, master.derive("login accounts").expose());
+    let settings = VaultSettings { path, cvv_ttl: startup.vault.cvv_ttl };
+    let vault = Vault::open(settings, &master).await?;
+    Ok(Services { vault, stand_ins: StandIns, logins, access, audit, metrics })
+}
+
+/// Where the master key comes from.
+pub(super) fn key_source(startup: &Startup) -> Box<dyn KeySource> {
+    match &startup.vault.master_key {
+        MasterKeySource::Env(name) => Box::new(EnvKey { name: name.clone() }),
+        MasterKeySource::File(path) => Box::new(FileKey { path: path.clone() }),
+    }
+}
+
+/// Where the audit log lies.
+pub(super) fn audit_path(startup: &Startup) -> PathBuf {
+    startup.data_dir.join("audit.log")
+}
+
+/// What its chain is made with.
+pub(super) fn audit_key(master: &MasterKey) -> AuditKey {
+    AuditKey::new(master.derive("audit").expose())
+}
+
+fn access_log(startup: &Startup, metrics: &Metrics) -> std::io::Result<AccessLog> {
+    let target = match &startup.log.access {
+        config::AccessLog::File(path) => AccessTarget::File(path.clone()),
+        config::AccessLog::Off => AccessTarget::Off,
+        config::AccessLog::Stdout => AccessTarget::Stdout,
+    };
+    let format = match startup.log.access_format {
+        config::AccessFormat::Combined => AccessFormat::Combined,
+        config::AccessFormat::Json => AccessFormat::Json,
+    };
+    AccessLog::start(target, format, metrics.lines_dropped("access"))
+}

@@ -1,0 +1,170 @@
+//! The command line: arguments in, exit code out.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use thiserror::Error;
+
+use crate::app::{self, AppError};
+use crate::config::{self, Problems};
+use crate::demo::{self, DemoError, DemoOptions};
+use crate::telemetry::logging::{self, LoggingError};
+use crate::telemetry::Metrics;
+
+/// A guard in front of an online shop that nobody may change.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Validate a configuration and say what it will do.
+    #[command(after_help = "Example:\n  tillgate check --config /etc/tillgate/tillgate.toml")]
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// A small shop, a stand-in gateway and the guard between them; nothing to set up.
+    #[command(after_help = "Example:\n  tillgate demo --once")]
+    Demo(DemoOptions),
+    /// Guard a shop.
+    #[command(
+        after_help = "Examples:\n  tillgate run --config /etc/tillgate/tillgate.toml\n  \
+                      tillgate run --upstream http://127.0.0.1:8080"
+    )]
+    Run(RunOptions),
+    /// Print the JSON Schema of the configuration file.
+    #[command(after_help = "Example:\n  tillgate schema > tillgate.schema.json")]
+    Schema,
+}
+
+#[derive(Debug, Args)]
+struct RunOptions {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", required_unless_present = "upstream")]
+    config: Option<PathBuf>,
+    /// Guard this shop without a file: self-signed certificate, data under ./tillgate-data.
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    upstream: Option<String>,
+    /// Where to listen, with --upstream [default: 127.0.0.1:8443].
+    #[arg(long, value_name = "ADDR", requires = "upstream")]
+    listen: Option<SocketAddr>,
+    /// How many threads serve customers [default: one per core].
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Find any change or gap in the audit log.
+    #[command(after_help = "Example:\n  tillgate audit verify --config /etc/tillgate/tillgate.toml")]
+    Verify {
+        /// The configuration file, which names the data folder and the key.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+enum CliError {
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error("cannot start logging")]
+    Logging(#[from] LoggingError),
+    #[error("cannot write the answer")]
+    Output(#[from] std::io::Error),
+}
+
+impl Cli {
+    /// Does what was asked for. 0 is fine, 1 found or failed; 2, wrong usage, is clap's.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Audit(AuditCommand::Verify { config }) => audit_verify(&config),
+            Command::Check { config } => check(&config),
+            Command::Demo(options) => run_demo(&options),
+            Command::Run(options) => run(options),
+            Command::Schema => schema(),
+        };
+        done.unwrap_or_else(|error| {
+            tell(&error);
+            ExitCode::FAILURE
+        })
+    }
+}
+
+fn run(options: RunOptions) -> Result<ExitCode, CliError> {
+    let RunOptions { config, upstream, listen, workers } = options;
+    let mut loaded = match (&config, upstream) {
+        (Some(path), _) => config::load(path)?,
+        (None, Some(url)) => config::for_upstream(&url, listen, PathBuf::from("tillgate-data"))?,
+        (None, None) => return Ok(ExitCode::from(2)),
+    };
+    loaded.startup.workers = workers.or(loaded.startup.workers);
+    let metrics = Metrics::new();
+    let level = loaded.startup.log.level.as_str();
+    let stderr = Box::new(std::io::stderr());
+    let _logging = logging::start(level, stderr, metrics.lines_dropped("log"))?;
+    app::start(loaded, config.as_deref(), metrics)?.wait();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_demo(options: &DemoOptions) -> Result<ExitCode, CliError> {
+    demo::run(options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(path: &Path) -> Result<ExitCode, CliError> {
+    let loaded = config::load(path)?;
+    let summary = config::summary(&loaded);
+    app::check(loaded)?;
+    std::io::stdout().write_all(summary.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn audit_verify(path: &Path) -> Result<ExitCode, CliError> {
+    let mut out = std::io::stdout();
+    match app::verify_audit(&config::load(path)?.startup)? {
+        Ok(verified) => {
+            writeln!(out, "{} records, unbroken", verified.records)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(fault) => {
+            writeln!(out, "{fault}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn schema() -> Result<ExitCode, CliError> {
+    writeln!(std::io::stdout(), "{:#}", config::schema_json())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An error and everything it came from, one cause per line.
+fn tell(error: &CliError) {
+    let mut stderr = std::io::stderr();
+    let mut text = format!("tillgate: {error}\n");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!("  because: {error}\n"));
+        cause = error.source();
+    }
+    let _nobody_listens = stderr.write_all(text.as_bytes());
+}

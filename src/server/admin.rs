@@ -1,0 +1,130 @@
+//! The operator's own page: metrics, health, readiness. It is served by a thread that serves no
+//! customer, so that it answers when customers cannot be.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::proxy::Services;
+use crate::telemetry::{ListenerRole, Metrics};
+use crate::vault::Health;
+
+/// How long a scraper may take to ask.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The admin listener.
+pub struct Admin {
+    services: Arc<Services>,
+    closing: CancellationToken,
+}
+
+/// Whether customers should be sent here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Readiness {
+    /// We are ending.
+    Draining,
+    /// All parts work.
+    Ready,
+    /// The vault does not, so requests with cards are refused.
+    VaultFailing {
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+}
+
+impl Admin {
+    /// Prepares the page.
+    #[must_use]
+    pub fn new(services: Arc<Services>, closing: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { services, closing })
+    }
+
+    /// Serves until the end of the process; while it drains, `/readyz` says so.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
+        loop {
+            match listener.accept().await {
+                Ok((tcp, _)) => {
+                    tasks.spawn(Arc::clone(&self).connection(tcp));
+                }
+                // Out of descriptors: the next turn may find one.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, tcp: TcpStream) {
+        let _open = self.services.metrics.connection_opened(ListenerRole::Admin);
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = self.answer(&request);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let _ended = builder.serve_connection(TokioIo::new(tcp), service).await;
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refused;
+        }
+        match request.uri().path() {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/metrics" => self.metrics(),
+            "/readyz" => self.ready(),
+            "/" => text(StatusCode::OK, "tillgate: /metrics /healthz /readyz\n"),
+            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let Services { metrics, logins, .. } = &*self.services;
+        metrics.accounts_locked(logins.locked_accounts());
+        let mut response = Response::new(Full::from(metrics.render()));
+        let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        match self.readiness() {
+            Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            Readiness::Ready => text(StatusCode::OK, "ready\n"),
+            Readiness::VaultFailing { cause } => {
+                text(StatusCode::SERVICE_UNAVAILABLE, &format!("vault failing: {cause}\n"))
+            }
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        if self.closing.is_cancelled() {
+            return Readiness::Draining;
+        }
+        match self.services.vault.health() {
+            Health::Ready => Readiness::Ready,
+            Health::Failing { cause } => Readiness::VaultFailing { cause: cause.as_str() },
+        }
+    }
+}
+
+fn text(status: StatusCode, words: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(words.to_owned()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
