@@ -51,12 +51,19 @@ mod tidy {
             let inside = path.strip_prefix(&src).unwrap().with_extension("");
             let module = inside.iter().next().unwrap().to_str().unwrap().to_owned();
             let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
             (path, module, code)
         };
-        // A module's tests may stand in a file of their own.
-        let code = files(&src, "rs").into_iter().filter(|path| !path.ends_with("tests.rs"));
+        let code = files(&src, "rs").into_iter().filter(|path| !for_tests_only(path));
         code.map(read).collect()
+    }
+
+    /// Whether the module above declares this file under `#[cfg(test)]`.
+    fn for_tests_only(path: &Path) -> bool {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let parent = path.parent().unwrap().with_extension("rs");
+        let declaration = format!("#[cfg(test)]\nmod {name};");
+        fs::read_to_string(parent).is_ok_and(|text| text.contains(&declaration))
     }
 
     /// A line without its comment.
