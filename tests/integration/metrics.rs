@@ -95,6 +95,7 @@ fn every_request_has_one_access_line() {
     let mut client = sidecar.http();
     client.send("GET /bad HTTP/1.1\r\nhost: a\r\nhost: b\r\nx-request-id: line-me-2\r\n\r\n");
     assert_eq!(client.head().status, 400);
+    assert_eq!(sidecar.wait_for_access(|line| line.contains("line-me-2"))["status"], 400);
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn an_upload_is_streamed_before_its_end() {
 
 #[test]
 fn p7_a_slow_shop_holds_the_uploader_back() {
-    const TOTAL: usize = 192 << 20;
+    const TOTAL: usize = 96 << 20;
     let (go, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
     let shop = Upstream::start(move |exchange| {
@@ -116,7 +116,7 @@ fn p7_a_slow_shop_holds_the_uploader_back() {
     let mut sent = 0;
     while let Ok(count) = client.push(&block) {
         sent += count;
-        assert!(sent < 64 << 20, "nobody holds the client back");
+        assert!(sent < 48 << 20, "nobody holds the client back");
     }
     assert!(sidecar.memory_peak_kib() < 256 << 10, "{} KiB", sidecar.memory_peak_kib());
     go.send(()).unwrap();
@@ -129,7 +129,7 @@ fn p7_a_slow_shop_holds_the_uploader_back() {
 
 #[test]
 fn p7_a_slow_client_holds_the_shop_back() {
-    const TOTAL: usize = 192 << 20;
+    const TOTAL: usize = 96 << 20;
     let (stalled, waiting) = mpsc::channel();
     let stalled = Mutex::new(stalled);
     let shop = Upstream::start(move |exchange| {
@@ -158,7 +158,7 @@ fn p7_a_slow_client_holds_the_shop_back() {
     let mut client = sidecar.http();
     client.send("GET /big HTTP/1.1\r\nhost: shop.example\r\n\r\n");
     let sent = waiting.recv_timeout(DEADLINE * 2).unwrap();
-    assert!(sent < 64 << 20, "{sent} bytes were taken for a client that read none");
+    assert!(sent < 48 << 20, "{sent} bytes were taken for a client that read none");
     assert!(sidecar.memory_peak_kib() < 256 << 10, "{} KiB", sidecar.memory_peak_kib());
     assert_eq!(client.answer().body.len(), TOTAL);
 }

@@ -79,8 +79,9 @@ fn p5_what_is_in_flight_finishes_under_the_old_configuration() {
     let mut upload = sidecar.http();
     upload.send(
         "POST /up HTTP/1.1\r\nhost: shop.example\r\ncontent-type: text/plain\r\n\
-         content-length: 5000\r\n\r\nfirst half",
+         content-length: 5000\r\nexpect: 100-continue\r\n\r\n",
     );
+    assert_eq!(upload.head().status, 100);
     let mut idle = sidecar.https();
     assert_eq!(idle.get("/").text(), "old");
     publish(&sidecar, &Setup::new(&new).tables("[limits]\nbody = \"10B\"").text());
@@ -88,7 +89,7 @@ fn p5_what_is_in_flight_finishes_under_the_old_configuration() {
     assert_eq!(idle.get("/").text(), "new", "an open connection stays on the old configuration");
     go.send(()).unwrap();
     assert_eq!(slow.answer().text(), "old");
-    upload.send(vec![b'.'; 4_990]);
+    upload.send(vec![b'.'; 5_000]);
     assert_eq!(upload.answer().text(), "old");
 }
 

@@ -10,7 +10,7 @@ use crate::harness::{Setup, Sidecar, cards, eventually, program};
 struct Server {
     child: Child,
     address: SocketAddr,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Server {
@@ -27,7 +27,7 @@ fn free_address() -> SocketAddr {
 
 fn serve(mut command: Command, address: SocketAddr, folder: tempfile::TempDir) -> Server {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let server = Server { child: child.unwrap(), address, _folder: folder };
+    let server = Server { child: child.unwrap(), address, folder };
     eventually("the server listens", || TcpStream::connect(address).ok());
     server
 }
@@ -114,7 +114,7 @@ fn p1_a_php_shop_sees_tokens_and_its_customers_see_no_cards() {
     let Some(page) = curl(&sidecar, "/shop.php", &["--form", &number]) else { return };
     let shown = line(&page, "number: ").replace(' ', "");
     cards::assert_brand_four(&shown, &card);
-    let orders = std::fs::read_to_string(shop._folder.path().join("orders.log")).unwrap();
+    let orders = std::fs::read_to_string(shop.folder.path().join("orders.log")).unwrap();
     assert_eq!(orders.lines().count(), 3);
     assert!(!orders.contains(&card) && orders.contains(&cards::grouped(&shown, " ")));
 }

@@ -18,7 +18,7 @@ fn p2_no_token_that_left_the_process_is_lost_by_kill_9() {
     let mut bought = std::collections::HashSet::new();
     for round in 1..=3 {
         let cards: Vec<Vec<_>> =
-            (0..4).map(|_| (0..400).map(|_| cards::fresh("visa")).collect()).collect();
+            (0..4).map(|_| (0..100).map(|_| cards::fresh("visa")).collect()).collect();
         bought.extend(cards.iter().flatten().cloned());
         let (address, stop) = (sidecar.address("http"), Arc::new(AtomicBool::new(false)));
         let buyers: Vec<_> = cards

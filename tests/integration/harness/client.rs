@@ -1,7 +1,7 @@
 //! A client that writes and reads HTTP/1.1 by hand, with or without TLS.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -110,10 +110,6 @@ impl Client {
     /// Writes what fits before the socket's write timeout; how much that was.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.reader.get_mut().stream.write(bytes)
-    }
-
-    pub(crate) fn close_write(&self) {
-        self.tcp().shutdown(Shutdown::Write).unwrap();
     }
 
     pub(crate) fn get(&mut self, target: &str) -> Answer {

@@ -409,7 +409,6 @@ fn reap(
     });
 }
 
-#[expect(clippy::print_stderr, reason = "the log of a failed test is for the person who reads it")]
 fn report(written: &str) {
     eprintln!("tillgate wrote:\n{written}");
 }

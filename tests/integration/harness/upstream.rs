@@ -33,7 +33,6 @@ pub(crate) struct Exchange {
     pub(crate) head: Head,
     reader: BufReader<Recorded>,
     state: Arc<Watched<State>>,
-    connection: usize,
     seen: Option<Seen>,
     closing: bool,
 }
@@ -212,9 +211,8 @@ impl Exchange {
         self.reader.get_ref().stream.tcp()
     }
 
-    fn keep(&mut self, body: Vec<u8>, trailers: Vec<(String, String)>) -> Seen {
-        let (head, connection) = (self.head.clone(), self.connection);
-        let seen = Seen { head, body, trailers, connection };
+    fn keep(&mut self, body: Vec<u8>, trailers: wire::Fields) -> Seen {
+        let seen = Seen { head: self.head.clone(), body, trailers };
         self.seen = Some(seen.clone());
         self.state.update(|state| state.seen.push(seen.clone()));
         seen
@@ -230,14 +228,11 @@ fn accept(tcp: TcpStream, tls: Option<Arc<ServerConfig>>) -> Box<dyn Stream> {
 }
 
 fn converse(stream: Recorded, handler: &Handler, state: &Arc<Watched<State>>) -> io::Result<()> {
-    let connection = state.update(|state| {
-        state.connections += 1;
-        state.connections - 1
-    });
+    state.update(|state| state.connections += 1);
     let mut reader = BufReader::new(stream);
     while let Some(head) = wire::read_head(&mut reader)? {
         let state = Arc::clone(state);
-        let mut exchange = Exchange { head, reader, state, connection, seen: None, closing: false };
+        let mut exchange = Exchange { head, reader, state, seen: None, closing: false };
         handler(&mut exchange)?;
         if exchange.closing {
             return Ok(());

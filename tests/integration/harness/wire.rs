@@ -42,11 +42,14 @@ impl Read for Recorded {
     }
 }
 
-/// A start line and its fields, in order, names in lower case.
+/// Names in lower case and values, in order.
+pub(crate) type Fields = Vec<(String, String)>;
+
+/// A start line and its fields.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Head {
     pub(crate) start: String,
-    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) fields: Fields,
 }
 
 /// A request as the upstream received it.
@@ -54,9 +57,7 @@ pub(crate) struct Head {
 pub(crate) struct Seen {
     pub(crate) head: Head,
     pub(crate) body: Vec<u8>,
-    pub(crate) trailers: Vec<(String, String)>,
-    /// Which of the upstream's connections, counted from zero.
-    pub(crate) connection: usize,
+    pub(crate) trailers: Fields,
 }
 
 /// An answer as the client received it.
@@ -65,7 +66,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: Head,
     pub(crate) body: Vec<u8>,
-    pub(crate) trailers: Vec<(String, String)>,
+    pub(crate) trailers: Fields,
 }
 
 impl Head {
@@ -141,12 +142,12 @@ pub(crate) fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
     Ok(Some(head))
 }
 
-/// Reads a body as its head frames it; `bare` for answers that have none (HEAD, 204, 304).
+/// Reads a body as its head frames it; an unframed one is empty, or goes `to_the_end`.
 pub(crate) fn read_body(
     reader: &mut impl BufRead,
     head: &Head,
     to_the_end: bool,
-) -> io::Result<(Vec<u8>, Vec<(String, String)>)> {
+) -> io::Result<(Vec<u8>, Fields)> {
     let mut body = Vec::new();
     if head.lists("transfer-encoding", "chunked") {
         while let Some(piece) = read_chunk(reader)? {
@@ -180,7 +181,7 @@ pub(crate) fn read_chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>
     Ok(Some(piece))
 }
 
-fn read_fields(reader: &mut impl BufRead) -> io::Result<Vec<(String, String)>> {
+fn read_fields(reader: &mut impl BufRead) -> io::Result<Fields> {
     let mut fields = Vec::new();
     loop {
         let line = read_line(reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
