@@ -60,7 +60,7 @@ pub enum AppError {
     Target(#[from] TargetError),
     /// The vault cannot be opened.
     #[error("cannot open the vault")]
-    Vault(#[from] vault::VaultError),
+    Vault(#[from] vault::OpenError),
     /// The files cannot be watched.
     #[error("cannot watch the files of the configuration")]
     Watch(#[from] WatchError),

@@ -12,8 +12,8 @@ use thiserror::Error;
 use crate::app::{self, AppError};
 use crate::config::{self, Problems};
 use crate::demo::{self, DemoError, DemoOptions};
-use crate::telemetry::logging::{self, LoggingError};
 use crate::telemetry::Metrics;
+use crate::telemetry::logging::{self, LoggingError};
 
 /// A guard in front of an online shop that nobody may change.
 #[derive(Debug, Parser)]
@@ -39,10 +39,8 @@ enum Command {
     #[command(after_help = "Example:\n  tillgate demo --once")]
     Demo(DemoOptions),
     /// Guard a shop.
-    #[command(
-        after_help = "Examples:\n  tillgate run --config /etc/tillgate/tillgate.toml\n  \
-                      tillgate run --upstream http://127.0.0.1:8080"
-    )]
+    #[command(after_help = "Examples:\n  tillgate run --config /etc/tillgate/tillgate.toml\n  \
+                      tillgate run --upstream http://127.0.0.1:8080")]
     Run(RunOptions),
     /// Print the JSON Schema of the configuration file.
     #[command(after_help = "Example:\n  tillgate schema > tillgate.schema.json")]
@@ -68,7 +66,9 @@ struct RunOptions {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// Find any change or gap in the audit log.
-    #[command(after_help = "Example:\n  tillgate audit verify --config /etc/tillgate/tillgate.toml")]
+    #[command(
+        after_help = "Example:\n  tillgate audit verify --config /etc/tillgate/tillgate.toml"
+    )]
     Verify {
         /// The configuration file, which names the data folder and the key.
         #[arg(long, value_name = "FILE")]

@@ -26,8 +26,9 @@ pub trait AttemptCounter: Send + Sync {
     /// a failure nor prolongs a lock.
     fn reserve<'a>(&'a self, tried: Tried, limits: &'a LoginLimits) -> CounterFuture<'a, Reserved>;
 
-    /// Gives the place back. Never waits, because it is also called while something is dropped.
-    fn settle(&self, reservation: Reservation, outcome: Outcome);
+    /// Gives the place back; says which accounts this locked. Never waits, because it is also called
+    /// while something is dropped.
+    fn settle(&self, reservation: Reservation, outcome: Outcome) -> Vec<CounterKey>;
 
     /// How many accounts are locked now, for the metrics page.
     fn locked_accounts(&self) -> usize;

@@ -30,5 +30,6 @@ pub mod server;
 
 pub mod app;
 
-pub mod cli;
 pub mod demo;
+
+pub mod cli;

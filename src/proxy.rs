@@ -40,7 +40,7 @@ use reject::{Accept, Rejection};
 pub use finish::Finished;
 pub use forward::{Dialer, TargetError};
 pub use generation::Generation;
-pub use services::Services;
+pub use services::{LockTeller, Services};
 
 use crate::policy::{Live, RequestAction, ResponseAction, Timeouts};
 use crate::telemetry::{Direction, ListenerRole};

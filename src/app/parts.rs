@@ -12,12 +12,12 @@ use super::AppError;
 use crate::config::{self, MasterKeySource, Startup};
 use crate::counters::LocalCounter;
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKey};
-use crate::proxy::Services;
 use crate::proxy::login::LoginGuard;
+use crate::proxy::{LockTeller, Services};
 use crate::telemetry::audit::AuditKey;
 use crate::telemetry::{AccessFormat, AccessLog, AccessTarget, Audit, Metrics};
 use crate::tls::{Identities, IdentityError};
-use crate::vault::{StandIns, Vault, VaultSettings};
+use crate::vault::{Vault, VaultSettings};
 
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
 pub(super) fn harden() {
@@ -50,15 +50,19 @@ pub(super) fn self_signed(startup: &Startup) -> Result<Identities, IdentityError
 /// Opens the vault and the logs.
 pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Services, AppError> {
     let path = startup.data_dir.join("vault.db");
+    let metrics = Arc::new(metrics);
     let master = key_source(startup).obtain(IfMissing::for_vault(&path))?;
     let (log, key) = (audit_path(startup), audit_key(&master));
-    let audit = Audit::open(&log, key, metrics.lines_dropped("audit"), SystemTime::now())?;
+    let dropped = metrics.lines_dropped("audit");
+    let audit = Arc::new(Audit::open(&log, key, dropped, SystemTime::now())?);
     let access = access_log(startup, &metrics).map_err(AppError::Log)?;
     let counter = Arc::new(LocalCounter::new());
-    let logins = LoginGuard::new(counter, master.derive("login accounts").expose());
+    let teller = LockTeller { audit: Arc::clone(&audit), metrics: Arc::clone(&metrics) };
+    let key = master.derive("login accounts");
+    let logins = LoginGuard::new(counter, key.expose(), Arc::new(teller));
     let settings = VaultSettings { path, cvv_ttl: startup.vault.cvv_ttl };
     let vault = Vault::open(settings, &master).await?;
-    Ok(Services { vault, stand_ins: StandIns, logins, access, audit, metrics })
+    Ok(Services { vault, logins, access, audit, metrics })
 }
 
 /// Where the master key comes from.

@@ -1,5 +1,6 @@
 //! Keyed hashes in place of names and addresses.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use aws_lc_rs::hmac;
@@ -52,6 +53,12 @@ impl KeyHasher {
             *to = *from;
         }
         CounterKey(short)
+    }
+}
+
+impl fmt::Display for CounterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use governor::clock::{Clock, MonotonicClock, Reference};
 
 use self::bucket::Bucket;
-use self::ledger::Ledger;
+use self::ledger::{Ledger, Settled};
 use self::table::Table;
 use super::{
     AttemptCounter, CounterFuture, CounterKey, Outcome, Refusal, RefusalReason, Reservation,
@@ -78,7 +78,7 @@ impl<C: Clock> LocalCounter<C> {
         let mut reservation = Reservation { accounts: Vec::new(), lockout };
         for account in tried.accounts {
             if let Err(refusal) = self.take_account(account, now, limits) {
-                self.give_back(reservation, Outcome::Neutral);
+                let _none_lock = self.give_back(reservation, Outcome::Neutral);
                 return Err(refusal);
             }
             reservation.accounts.push(account);
@@ -107,7 +107,7 @@ impl<C: Clock> LocalCounter<C> {
         self.accounts.with(key, now, |ledger| ledger.reserve(now, limits)).unwrap_or(Err(full))
     }
 
-    fn give_back(&self, reservation: Reservation, outcome: Outcome) {
+    fn give_back(&self, reservation: Reservation, outcome: Outcome) -> Vec<CounterKey> {
         let Reservation { accounts, lockout } = reservation;
         let now = self.now();
         // Who names several accounts may own one of them: his success says nothing of the others.
@@ -115,9 +115,12 @@ impl<C: Clock> LocalCounter<C> {
             Outcome::Success if accounts.len() > 1 => Outcome::Neutral,
             Outcome::Failure | Outcome::Neutral | Outcome::Success => outcome,
         };
-        for account in &accounts {
-            self.accounts.update(account, |ledger| ledger.settle(outcome, now, &lockout));
-        }
+        let locked = |account: &CounterKey| {
+            let settled =
+                self.accounts.update(account, |ledger| ledger.settle(outcome, now, &lockout));
+            settled == Some(Settled::Locked)
+        };
+        accounts.into_iter().filter(locked).collect()
     }
 }
 
@@ -126,8 +129,8 @@ impl<C: Clock + Send + Sync> AttemptCounter for LocalCounter<C> {
         Box::pin(std::future::ready(self.reserve_now(tried, limits)))
     }
 
-    fn settle(&self, reservation: Reservation, outcome: Outcome) {
-        self.give_back(reservation, outcome);
+    fn settle(&self, reservation: Reservation, outcome: Outcome) -> Vec<CounterKey> {
+        self.give_back(reservation, outcome)
     }
 
     fn locked_accounts(&self) -> usize {

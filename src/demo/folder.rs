@@ -73,6 +73,11 @@ impl Folder {
     }
 
     /// The shop's log of what it received.
+    /// Where the sidecar's log lies.
+    pub(super) fn log(&self) -> PathBuf {
+        self.path().join("tillgate.log")
+    }
+
     pub(super) fn shop_log(&self) -> PathBuf {
         self.path().join("shop.log")
     }

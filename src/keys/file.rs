@@ -59,11 +59,9 @@ impl FileKey {
         let key = MasterKey::random().map_err(|_| KeyError::Random)?;
         match self.publish(&key) {
             Ok(()) => Ok(key),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                File::open(&self.path)
-                    .map_err(|source| self.unreadable(source))
-                    .and_then(|file| self.read(file))
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(&self.path)
+                .map_err(|source| self.unreadable(source))
+                .and_then(|file| self.read(file)),
             Err(source) => Err(KeyError::Create { path: self.path.clone(), source }),
         }
     }

@@ -10,7 +10,7 @@ use super::reject::Rejection;
 ///
 /// # Errors
 /// When there is none, several, or one that differs from the request line's (RFC 9112 §3.2).
-pub fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
+pub(super) fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
     let mut fields = request.headers().get_all(HOST).into_iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -40,7 +40,7 @@ pub fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
 ///
 /// # Errors
 /// For those two.
-pub fn method(method: &Method) -> Result<(), Rejection> {
+pub(super) fn method(method: &Method) -> Result<(), Rejection> {
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Err(Rejection::Method);
     }
@@ -51,7 +51,7 @@ pub fn method(method: &Method) -> Result<(), Rejection> {
 ///
 /// # Errors
 /// When it is larger.
-pub fn declared_length(length: Option<u64>, limit_bytes: u64) -> Result<(), Rejection> {
+pub(super) fn declared_length(length: Option<u64>, limit_bytes: u64) -> Result<(), Rejection> {
     if length.is_some_and(|length| length > limit_bytes) {
         return Err(Rejection::BodyTooLarge { limit_bytes });
     }

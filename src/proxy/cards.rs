@@ -11,9 +11,7 @@ mod head;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
-};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
 
 pub(super) use editor::{Action, Editor};
 pub(super) use head::rewrite_head;
@@ -65,7 +63,8 @@ pub(super) async fn rewrite_request(
     }
     if streaming && reached == Reached::Enough {
         source.put_back(pieces);
-        let rewritten = Rewritten::new(source, None, (stream(), carrier(headers)), Arc::clone(&task.editor));
+        let rewritten =
+            Rewritten::new(source, None, (stream(), carrier(headers)), Arc::clone(&task.editor));
         return Ok(Body::Rewritten(Box::new(rewritten)));
     }
     let mut stream = stream();
@@ -110,7 +109,8 @@ pub(super) async fn rewrite_response(
     let coded = Coded::new(&codings, bounds(task.limits), prompt);
     let coded = coded.map_err(Rejection::UpstreamCoding)?;
     forget_representation(headers);
-    let rewritten = Rewritten::new(source, Some(coded), (stream, carrier), Arc::clone(&task.editor));
+    let rewritten =
+        Rewritten::new(source, Some(coded), (stream, carrier), Arc::clone(&task.editor));
     Ok(Body::Rewritten(Box::new(rewritten)))
 }
 
@@ -131,7 +131,8 @@ async fn recode_request(
     source.put_back(pieces);
     let coded = Coded::new(codings, bounds, false).map_err(Rejection::Coding)?;
     let stream = Stream::new(Arc::clone(task.rules), carrier);
-    let mut rewritten = Rewritten::new(source, Some(coded), (stream, carrier), Arc::clone(&task.editor));
+    let mut rewritten =
+        Rewritten::new(source, Some(coded), (stream, carrier), Arc::clone(&task.editor));
     let mut whole = BytesMut::new();
     // Not unbounded: what was read is bounded by the route, and so is what it decodes to.
     while let Some(frame) = std::future::poll_fn(|context| rewritten.poll_frame(context)).await {

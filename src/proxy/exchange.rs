@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderMap, Method, Version};
 use http::header::{REFERER, USER_AGENT};
+use http::{HeaderMap, Method, Version};
 use parking_lot::Mutex;
 
 use super::body::BodyError;

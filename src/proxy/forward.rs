@@ -31,7 +31,7 @@ const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
 const ANSWER_FIELDS_MAX: usize = 256;
 
 /// An upstream with what is needed to reach it, prepared when a configuration is loaded.
-pub struct Target {
+pub(super) struct Target {
     upstream: Upstream,
     key: PoolKey,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -72,7 +72,7 @@ impl Target {
     ///
     /// # Errors
     /// When TLS is wanted and cannot be set up.
-    pub fn new(upstream: &Upstream) -> Result<Self, TargetError> {
+    pub(super) fn new(upstream: &Upstream) -> Result<Self, TargetError> {
         let (key, tls) = match upstream.scheme {
             Scheme::Http => (upstream.to_string(), None),
             Scheme::Https => {

@@ -13,7 +13,7 @@ use super::body::{Body, Source};
 use super::cards::{self, Action, Editor, Forward, Task};
 use super::exchange::Exchange;
 use super::forward::Reuse;
-use super::generation::{Generation, GatewayPlace};
+use super::generation::{GatewayPlace, Generation};
 use super::reject::Rejection;
 use super::{Peer, Proxy, admit, headers};
 use crate::card::TokenFormat;

@@ -33,7 +33,9 @@ impl Proxy {
         let Some(expected) = LoginGuard::recognise(place.site, head) else { return Ok(None) };
         let read = source.read_up_to(LOGIN_BYTES_MAX + 1).await;
         let (pieces, reached) = read.map_err(|error| exchange.refusal(error))?;
-        if reached == Reached::Enough && pieces.iter().map(Bytes::len).sum::<usize>() > LOGIN_BYTES_MAX {
+        if reached == Reached::Enough
+            && pieces.iter().map(Bytes::len).sum::<usize>() > LOGIN_BYTES_MAX
+        {
             let limit_bytes = u64::try_from(LOGIN_BYTES_MAX).unwrap_or(u64::MAX);
             return Err(Rejection::BodyTooLarge { limit_bytes });
         }

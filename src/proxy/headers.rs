@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderName, HeaderValue,
@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use super::exchange::ClientAddr;
 
 /// The request id, on every answer and towards the upstream.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -90,7 +90,7 @@ fn unique() -> (u64, u64) {
 
 /// The protocol that a request wants to change to, if the connection may change at all.
 #[must_use]
-pub fn upgrade_wanted(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn upgrade_wanted(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
     let named = list(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
     let protocol = headers.get(UPGRADE)?;
     // RFC 9113 §3.1: "h2c" upgrades are obsolete, and a way round every rule here.
@@ -100,12 +100,12 @@ pub fn upgrade_wanted(version: Version, headers: &HeaderMap) -> Option<HeaderVal
 
 /// Whether the client understands trailers.
 #[must_use]
-pub fn trailers_welcome(headers: &HeaderMap) -> bool {
+pub(super) fn trailers_welcome(headers: &HeaderMap) -> bool {
     list(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"))
 }
 
 /// Drops what was for this hop only (RFC 9110 §7.6.1): the fields named by `Connection` first.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> =
             list(headers, &CONNECTION).filter_map(|token| token.parse().ok()).collect();
@@ -132,7 +132,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// What the next hop is told about the client.
-pub struct Origin<'a> {
+pub(super) struct Origin<'a> {
     /// The peer on the socket.
     pub peer: IpAddr,
     /// Whether its own word on who came before it counts.
@@ -144,7 +144,7 @@ pub struct Origin<'a> {
 }
 
 /// Sets `X-Forwarded-*` and `Forwarded` (RFC 7239). What an untrusted client says is dropped.
-pub fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
+pub(super) fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
     let Origin { peer, peer_is_trusted, host, scheme } = *origin;
     if !peer_is_trusted {
         for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, FORWARDED] {
@@ -163,7 +163,7 @@ pub fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
 }
 
 /// Sets the request id, and a trace parent where the client has none (W3C Trace Context).
-pub fn set_trace(headers: &mut HeaderMap, id: &RequestId) {
+pub(super) fn set_trace(headers: &mut HeaderMap, id: &RequestId) {
     headers.insert(REQUEST_ID, id.value());
     let given = headers.get(TRACEPARENT).is_some_and(|value| is_traceparent(value.as_bytes()));
     if !given {
@@ -177,7 +177,7 @@ pub fn set_trace(headers: &mut HeaderMap, id: &RequestId) {
 /// The client's address: the peer, or the right-most address that no trusted proxy has
 /// (RFC 7239 §8.1: only those we trust may tell).
 #[must_use]
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> ClientAddr {
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> ClientAddr {
     let peer = peer.to_canonical();
     let believed = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     if !believed(&peer) {
@@ -190,7 +190,7 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> C
 }
 
 /// HTTP/2 may split `Cookie` into crumbs; one field goes upstream (RFC 9113 §8.2.3).
-pub fn join_cookies(headers: &mut HeaderMap) {
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let Entry::Occupied(entry) = headers.entry(COOKIE) else { return };
     if entry.iter().count() < 2 {
         return;
@@ -203,13 +203,13 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Says on this hop that trailers are welcome.
-pub fn welcome_trailers(headers: &mut HeaderMap) {
+pub(super) fn welcome_trailers(headers: &mut HeaderMap) {
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.insert(CONNECTION, HeaderValue::from_static("te"));
 }
 
 /// Says on this hop that the protocol should change.
-pub fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+pub(super) fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(UPGRADE, protocol);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
 }

@@ -25,7 +25,7 @@ use crate::counters::{
     AttemptCounter, CounterKey, KeyHasher, Outcome, Refusal, RefusalReason, Reservation, Reserved,
     Tried,
 };
-use crate::policy::{LoginLimits, Site};
+use crate::policy::{Lockout, LoginLimits, Site, SiteName};
 
 /// How long a request must wait that names more accounts than any honest one.
 const TOO_MANY_NAMES_WAIT: Duration = Duration::from_secs(60);
@@ -34,6 +34,13 @@ const TOO_MANY_NAMES_WAIT: Duration = Duration::from_secs(60);
 pub struct LoginGuard {
     counter: Arc<dyn AttemptCounter>,
     hasher: KeyHasher,
+    watcher: Arc<dyn LockWatcher>,
+}
+
+/// Who is told when failures lock an account.
+pub trait LockWatcher: Send + Sync {
+    /// The account, by its keyed hash, is locked from now on.
+    fn locked(&self, site: &SiteName, account: CounterKey, lockout: &Lockout);
 }
 
 /// Whether a login may reach the shop.
@@ -51,15 +58,21 @@ pub enum Verdict {
 #[must_use]
 pub struct Attempt {
     counter: Arc<dyn AttemptCounter>,
+    watcher: Arc<dyn LockWatcher>,
+    site: SiteName,
     reservation: Option<Reservation>,
     judge: Box<Judge>,
 }
 
 impl LoginGuard {
-    /// Starts with counters and the key under which names are hashed.
+    /// Starts with counters, the key under which names are hashed, and who is told of locks.
     #[must_use]
-    pub fn new(counter: Arc<dyn AttemptCounter>, account_key: &[u8; 32]) -> Self {
-        Self { counter, hasher: KeyHasher::new(account_key) }
+    pub fn new(
+        counter: Arc<dyn AttemptCounter>,
+        account_key: &[u8; 32],
+        watcher: Arc<dyn LockWatcher>,
+    ) -> Self {
+        Self { counter, hasher: KeyHasher::new(account_key), watcher }
     }
 
     /// Whether a request may be a login, by its head; costs an ordinary request next to nothing.
@@ -89,6 +102,8 @@ impl LoginGuard {
         match self.counter.reserve(tried, limits).await {
             Reserved::Admitted(reservation) => Verdict::Admit(Attempt {
                 counter: Arc::clone(&self.counter),
+                watcher: Arc::clone(&self.watcher),
+                site: expected.site.name.clone(),
                 reservation: Some(reservation),
                 judge: Box::new(Judge::new(expected)),
             }),
@@ -126,7 +141,10 @@ impl Attempt {
 
     fn give_back(&mut self, outcome: Outcome) {
         if let Some(reservation) = self.reservation.take() {
-            self.counter.settle(reservation, outcome);
+            let lockout = reservation.lockout;
+            for account in self.counter.settle(reservation, outcome) {
+                self.watcher.locked(&self.site, account, &lockout);
+            }
         }
     }
 }

@@ -18,11 +18,11 @@ const IDLE_TIME: Duration = Duration::from_secs(50);
 /// Which upstream a connection leads to, trust included: two sites with different authorities never
 /// share one.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct PoolKey(pub Arc<str>);
+pub(super) struct PoolKey(pub Arc<str>);
 
 /// The idle connections of one thread. The lock is never waited for: only its thread takes it.
 #[derive(Default)]
-pub struct Pool {
+pub(super) struct Pool {
     idle: Mutex<HashMap<PoolKey, Vec<Idle>>>,
 }
 
@@ -41,7 +41,7 @@ pub struct Lease {
 impl Pool {
     /// The connection that was used last and is still good.
     #[must_use]
-    pub fn take(self: &Arc<Self>, key: &PoolKey) -> Option<Lease> {
+    pub(super) fn take(self: &Arc<Self>, key: &PoolKey) -> Option<Lease> {
         let mut idle = self.idle.lock();
         let kept = idle.get_mut(key)?;
         while let Some(Idle { sender, since }) = kept.pop() {
@@ -55,7 +55,7 @@ impl Pool {
 
     /// Takes a new connection into use.
     #[must_use]
-    pub fn lease(self: &Arc<Self>, key: PoolKey, sender: SendRequest<Body>) -> Lease {
+    pub(super) fn lease(self: &Arc<Self>, key: PoolKey, sender: SendRequest<Body>) -> Lease {
         Lease { pool: Arc::clone(self), key, sender }
     }
 }

@@ -141,9 +141,7 @@ impl Rejection {
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)
             | Self::UpstreamConnect(_)
-            | Self::UpstreamFailed(_) => {
-                StatusCode::BAD_GATEWAY
-            }
+            | Self::UpstreamFailed(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

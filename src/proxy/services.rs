@@ -6,29 +6,48 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::exchange::Exchange;
-use super::login::LoginGuard;
+use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
 use crate::card::{Cvv, Pan, Token, TokenFormat};
-use crate::policy::Site;
-use crate::telemetry::{
-    AccessLog, Audit, AuditEvent, CvvEvent, LastFour, Metrics, TokenOrigin,
-};
-use crate::vault::{Standing, StandIns, Tokenized, Vault};
+use crate::counters::CounterKey;
+use crate::policy::{Lockout, Site, SiteName};
+use crate::telemetry::{AccessLog, Audit, AuditEvent, CvvEvent, LastFour, Metrics, TokenOrigin};
+use crate::vault::{Standing, Taken, Tokenized, Vault};
 
 /// What outlives every reload.
 pub struct Services {
     /// Card numbers and their tokens.
     pub vault: Vault,
-    /// Verification codes and their one-use stand-ins.
-    pub stand_ins: StandIns,
     /// Who tried to log in, and how often that failed.
     pub logins: LoginGuard,
     /// One line per request.
     pub access: AccessLog,
     /// What must be provable later.
-    pub audit: Audit,
+    pub audit: Arc<Audit>,
     /// What Prometheus sees.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Tells the log, the metrics and the audit log of locked accounts.
+pub struct LockTeller {
+    /// The audit log.
+    pub audit: Arc<Audit>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+impl LockWatcher for LockTeller {
+    fn locked(&self, site: &SiteName, account: CounterKey, lockout: &Lockout) {
+        self.metrics.account_locked(&site.0, lockout.lock);
+        let now = SystemTime::now();
+        let event = AuditEvent::AccountLocked {
+            site: site.to_string(),
+            account: account.to_string(),
+            failures: lockout.failures.get(),
+            until: now + lockout.lock,
+        };
+        self.audit.record(now, event);
+    }
 }
 
 impl Services {
@@ -119,15 +138,15 @@ impl Services {
     }
 
     pub(super) fn keep_cvv(&self, cvv: Cvv, tokens: &[Token]) -> Result<Cvv, Rejection> {
-        let kept = self.stand_ins.keep(cvv, tokens, Instant::now());
+        let kept = self.vault.stand_ins().keep(cvv, tokens, Instant::now());
         if kept.is_ok() {
             self.metrics.cvv(CvvEvent::Kept, 1);
         }
         kept.map_err(Rejection::StandIn)
     }
 
-    pub(super) fn take_cvv(&self, stand_in: &Cvv, tokens: &[Token]) -> Result<Cvv, Rejection> {
-        let taken = self.stand_ins.take(stand_in, tokens, Instant::now());
+    pub(super) fn take_cvv(&self, stand_in: &Cvv, tokens: &[Token]) -> Result<Taken, Rejection> {
+        let taken = self.vault.stand_ins().take(stand_in, tokens, Instant::now());
         self.metrics.cvv(if taken.is_some() { CvvEvent::Revealed } else { CvvEvent::Refused }, 1);
         taken.ok_or(Rejection::UnknownCvv)
     }

@@ -15,12 +15,7 @@ const PIECE_BYTES: usize = 16 << 10;
 type Io = TokioIo<Upgraded>;
 
 /// Joins the two connections once both have been handed over.
-pub fn join(
-    tasks: &TaskTracker,
-    client: OnUpgrade,
-    upstream: OnUpgrade,
-    idle: Duration,
-) {
+pub(super) fn join(tasks: &TaskTracker, client: OnUpgrade, upstream: OnUpgrade, idle: Duration) {
     tasks.spawn(async move {
         let (client, upstream) = match tokio::try_join!(client, upstream) {
             Ok(both) => both,

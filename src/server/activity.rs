@@ -78,7 +78,10 @@ impl Activity {
         let head_at = self.head_at.load(Ordering::Relaxed);
         if phases == Phases::HeadAndIdle && head_at > 0 {
             let due = Duration::from_millis(head_at).saturating_add(timeouts.request_head);
-            return due.checked_sub(now).filter(|left| !left.is_zero()).map_or(Ok(Overdue::Head), Err);
+            return due
+                .checked_sub(now)
+                .filter(|left| !left.is_zero())
+                .map_or(Ok(Overdue::Head), Err);
         }
         let rested = Duration::from_millis(self.rested_at.load(Ordering::Relaxed));
         let due = rested.saturating_add(timeouts.keep_alive);
@@ -170,7 +173,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

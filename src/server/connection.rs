@@ -111,7 +111,8 @@ where
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_BYTES_MAX).max_headers(FIELDS_MAX).half_close(false);
     let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
-    let mut connection = Box::pin(builder.serve_connection(io, service_fn(service)).with_upgrades());
+    let mut connection =
+        Box::pin(builder.serve_connection(io, service_fn(service)).with_upgrades());
     let mut closing = pin!(context.closing.cancelled());
     let mut told = false;
     loop {
@@ -186,8 +187,9 @@ fn answering(
     proxy: Arc<Proxy>,
     peer: Arc<Peer>,
     activity: Arc<Activity>,
-) -> impl Fn(Request<Incoming>) -> std::pin::Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>>
-{
+) -> impl Fn(
+    Request<Incoming>,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>> {
     move |request| {
         let (proxy, peer) = (Arc::clone(&proxy), Arc::clone(&peer));
         let busy = activity.begin();

@@ -67,7 +67,8 @@ impl Worker {
         let runtime = runtime.map_err(WorkerError::Thread)?;
         let listeners = {
             let _entered = runtime.enter();
-            let adopt = |share: Share| Ok((TcpListener::from_std(share.socket)?, (share.role, share.tls)));
+            let adopt =
+                |share: Share| Ok((TcpListener::from_std(share.socket)?, (share.role, share.tls)));
             shares.into_iter().map(adopt).collect::<io::Result<Vec<_>>>()
         };
         let listeners = listeners.map_err(WorkerError::Socket)?;

@@ -25,6 +25,15 @@ pub(super) struct Ledger {
     locked_until: Duration,
 }
 
+/// What settling an attempt did to the account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Settled {
+    /// It was the failure that began a lock.
+    Locked,
+    /// No lock began.
+    Open,
+}
+
 impl Ledger {
     /// Takes a place, or says why there is none.
     pub(super) fn reserve(&mut self, now: Duration, limits: &LoginLimits) -> Result<(), Refusal> {
@@ -59,13 +68,14 @@ impl Ledger {
     }
 
     /// Gives the place back and counts what came of it.
-    pub(super) fn settle(&mut self, outcome: Outcome, now: Duration, lockout: &Lockout) {
+    pub(super) fn settle(&mut self, outcome: Outcome, now: Duration, lockout: &Lockout) -> Settled {
         self.in_flight = self.in_flight.saturating_sub(1);
         match outcome {
-            Outcome::Failure => self.fail(now, lockout),
+            Outcome::Failure => return self.fail(now, lockout),
             Outcome::Neutral => {}
             Outcome::Success => self.failures.clear(),
         }
+        Settled::Open
     }
 
     /// Whether the lock holds.
@@ -73,10 +83,10 @@ impl Ledger {
         now < self.locked_until
     }
 
-    fn fail(&mut self, now: Duration, lockout: &Lockout) {
+    fn fail(&mut self, now: Duration, lockout: &Lockout) -> Settled {
         // An attempt admitted before the lock may fail after it: that does not prolong the lock.
         if self.is_locked(now) {
-            return;
+            return Settled::Open;
         }
         self.forget(now, lockout.within);
         self.failures.push_back(now);
@@ -84,7 +94,9 @@ impl Ledger {
         if self.failures.len() >= failures_max(lockout) {
             self.locked_until = now.saturating_add(lockout.lock);
             self.failures = VecDeque::new();
+            return Settled::Locked;
         }
+        Settled::Open
     }
 
     fn forget(&mut self, now: Duration, within: Duration) {

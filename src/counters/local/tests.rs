@@ -80,8 +80,9 @@ fn two_hundred_parallel_guesses_pass_exactly_the_lockout_limit() {
     assert_eq!(parallel(&held, 200, drop), 10);
     assert_eq!(held.refusal("ann"), (RefusalReason::InFlight, Duration::from_secs(1)));
     let settled = bench(1000);
-    let fail =
-        |reservation| AttemptCounter::settle(&settled.counter, reservation, Outcome::Failure);
+    let fail = |reservation| {
+        let _locked = AttemptCounter::settle(&settled.counter, reservation, Outcome::Failure);
+    };
     assert_eq!(parallel(&settled, 200, fail), 10);
     assert_eq!(settled.refusal("ann").0, RefusalReason::Locked);
 }

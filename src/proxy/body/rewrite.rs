@@ -38,7 +38,7 @@ pub struct Rewritten {
 }
 
 /// The codings of a body, being undone and done again.
-pub struct Coded {
+pub(crate) struct Coded {
     decoder: Decoder,
     /// Taken when the body has been ended.
     encoder: Option<Encoder>,
@@ -51,7 +51,11 @@ impl Coded {
     ///
     /// # Errors
     /// When a library cannot start.
-    pub fn new(codings: &[Coding], bounds: Bounds, prompt: bool) -> Result<Self, DecodeError> {
+    pub(crate) fn new(
+        codings: &[Coding],
+        bounds: Bounds,
+        prompt: bool,
+    ) -> Result<Self, DecodeError> {
         let encoder = Encoder::new(codings)
             .map_err(|source| DecodeError::Broken { coding: "encoder", source })?;
         Ok(Self { decoder: Decoder::new(codings, bounds)?, encoder: Some(encoder), prompt })
@@ -61,7 +65,7 @@ impl Coded {
     ///
     /// # Errors
     /// When it cannot be decoded.
-    pub fn holds_any(
+    pub(crate) fn holds_any(
         pieces: &[Bytes],
         codings: &[Coding],
         bounds: Bounds,

@@ -35,9 +35,13 @@ pub struct Source {
 
 /// Whose body it is.
 enum Side {
-    Client { limit_bytes: u64 },
+    Client {
+        limit_bytes: u64,
+    },
     /// The connection goes back to its pool when the body has ended.
-    Upstream { lease: Option<Lease> },
+    Upstream {
+        lease: Option<Lease>,
+    },
 }
 
 impl Source {

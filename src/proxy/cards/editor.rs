@@ -12,8 +12,8 @@ use crate::proxy::Services;
 use crate::proxy::body::Editing;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::reject::Rejection;
-use crate::scan::{Decided, Find, FindKind};
 use crate::scan::Carrier;
+use crate::scan::{Decided, Find, FindKind};
 use crate::telemetry::{CardAction, Direction, RouteMetrics};
 use crate::vault::{Standing, Tokenized};
 
@@ -177,7 +177,7 @@ impl Editor {
             if let Some(stand_in) = page.take_cvv(place) {
                 let taken = self.services.take_cvv(&stand_in, &tokens);
                 let refused = |why| self.services.reveal_refused(gateway, &self.exchange, why);
-                page.write(place, taken.map_err(refused)?.expose());
+                page.write(place, taken.map_err(refused)?.code().expose());
             }
         }
         Ok(())

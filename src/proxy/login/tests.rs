@@ -1,11 +1,13 @@
 use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 
 use futures_util::FutureExt;
 use http::{Method, Request};
+use parking_lot::Mutex;
 
 use super::*;
 use crate::counters::LocalCounter;
-use crate::policy::{LoginRule, PathPattern, SiteName};
+use crate::policy::{LoginRule, PathPattern};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const FORM: Option<&[u8]> = Some(b"application/x-www-form-urlencoded");
@@ -41,8 +43,36 @@ fn try_once(guard: &LoginGuard, site: &Site, body: &str) -> Verdict {
     guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap()
 }
 
+/// Remembers which sites had accounts locked.
+#[derive(Default)]
+struct Locks(Mutex<Vec<String>>);
+
+impl LockWatcher for Locks {
+    fn locked(&self, site: &SiteName, _account: CounterKey, _lockout: &Lockout) {
+        self.0.lock().push(site.to_string());
+    }
+}
+
 fn guard() -> LoginGuard {
-    LoginGuard::new(Arc::new(LocalCounter::new()), &[1; 32])
+    LoginGuard::new(Arc::new(LocalCounter::new()), &[1; 32], Arc::new(Locks::default()))
+}
+
+#[test]
+fn a_lock_is_told_once_even_when_the_last_guess_hangs_up() {
+    let (site, locks) = (site(Vec::new()), Arc::new(Locks::default()));
+    let watcher = Arc::clone(&locks);
+    let guard = LoginGuard::new(Arc::new(LocalCounter::new()), &[1; 32], watcher);
+    let limits = LoginLimits {
+        lockout: Lockout { failures: NonZeroU32::new(2).unwrap(), ..Lockout::default() },
+        ..LoginLimits::default()
+    };
+    for _ in 0..3 {
+        let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
+        let account = expected.account(FORM, b"email=a&password=b");
+        let verdict = guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap();
+        drop(verdict);
+    }
+    assert_eq!(*locks.0.lock(), [site.name.to_string()]);
 }
 
 #[test]
