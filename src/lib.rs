@@ -12,3 +12,7 @@ pub mod card;
 pub mod scan;
 
 pub mod policy;
+
+pub mod keys;
+
+pub mod vault;

@@ -1,0 +1,118 @@
+//! Where the master key comes from.
+//!
+//! Everything the vault keeps is readable with this key and lost without it, so a source never
+//! guesses: a key is made only when the caller says there is nothing yet that an older key opens,
+//! and it is on the disk, whole, before anything is sealed with it.
+
+mod env;
+mod file;
+mod master;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+pub use env::EnvKey;
+pub use file::FileKey;
+pub use master::{DerivedKey, KEY_BYTES, MasterKey};
+
+/// A place that holds the master key. Chosen once at start-up.
+pub trait KeySource: Send + Sync {
+    /// What to call the place in a message to the operator; never the key.
+    fn describe(&self) -> String;
+
+    /// Reads the key, or makes it where there is none and `missing` allows it.
+    ///
+    /// # Errors
+    /// When there is no key, it cannot be read, others may read it, or it has the wrong size.
+    fn obtain(&self, missing: IfMissing) -> Result<MasterKey, KeyError>;
+}
+
+/// What to do when the source holds no key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IfMissing {
+    /// First start: make one.
+    Create,
+    /// A vault exists that only its own key opens: a new key would hide the loss of the old one.
+    Refuse,
+}
+
+/// Why there is no usable master key.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// The file could not be made durable.
+    #[error("cannot write a new master key to {}", path.display())]
+    Create {
+        /// The key file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The variable holds something that is no key.
+    #[error("the environment variable {name} must hold {KEY_BYTES} bytes in base64 or hex")]
+    EnvFormat {
+        /// The variable.
+        name: String,
+    },
+    /// The variable is not set.
+    #[error("the environment variable {name} is not set; give it the master key in base64 or hex")]
+    EnvMissing {
+        /// The variable.
+        name: String,
+    },
+    /// Other users of the machine may read or write the file.
+    #[error(
+        "{} is open to other users (mode {mode:04o}); run: chmod 600 {}",
+        path.display(), path.display()
+    )]
+    FileMode {
+        /// The key file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// There is a vault, but its key is gone.
+    #[error(
+        "{} is missing, but a vault sealed with it exists; put the key file back from its backup",
+        path.display()
+    )]
+    FileMissing {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The file is no key file.
+    #[error(
+        "{} has {bytes} bytes, a master key has {KEY_BYTES}; put the key file back from its backup",
+        path.display()
+    )]
+    FileSize {
+        /// The key file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The file could not be read.
+    #[error("cannot read the master key {}", path.display())]
+    Read {
+        /// The key file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gave no random bytes.
+    #[error("the system's random generator failed; the master key was not made")]
+    Random,
+}
+
+impl IfMissing {
+    /// `Create` only if it is certain that there is no vault at `vault` yet.
+    #[must_use]
+    pub fn for_vault(vault: &Path) -> Self {
+        match vault.try_exists() {
+            Ok(false) => Self::Create,
+            // What cannot be looked at may exist.
+            Ok(true) | Err(_) => Self::Refuse,
+        }
+    }
+}

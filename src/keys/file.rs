@@ -1,0 +1,154 @@
+//! The master key as a file of 32 raw bytes that only its owner may read.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
+
+use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MasterKey};
+
+/// A key file. Links are followed, as secrets mounted by an orchestrator are links.
+#[derive(Clone, Debug)]
+pub struct FileKey {
+    /// Where the file lies, or will lie after the first start.
+    pub path: PathBuf,
+}
+
+impl KeySource for FileKey {
+    fn describe(&self) -> String {
+        format!("the file {}", self.path.display())
+    }
+
+    fn obtain(&self, missing: IfMissing) -> Result<MasterKey, KeyError> {
+        match (File::open(&self.path), missing) {
+            (Ok(file), _) => self.read(file),
+            (Err(error), IfMissing::Create) if error.kind() == io::ErrorKind::NotFound => {
+                self.create()
+            }
+            (Err(error), IfMissing::Refuse) if error.kind() == io::ErrorKind::NotFound => {
+                Err(KeyError::FileMissing { path: self.path.clone() })
+            }
+            (Err(source), _) => Err(self.unreadable(source)),
+        }
+    }
+}
+
+impl FileKey {
+    fn read(&self, mut file: File) -> Result<MasterKey, KeyError> {
+        let path = || self.path.clone();
+        let facts = file.metadata().map_err(|source| self.unreadable(source))?;
+        let mode = facts.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(KeyError::FileMode { path: path(), mode });
+        }
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        let wrong_size = || KeyError::FileSize { path: path(), bytes: facts.len() };
+        if u64::try_from(KEY_BYTES) != Ok(facts.len()) {
+            return Err(wrong_size());
+        }
+        file.read_exact(bytes.as_mut_slice()).map_err(|source| self.unreadable(source))?;
+        MasterKey::from_bytes(bytes.as_slice()).ok_or_else(wrong_size)
+    }
+
+    /// Writes the key whole and synced under another name first, so that no crash leaves half a
+    /// key under the real one; then links it there only if nobody else was faster.
+    fn create(&self) -> Result<MasterKey, KeyError> {
+        let key = MasterKey::random().map_err(|_| KeyError::Random)?;
+        match self.publish(&key) {
+            Ok(()) => Ok(key),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(&self.path)
+                .map_err(|source| self.unreadable(source))
+                .and_then(|file| self.read(file)),
+            Err(source) => Err(KeyError::Create { path: self.path.clone(), source }),
+        }
+    }
+
+    fn publish(&self, key: &MasterKey) -> io::Result<()> {
+        let folder = match self.path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        // Made with mode 0600 by the call that creates it, so it is never open to others.
+        let mut draft = NamedTempFile::new_in(folder)?;
+        draft.write_all(key.expose())?;
+        draft.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
+        draft.as_file().sync_all()?;
+        draft.persist_noclobber(&self.path).map_err(|error| error.error)?;
+        // The name itself must survive a power cut too.
+        File::open(folder)?.sync_all()
+    }
+
+    fn unreadable(&self, source: io::Error) -> KeyError {
+        KeyError::Read { path: self.path.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_new_folder() -> (tempfile::TempDir, FileKey) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        (folder, FileKey { path })
+    }
+
+    #[test]
+    fn the_first_start_makes_a_private_key_and_the_second_reads_it() {
+        let (_folder, source) = in_new_folder();
+        let made = source.obtain(IfMissing::Create).ok().unwrap();
+        let read = source.obtain(IfMissing::Refuse).ok().unwrap();
+        assert_eq!(made.expose(), read.expose());
+        let mode = fs::metadata(&source.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let names = fs::read_dir(source.path.parent().unwrap()).unwrap();
+        assert_eq!(names.count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn a_lost_key_is_not_replaced_while_a_vault_exists() {
+        let (folder, source) = in_new_folder();
+        let vault = folder.path().join("vault.db");
+        assert_eq!(IfMissing::for_vault(&vault), IfMissing::Create);
+        fs::write(&vault, b"rows").unwrap();
+        let refused = source.obtain(IfMissing::for_vault(&vault)).err().unwrap();
+        assert!(matches!(refused, KeyError::FileMissing { .. }), "{refused}");
+        assert!(!source.path.exists());
+    }
+
+    #[test]
+    fn a_key_others_may_read_is_refused_with_the_remedy() {
+        let (_folder, source) = in_new_folder();
+        fs::write(&source.path, [7; KEY_BYTES]).unwrap();
+        fs::set_permissions(&source.path, fs::Permissions::from_mode(0o640)).unwrap();
+        let refused = source.obtain(IfMissing::Refuse).err().unwrap().to_string();
+        assert!(refused.contains("0640"), "{refused}");
+        assert!(refused.contains(&format!("chmod 600 {}", source.path.display())), "{refused}");
+    }
+
+    #[test]
+    fn a_key_of_the_wrong_size_is_refused_and_left_alone() {
+        let (_folder, source) = in_new_folder();
+        for size in [0, 31, 33] {
+            fs::write(&source.path, vec![7; size]).unwrap();
+            fs::set_permissions(&source.path, fs::Permissions::from_mode(0o600)).unwrap();
+            let refused = source.obtain(IfMissing::Create).err().unwrap();
+            assert!(matches!(refused, KeyError::FileSize { .. }), "{refused}");
+            assert_eq!(fs::read(&source.path).unwrap().len(), size);
+        }
+    }
+
+    #[test]
+    fn two_first_starts_at_once_agree_on_one_key() {
+        let (_folder, source) = in_new_folder();
+        let keys = std::thread::scope(|scope| {
+            let starts: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| source.obtain(IfMissing::Create).ok())).collect();
+            starts.into_iter().map(|start| start.join().unwrap().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(keys.iter().all(|key| key.expose() == keys[0].expose()));
+    }
+}

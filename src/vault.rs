@@ -1,0 +1,470 @@
+//! Card numbers to tokens and back.
+//!
+//! A [`Vault`] answers with a token only after the row that holds the sealed card is committed and
+//! synced (promise P2). Sealing, opening and drawing happen on the caller's thread; the store, on a
+//! thread of its own behind bounded queues, sees fingerprints and sealed bytes. Every call ends
+//! within [`CALL_DEADLINE`], and when the store is down it says so instead of guessing.
+//!
+//! A card first seen later may equal an issued token and is then taken for it. With `n` tokens under
+//! one brand prefix and last four digits, and `f` free digits (the check digit not counted), the
+//! odds are `n` in `10^f` for each such card: `f` is 10 for a 16-digit Visa in `brand-four`.
+
+mod cipher;
+mod draw;
+mod health;
+mod standin;
+mod store;
+mod worker;
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use thiserror::Error;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::cipher::{Cipher, KeysRefused, WRAPPING_LABEL};
+use self::store::sqlite::SqliteStore;
+use self::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow, StoreError, TokenStore};
+use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Worker};
+use crate::card::{Pan, Token, TokenFormat};
+use crate::keys::{DerivedKey, MasterKey};
+
+pub use health::{Health, Outage};
+pub use standin::{CODES_MAX, StandInError, StandIns, Taken};
+pub use store::sqlite::SqliteOpenError;
+
+/// How long a call waits for the store before it is refused as stalled.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often a card is given another token because the drawn one was not free.
+const ROUNDS_MAX: usize = 16;
+
+/// What a vault is opened with.
+#[derive(Clone, Debug)]
+pub struct VaultSettings {
+    /// The database file; made, with its folder, where there is none.
+    pub path: PathBuf,
+    /// How long a verification code waits for its payment.
+    pub cvv_ttl: Duration,
+}
+
+/// The vault. Shared by all runtimes of the process.
+pub struct Vault {
+    cipher: Cipher,
+    deadline: Duration,
+    lookups: mpsc::Sender<Lookup>,
+    insertions: mpsc::Sender<Insertion>,
+    health: watch::Sender<Health>,
+    stand_ins: Arc<StandIns>,
+    serving: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What became of a number that was to be tokenized.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum Tokenized {
+    /// The number is itself an issued token: leave it as it is.
+    AlreadyToken,
+    /// A card seen for the first time.
+    Created(Token),
+    /// A card that had this token.
+    Known(Token),
+}
+
+/// What a number in an answer is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum Standing {
+    /// A token of this vault.
+    IssuedToken,
+    /// Not a token of this vault.
+    Unknown,
+}
+
+/// Why a call failed. Holds nothing that came from a request.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum VaultError {
+    /// A row is not as it was sealed.
+    #[error("a row of the vault is damaged")]
+    Damaged,
+    /// Tokens of this format cannot be put in the place of digits.
+    #[error("tokens of format {} have another length than the card", format.as_str())]
+    FormatUnsupported {
+        /// The format.
+        format: TokenFormat,
+    },
+    /// No known range covers the number.
+    #[error("the number belongs to no known card issuer")]
+    NoIssuer,
+    /// So short a number leaves too few digits to chance.
+    #[error("a card of {length} digits has no room for a token of format {}", format.as_str())]
+    NoRoom {
+        /// The format.
+        format: TokenFormat,
+        /// How many digits the card has.
+        length: usize,
+    },
+    /// All draws gave numbers that are in use.
+    #[error("no free token of format {} was found", format.as_str())]
+    NoTokenFree {
+        /// The format.
+        format: TokenFormat,
+    },
+    /// The store does not answer.
+    #[error("the vault is unavailable: {cause}")]
+    Unavailable {
+        /// Why.
+        cause: Outage,
+    },
+}
+
+/// Why the vault does not open.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The vault's keys are gone, though tokens or other keys are there.
+    #[error("the vault holds tokens but not all of its keys; restore it from its backup")]
+    KeysMissing,
+    /// The keys are sealed in a way this program does not know.
+    #[error("the vault's keys have format {version}, which this version does not know")]
+    KeysNewer {
+        /// The format's number.
+        version: u8,
+    },
+    /// The system's random generator failed.
+    #[error("the system's random generator failed")]
+    Random,
+    /// The database does not open.
+    #[error(transparent)]
+    Sqlite(#[from] SqliteOpenError),
+    /// The database does not answer.
+    #[error("the vault's database does not answer: {cause}")]
+    Store {
+        /// Why.
+        cause: Outage,
+    },
+    /// The thread for the store could not be started.
+    #[error("cannot start the vault's thread")]
+    Thread(#[source] io::Error),
+    /// The key is not the one this vault was made with.
+    #[error(
+        "the master key is not the one this vault was made with; nothing was changed: \
+         configure the right key, or restore the vault that belongs to this one"
+    )]
+    WrongMasterKey,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn TokenStore>, OpenError>> + Send>>;
+
+impl From<Outage> for VaultError {
+    fn from(cause: Outage) -> Self {
+        Self::Unavailable { cause }
+    }
+}
+
+impl Vault {
+    /// Opens the vault, and makes it on the first start.
+    ///
+    /// # Errors
+    /// When the database cannot be opened, or the master key is not the one it was made with.
+    pub async fn open(settings: VaultSettings, master: &MasterKey) -> Result<Self, OpenError> {
+        let path = settings.path;
+        let open = move || -> Opening {
+            Box::pin(async move { Ok(Box::new(SqliteStore::open(&path).await?) as _) })
+        };
+        Self::start(open, settings.cvv_ttl, master.derive(WRAPPING_LABEL)).await
+    }
+
+    async fn start(
+        open: impl FnOnce() -> Opening + Send + 'static,
+        cvv_ttl: Duration,
+        wrapping: DerivedKey,
+    ) -> Result<Self, OpenError> {
+        let (lookups, lookup_queue) = mpsc::channel(QUEUE_MAX);
+        let (insertions, insertion_queue) = mpsc::channel(QUEUE_MAX);
+        let (health, stop) = (watch::Sender::new(Health::Ready), CancellationToken::new());
+        let (stand_ins, serving) = (Arc::new(StandIns::new(cvv_ttl)), TaskTracker::new());
+        let (opened, ready) = oneshot::channel();
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(OpenError::Thread)?;
+        let parts = (health.clone(), Arc::clone(&stand_ins), stop.clone());
+        let served = serving.track_future(async move {
+            let (health, stand_ins, stop) = parts;
+            match ready_store(open, &wrapping).await {
+                Err(refused) => drop(opened.send(Err(refused))),
+                Ok((store, cipher)) => {
+                    if opened.send(Ok(cipher)).is_ok() {
+                        let worker = Worker { store, health, stand_ins, stop };
+                        worker.serve(lookup_queue, insertion_queue).await;
+                    }
+                }
+            }
+        });
+        thread::Builder::new()
+            .name("vault".to_owned())
+            .spawn(move || runtime.block_on(served))
+            .map_err(OpenError::Thread)?;
+        let cipher = ready.await.map_err(|_| OpenError::Store { cause: Outage::Stopped })??;
+        Ok(Self {
+            cipher,
+            deadline: CALL_DEADLINE,
+            lookups,
+            insertions,
+            health,
+            stand_ins,
+            serving,
+            stop,
+        })
+    }
+
+    /// A token for each card, in order. Returns only after all of them are durable.
+    ///
+    /// # Errors
+    /// When the store is unavailable, a card has no token in this format, or none is free. Nothing
+    /// may be forwarded then.
+    pub async fn tokenize(
+        &self,
+        pans: Vec<Pan>,
+        format: TokenFormat,
+    ) -> Result<Vec<Tokenized>, VaultError> {
+        self.in_time(async {
+            let mut answers = Vec::with_capacity(pans.len());
+            for group in pans.chunks(GROUP_MAX) {
+                answers.extend(self.tokenize_group(group, format).await?);
+            }
+            Ok(answers)
+        })
+        .await
+    }
+
+    /// The card behind each number, in order; `None` for what is no issued token.
+    ///
+    /// # Errors
+    /// When the store is unavailable or a row is damaged.
+    pub async fn reveal(&self, numbers: Vec<Pan>) -> Result<Vec<Option<Pan>>, VaultError> {
+        let card = |row: &SealedRow| self.cipher.open(row).ok_or(VaultError::Damaged);
+        self.in_time(self.each_token(&numbers, |row| row.map(card).transpose())).await
+    }
+
+    /// What each number is, in order.
+    ///
+    /// # Errors
+    /// When the store is unavailable.
+    pub async fn standing(&self, numbers: Vec<Pan>) -> Result<Vec<Standing>, VaultError> {
+        let standing =
+            |row: Option<&SealedRow>| row.map_or(Standing::Unknown, |_| Standing::IssuedToken);
+        self.in_time(self.each_token(&numbers, |row| Ok(standing(row)))).await
+    }
+
+    /// Whether the store works, by what was last seen of it; costs nothing.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        if self.lookups.is_closed() {
+            return Health::Failing { cause: Outage::Stopped };
+        }
+        *self.health.borrow()
+    }
+
+    /// The verification codes that wait for their payment.
+    #[must_use]
+    pub fn stand_ins(&self) -> &StandIns {
+        &self.stand_ins
+    }
+
+    /// Takes no more calls, finishes those that wait, and closes the store; at most for
+    /// [`CALL_DEADLINE`]. Nothing is lost without it: what was answered is on the disk.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.serving.close();
+        // Out of time, the process ends as it would by a signal.
+        let _ = timeout(CALL_DEADLINE, self.serving.wait()).await;
+    }
+
+    async fn tokenize_group(
+        &self,
+        pans: &[Pan],
+        format: TokenFormat,
+    ) -> Result<Vec<Tokenized>, VaultError> {
+        let prints: Vec<_> = pans.iter().map(|pan| self.cipher.fingerprint(pan.expose())).collect();
+        let found = self.find(prints.clone()).await?;
+        let mut answers = Vec::with_capacity(pans.len());
+        for (pan, print) in pans.iter().zip(&prints) {
+            answers.push(stored(&found, pan, *print, format)?);
+        }
+        for _ in 0..ROUNDS_MAX {
+            let mut missing = Vec::new();
+            let mut rows = Vec::new();
+            for ((answer, pan), print) in answers.iter_mut().zip(pans).zip(&prints) {
+                if answer.is_none() {
+                    missing.push(answer);
+                    rows.push(self.draw_row(pan, *print, format, &prints)?);
+                }
+            }
+            if missing.is_empty() {
+                break;
+            }
+            for (answer, outcome) in missing.into_iter().zip(self.insert(rows).await?) {
+                *answer = match outcome {
+                    Inserted::Created(token) => Some(Tokenized::Created(token)),
+                    Inserted::IsToken => Some(Tokenized::AlreadyToken),
+                    Inserted::Known(token) => Some(Tokenized::Known(token)),
+                    Inserted::TokenTaken => None,
+                };
+            }
+        }
+        answers.into_iter().collect::<Option<_>>().ok_or(VaultError::NoTokenFree { format })
+    }
+
+    /// A sealed row under a token that is none of the cards of the same call; whether it is any
+    /// other card or token, the store says.
+    fn draw_row(
+        &self,
+        pan: &Pan,
+        card_print: Fingerprint,
+        format: TokenFormat,
+        others: &[Fingerprint],
+    ) -> Result<NewRow, VaultError> {
+        let mut entropy = |buffer: &mut [u8]| rand::fill(buffer).map_err(|_| Outage::Random);
+        let brand = draw::issuer_of(pan)?.brand;
+        for _ in 0..ROUNDS_MAX {
+            let token = draw::draw(pan, format, &mut entropy)?;
+            let token_print = self.cipher.fingerprint(token.as_bytes());
+            if others.contains(&token_print) {
+                continue;
+            }
+            let mut row = SealedRow {
+                token,
+                token_print,
+                card_print,
+                format,
+                version: cipher::ROW_VERSION,
+                data_key: KeyId([0; 16]),
+                sealed: Vec::new(),
+            };
+            self.cipher.seal(&mut row, pan).map_err(|_| Outage::Random)?;
+            let last_four = pan.last_four().iter().copied().map(char::from).collect();
+            return Ok(NewRow { row, brand, last_four });
+        }
+        Err(VaultError::NoTokenFree { format })
+    }
+
+    /// Asks `about` for each number, with its row if it is an issued token.
+    async fn each_token<T>(
+        &self,
+        numbers: &[Pan],
+        about: impl Fn(Option<&SealedRow>) -> Result<T, VaultError>,
+    ) -> Result<Vec<T>, VaultError> {
+        let mut answers = Vec::with_capacity(numbers.len());
+        for group in numbers.chunks(GROUP_MAX) {
+            let prints: Vec<_> =
+                group.iter().map(|number| self.cipher.fingerprint(number.expose())).collect();
+            let found = self.find(prints.clone()).await?;
+            for (number, print) in group.iter().zip(prints) {
+                answers.push(about(issued(&found, number, print)?)?);
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn find(&self, prints: Vec<Fingerprint>) -> Result<Arc<Found>, VaultError> {
+        let (reply, answer) = oneshot::channel();
+        ask(&self.lookups, Lookup { prints, reply }, answer).await
+    }
+
+    async fn insert(&self, rows: Vec<NewRow>) -> Result<Vec<Inserted>, VaultError> {
+        let (reply, answer) = oneshot::channel();
+        ask(&self.insertions, Insertion { rows, reply }, answer).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, VaultError>>,
+    ) -> Result<T, VaultError> {
+        match timeout(self.deadline, call).await {
+            Ok(done) => done,
+            Err(_) => {
+                let cause = Outage::Stalled;
+                self.health.send_replace(Health::Failing { cause });
+                Err(VaultError::Unavailable { cause })
+            }
+        }
+    }
+}
+
+impl Drop for Vault {
+    /// Lets the thread end by itself; nothing waits for it here.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Opens the store and its keys.
+async fn ready_store(
+    open: impl FnOnce() -> Opening,
+    wrapping: &DerivedKey,
+) -> Result<(Box<dyn TokenStore>, Cipher), OpenError> {
+    let store = open().await?;
+    let offered = Cipher::new_keys(wrapping).map_err(|_| OpenError::Random)?;
+    let keys = store.keys(&offered).await.map_err(|failure| match failure {
+        StoreError::Damaged { .. } => OpenError::KeysMissing,
+        StoreError::Down { outage, .. } => OpenError::Store { cause: outage },
+    })?;
+    let cipher = Cipher::open_keys(&keys, wrapping).map_err(|refused| match refused {
+        KeysRefused::Missing { .. } => OpenError::KeysMissing,
+        KeysRefused::Newer { version } => OpenError::KeysNewer { version },
+        KeysRefused::Wrong => OpenError::WrongMasterKey,
+    })?;
+    Ok((store, cipher))
+}
+
+/// Puts a call into a queue, refused at once if it is full, and waits for the answer.
+async fn ask<J, T>(
+    queue: &mpsc::Sender<J>,
+    job: J,
+    answer: oneshot::Receiver<Result<T, VaultError>>,
+) -> Result<T, VaultError> {
+    queue.try_send(job).map_err(|refused| match refused {
+        mpsc::error::TrySendError::Full(_) => Outage::Busy,
+        mpsc::error::TrySendError::Closed(_) => Outage::Stopped,
+    })?;
+    answer.await.unwrap_or(Err(Outage::Stopped.into()))
+}
+
+/// The row of an issued token. The text is compared too: fingerprints are not bound to the sealed
+/// card, and a swapped one must not reveal another card.
+fn issued<'a>(
+    found: &'a Found,
+    number: &Pan,
+    print: Fingerprint,
+) -> Result<Option<&'a SealedRow>, VaultError> {
+    match found.by_token.get(&print) {
+        Some(row) if row.token.as_bytes() != number.expose() => Err(VaultError::Damaged),
+        row => Ok(row),
+    }
+}
+
+fn stored(
+    found: &Found,
+    number: &Pan,
+    print: Fingerprint,
+    format: TokenFormat,
+) -> Result<Option<Tokenized>, VaultError> {
+    if issued(found, number, print)?.is_some() {
+        return Ok(Some(Tokenized::AlreadyToken));
+    }
+    Ok(found.by_card.get(&(print, format)).map(|row| Tokenized::Known(row.token)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Draws tokens: the digits that stand for a card.
+//!
+//! Digits are uniform. A drawn number has the card's length, brand and last four and differs from
+//! the card; whether it is free is for the store to say. Brands with a narrow range (six or eight
+//! fixed digits) leave fewer digits to chance, since a token of another brand would be refused by
+//! the shop.
+
+use zeroize::Zeroizing;
+
+use super::{Outage, VaultError};
+use crate::card::iin::{self, Issuer};
+use crate::card::{Pan, Token, TokenFormat, luhn};
+
+/// Fills a buffer with random bytes.
+pub(super) type Entropy<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<(), Outage>;
+
+/// How many candidates are tried for one token. In the narrowest range of the table one in 200 is
+/// of the card's brand, so that all of them miss once in 10^8 draws.
+const CANDIDATES_MAX: usize = 4096;
+
+/// The fewest digits left to chance, the check digit among them.
+const FREE_DIGITS_MIN: usize = 4;
+
+/// A token for the card.
+///
+/// # Errors
+/// When the card has no known issuer, the format has no room in so short a number, the format
+/// changes the length, or no candidate fits.
+pub(super) fn draw(
+    card: &Pan,
+    format: TokenFormat,
+    entropy: Entropy<'_>,
+) -> Result<Token, VaultError> {
+    let issuer = issuer_of(card)?;
+    let shape = Shape::of(card, issuer, format)?;
+    let mut digits = Zeroizing::new(card.expose().to_vec());
+    for _ in 0..CANDIDATES_MAX {
+        shape.fill(&mut digits, entropy)?;
+        let same_brand = iin::issuer(&digits).is_some_and(|other| other.brand == issuer.brand);
+        if same_brand && digits.as_slice() != card.expose() {
+            return Token::parse(&digits).map_err(|_| VaultError::NoTokenFree { format });
+        }
+    }
+    Err(VaultError::NoTokenFree { format })
+}
+
+/// Who issued the card.
+///
+/// # Errors
+/// When no range covers the number.
+pub(super) fn issuer_of(card: &Pan) -> Result<&'static Issuer, VaultError> {
+    iin::issuer(card.expose()).ok_or(VaultError::NoIssuer)
+}
+
+/// Which digits of a number are kept, and what its check digit must be.
+struct Shape {
+    head: usize,
+    tail: usize,
+    check: Check,
+}
+
+enum Check {
+    Holds,
+    Fails,
+}
+
+impl Shape {
+    fn of(card: &Pan, issuer: &Issuer, format: TokenFormat) -> Result<Self, VaultError> {
+        let (head, check) = match format {
+            TokenFormat::BrandFour => (issuer.prefix_digits, Check::Holds),
+            TokenFormat::SixFour => (6, Check::Holds),
+            TokenFormat::SixFourInvalid => (6, Check::Fails),
+            TokenFormat::Opaque => return Err(VaultError::FormatUnsupported { format }),
+        };
+        let shape = Self { head, tail: 4, check };
+        let length = card.expose().len();
+        if length < shape.head + shape.tail + FREE_DIGITS_MIN {
+            return Err(VaultError::NoRoom { format, length });
+        }
+        Ok(shape)
+    }
+
+    /// Replaces the middle of `digits`, the last place of it by what the check digit asks for.
+    fn fill(&self, digits: &mut [u8], entropy: Entropy<'_>) -> Result<(), VaultError> {
+        let last = digits.len().saturating_sub(self.tail + 1);
+        for place in digits.iter_mut().take(last).skip(self.head) {
+            *place = b'0' + below(10, entropy)?;
+        }
+        // Each of the ten digits gives another Luhn sum, so exactly one of them makes it hold.
+        let holds = (b'0'..=b'9').find(|digit| {
+            if let Some(place) = digits.get_mut(last) {
+                *place = *digit;
+            }
+            luhn::holds(digits)
+        });
+        if let (Check::Fails, Some(holds), Some(place)) = (&self.check, holds, digits.get_mut(last))
+        {
+            *place = b'0' + (holds - b'0' + 1 + below(9, entropy)?) % 10;
+        }
+        Ok(())
+    }
+}
+
+/// A uniform number below `bound`: bytes past the last whole multiple are thrown away, as `%` alone
+/// would favour the small ones.
+fn below(bound: u8, entropy: Entropy<'_>) -> Result<u8, VaultError> {
+    /// A byte is thrown away with odds below 1/25, so this many in a row means a broken generator.
+    const BYTES_MAX: usize = 64;
+    let limit = u8::MAX - u8::MAX % bound;
+    for _ in 0..BYTES_MAX {
+        let mut byte = Zeroizing::new([0]);
+        entropy(byte.as_mut_slice())?;
+        if let Some(value) = byte.first().filter(|value| **value < limit) {
+            return Ok(value % bound);
+        }
+    }
+    Err(VaultError::Unavailable { cause: Outage::Random })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::rand;
+
+    fn system(buffer: &mut [u8]) -> Result<(), Outage> {
+        rand::fill(buffer).map_err(|_| Outage::Random)
+    }
+
+    fn pan(digits: &[u8]) -> Pan {
+        Pan::from_digits(digits).unwrap()
+    }
+
+    /// Published test numbers of 13 to 19 digits, narrow ranges among them.
+    const CARDS: &[&[u8]] = &[
+        b"4111111111111111",
+        b"5555555555554444",
+        b"378282246310005",
+        b"6011000990139424",
+        b"30569309025904",
+        b"3530111333300000",
+        b"4222222222222",
+        b"6362970000457013",
+        b"6304000000000000000",
+    ];
+
+    #[test]
+    fn a_brand_four_token_keeps_length_brand_prefix_and_last_four_and_holds_luhn() {
+        for card in CARDS.iter().map(|digits| pan(digits)) {
+            let issuer = issuer_of(&card).unwrap();
+            for _ in 0..20 {
+                let token = draw(&card, TokenFormat::BrandFour, &mut system).unwrap();
+                let (digits, kept) = (token.as_bytes(), issuer.prefix_digits);
+                assert_eq!(digits.len(), card.expose().len());
+                assert_eq!(digits[..kept], card.expose()[..kept]);
+                assert_eq!(&digits[digits.len() - 4..], card.last_four());
+                assert!(luhn::holds(digits));
+                assert_eq!(iin::issuer(digits).unwrap().brand, issuer.brand);
+                assert_ne!(digits, card.expose());
+            }
+        }
+    }
+
+    #[test]
+    fn six_four_keeps_six_and_its_invalid_twin_never_holds_luhn() {
+        let card = pan(b"5555555555554444");
+        for _ in 0..50 {
+            let valid = draw(&card, TokenFormat::SixFour, &mut system).unwrap();
+            let invalid = draw(&card, TokenFormat::SixFourInvalid, &mut system).unwrap();
+            for token in [valid, invalid] {
+                assert_eq!(&token.as_bytes()[..6], b"555555");
+                assert_eq!(&token.as_bytes()[12..], b"4444");
+            }
+            assert!(luhn::holds(valid.as_bytes()));
+            assert!(!luhn::holds(invalid.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn bytes_that_would_favour_small_digits_are_thrown_away() {
+        let mut bytes = [255, 250, 249, 0].into_iter();
+        let mut next = |buffer: &mut [u8]| {
+            buffer[0] = bytes.next().unwrap();
+            Ok(())
+        };
+        assert_eq!(below(10, &mut next), Ok(9));
+        assert_eq!(below(10, &mut next), Ok(0));
+    }
+
+    #[test]
+    fn every_digit_comes_about_equally_often() {
+        let mut counts = [0; 10];
+        for _ in 0..10_000 {
+            counts[usize::from(below(10, &mut system).unwrap())] += 1;
+        }
+        // Six standard deviations of a fair die with ten sides: sqrt(10000 * 0.09) is 30.
+        assert!(counts.iter().all(|count| (820..=1180).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_generator_that_is_stuck_or_broken_ends_the_draw() {
+        let card = pan(b"4111111111111111");
+        let mut stuck = |buffer: &mut [u8]| {
+            buffer.fill(255);
+            Ok(())
+        };
+        let random = Err(VaultError::Unavailable { cause: Outage::Random });
+        assert_eq!(draw(&card, TokenFormat::BrandFour, &mut stuck), random);
+        assert_eq!(draw(&card, TokenFormat::BrandFour, &mut |_| Err(Outage::Random)), random);
+    }
+
+    #[test]
+    fn a_draw_that_only_gives_the_card_itself_ends() {
+        let card = pan(b"4111111111111111");
+        let mut ones = |buffer: &mut [u8]| {
+            buffer.fill(1);
+            Ok(())
+        };
+        let format = TokenFormat::BrandFour;
+        assert_eq!(draw(&card, format, &mut ones), Err(VaultError::NoTokenFree { format }));
+    }
+
+    #[test]
+    fn a_card_without_room_or_issuer_is_refused() {
+        let format = TokenFormat::SixFour;
+        let short = draw(&pan(b"4222222222222"), format, &mut system);
+        assert_eq!(short, Err(VaultError::NoRoom { format, length: 13 }));
+        let nobody = draw(&pan(b"0000000000000000"), format, &mut system);
+        assert_eq!(nobody, Err(VaultError::NoIssuer));
+        let format = TokenFormat::Opaque;
+        let opaque = draw(&pan(b"4111111111111111"), format, &mut system);
+        assert_eq!(opaque, Err(VaultError::FormatUnsupported { format }));
+    }
+}

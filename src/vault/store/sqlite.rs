@@ -1,0 +1,471 @@
+//! The store in one file: SQLite in WAL mode, every commit synced.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, Sqlite, SqliteConnection};
+use thiserror::Error;
+
+use super::{
+    Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
+    TokenStore, format_named,
+};
+use crate::card::Token;
+use crate::vault::Outage;
+
+/// How long a statement waits for another process's lock; well within `vault::CALL_DEADLINE`.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a call waits for a connection, which is only ever held for one transaction.
+const CONNECTION_WAIT: Duration = Duration::from_secs(3);
+
+/// Takes the write lock at once: a transaction that reads first and writes later can fail half-way.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+const FIND: &str = "
+    SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
+     WHERE token_print IN (SELECT unhex(value) FROM json_each(?1))
+     UNION ALL
+    SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
+     WHERE card_print IN (SELECT unhex(value) FROM json_each(?1))";
+
+// The conditions stand in the statement itself, not before it, so that they hold against rows that
+// another process commits in between.
+const INSERT: &str = "
+    INSERT INTO tokens (token, token_print, card_print, format, version, data_key, sealed, brand,
+                        last_four)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+     WHERE NOT EXISTS (SELECT 1 FROM tokens WHERE card_print = ?2)
+       AND NOT EXISTS (SELECT 1 FROM tokens WHERE token_print = ?3)
+        ON CONFLICT DO NOTHING";
+
+const KNOWN: &str = "SELECT token FROM tokens WHERE card_print = ?1 AND format = ?2";
+
+const IS_TOKEN: &str = "SELECT 1 FROM tokens WHERE token_print = ?1";
+
+const OFFER_KEY: &str = "
+    INSERT INTO data_keys (id, purpose, version, wrapped) SELECT ?1, ?2, ?3, ?4";
+
+const EMPTY: &str = "
+    SELECT NOT EXISTS (SELECT 1 FROM data_keys) AND NOT EXISTS (SELECT 1 FROM tokens)";
+
+const KEYS: &str = "
+    SELECT id, purpose, version, wrapped FROM data_keys ORDER BY created_at, id";
+
+const BEAT: &str = "
+    INSERT INTO heartbeat (id, beat_at) VALUES (1, unixepoch())
+        ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at";
+
+/// Why the file cannot be used as a vault.
+#[derive(Debug, Error)]
+pub enum SqliteOpenError {
+    /// The database did not open.
+    #[error("cannot open {}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// The file or its folder could not be made.
+    #[error("cannot create {}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file was written by a newer program, or by none of ours.
+    #[error("{} is not a vault of this version", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: Box<MigrateError>,
+    },
+}
+
+/// Rows in a SQLite file.
+///
+/// One connection writes, so that commits follow each other without lock contention; others read
+/// beside it. A connection that saw an error is closed, and the next call opens a new one.
+pub(in crate::vault) struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it (mode 0600, in a folder with mode 0700) where there is none, and
+    /// brings its tables up to date.
+    pub(in crate::vault) async fn open(path: &Path) -> Result<Self, SqliteOpenError> {
+        Self::open_waiting(path, LOCK_WAIT).await
+    }
+
+    async fn open_waiting(path: &Path, lock_wait: Duration) -> Result<Self, SqliteOpenError> {
+        prepare_files(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A commit returns only after the log is synced: a token that left is on the disk.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(lock_wait)
+            .foreign_keys(true)
+            .disable_statement_logging();
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(CONNECTION_WAIT)
+                .max_lifetime(None)
+                .idle_timeout(None)
+        };
+        let database = |source| SqliteOpenError::Database { path: path.to_owned(), source };
+        let writer = pool(1).connect_with(options.clone()).await.map_err(database)?;
+        migrator().run(&writer).await.map_err(|source| SqliteOpenError::Schema {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        let readers = pool(2).connect_with(options).await.map_err(database)?;
+        Ok(Self { writer, readers })
+    }
+}
+
+impl TokenStore for SqliteStore {
+    fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>> {
+        Box::pin(async move {
+            let mut connection = self.writer.acquire().await?;
+            let done = keys(&mut connection, offered).await;
+            settle(connection, done)
+        })
+    }
+
+    fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
+        Box::pin(async move {
+            let mut connection = self.readers.acquire().await?;
+            let done = find(&mut connection, prints).await;
+            settle(connection, done)
+        })
+    }
+
+    fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
+        Box::pin(async move {
+            let mut connection = self.writer.acquire().await?;
+            let done = insert_all(&mut connection, rows).await;
+            settle(connection, done)
+        })
+    }
+
+    fn check(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let mut connection = self.writer.acquire().await?;
+            let done = sqlx::query(BEAT).execute(&mut *connection).await;
+            settle(connection, done.map(|_| ()).map_err(StoreError::from))
+        })
+    }
+}
+
+/// Gives the connection back after success and closes it after a failure: what state an I/O error
+/// leaves it in is not worth finding out.
+fn settle<T>(
+    mut connection: PoolConnection<Sqlite>,
+    done: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if done.is_err() {
+        connection.close_on_drop();
+    }
+    done
+}
+
+async fn keys(
+    connection: &mut SqliteConnection,
+    offered: &[KeyRow],
+) -> Result<Vec<KeyRow>, StoreError> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    // With tokens but no keys, new keys would only hide that the old ones are lost.
+    if sqlx::query_scalar(EMPTY).fetch_one(&mut *transaction).await? {
+        for key in offered {
+            sqlx::query(OFFER_KEY)
+                .bind(key.id.0.as_slice())
+                .bind(key.purpose.as_str())
+                .bind(i64::from(key.version))
+                .bind(key.wrapped.as_slice())
+                .execute(&mut *transaction)
+                .await?;
+        }
+    }
+    let rows = sqlx::query(KEYS).fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    rows.iter().map(key_row).collect()
+}
+
+async fn find(
+    connection: &mut SqliteConnection,
+    prints: &[Fingerprint],
+) -> Result<Vec<SealedRow>, StoreError> {
+    // One parameter for any number of fingerprints keeps this one prepared statement.
+    let list = serde_json::Value::from_iter(prints.iter().map(hex)).to_string();
+    let rows = sqlx::query(FIND).bind(list).fetch_all(connection).await?;
+    rows.iter().map(sealed_row).collect()
+}
+
+async fn insert_all(
+    connection: &mut SqliteConnection,
+    rows: &[NewRow],
+) -> Result<Vec<Inserted>, StoreError> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let mut outcomes = Vec::with_capacity(rows.len());
+    for row in rows {
+        outcomes.push(insert(&mut transaction, row).await?);
+    }
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+async fn insert(connection: &mut SqliteConnection, new: &NewRow) -> Result<Inserted, StoreError> {
+    let row = &new.row;
+    let done = sqlx::query(INSERT)
+        .bind(row.token.as_str())
+        .bind(row.token_print.0.as_slice())
+        .bind(row.card_print.0.as_slice())
+        .bind(row.format.as_str())
+        .bind(i64::from(row.version))
+        .bind(row.data_key.0.as_slice())
+        .bind(row.sealed.as_slice())
+        .bind(new.brand.as_str())
+        .bind(new.last_four.as_str())
+        .execute(&mut *connection)
+        .await?;
+    if done.rows_affected() == 1 {
+        return Ok(Inserted::Created(row.token));
+    }
+    why_not_inserted(connection, row).await
+}
+
+async fn why_not_inserted(
+    connection: &mut SqliteConnection,
+    row: &SealedRow,
+) -> Result<Inserted, StoreError> {
+    let is_token = sqlx::query(IS_TOKEN)
+        .bind(row.card_print.0.as_slice())
+        .fetch_optional(&mut *connection)
+        .await?;
+    if is_token.is_some() {
+        return Ok(Inserted::IsToken);
+    }
+    let known: Option<String> = sqlx::query_scalar(KNOWN)
+        .bind(row.card_print.0.as_slice())
+        .bind(row.format.as_str())
+        .fetch_optional(connection)
+        .await?;
+    known.map_or(Ok(Inserted::TokenTaken), |text| Ok(Inserted::Known(token(&text)?)))
+}
+
+fn key_row(row: &SqliteRow) -> Result<KeyRow, StoreError> {
+    let purpose: String = row.try_get("purpose")?;
+    Ok(KeyRow {
+        id: KeyId(bytes(row, "id")?),
+        purpose: KeyPurpose::named(&purpose).ok_or(StoreError::Damaged { column: "purpose" })?,
+        version: row.try_get("version")?,
+        wrapped: row.try_get("wrapped")?,
+    })
+}
+
+fn sealed_row(row: &SqliteRow) -> Result<SealedRow, StoreError> {
+    let format: String = row.try_get("format")?;
+    Ok(SealedRow {
+        token: token(row.try_get("token")?)?,
+        token_print: Fingerprint(bytes(row, "token_print")?),
+        card_print: Fingerprint(bytes(row, "card_print")?),
+        format: format_named(&format).ok_or(StoreError::Damaged { column: "format" })?,
+        version: row.try_get("version")?,
+        data_key: KeyId(bytes(row, "data_key")?),
+        sealed: row.try_get("sealed")?,
+    })
+}
+
+fn token(text: &str) -> Result<Token, StoreError> {
+    Token::parse(text.as_bytes()).map_err(|_| StoreError::Damaged { column: "token" })
+}
+
+fn bytes<const N: usize>(row: &SqliteRow, column: &'static str) -> Result<[u8; N], StoreError> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().map_err(|_| StoreError::Damaged { column })
+}
+
+fn hex(print: &Fingerprint) -> String {
+    print.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(nibble), 16));
+        }
+        text
+    })
+}
+
+fn migrator() -> Migrator {
+    let first = include_str!("../migrations/sqlite/0001_vault.sql").into_sql_str();
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "vault".into(),
+        MigrationType::Simple,
+        first,
+        false,
+    )])
+}
+
+/// SQLite gives the files it puts beside the database the database's own permissions.
+fn prepare_files(path: &Path) -> Result<(), SqliteOpenError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| SqliteOpenError::File { path, source }
+    };
+    let folder = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
+    let mut create = OpenOptions::new();
+    let file = create.create(true).truncate(false).write(true).mode(0o600).open(path);
+    file.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
+        .map_err(failed(path))?;
+    // The file's name must survive a power cut as its content does.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
+    for suffix in ["-shm", "-wal"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        let beside = PathBuf::from(beside);
+        match fs::set_permissions(&beside, Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&beside)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let outage = match &error {
+            sqlx::Error::ColumnDecode { .. } => return Self::Damaged { column: "value" },
+            sqlx::Error::Database(database) => outage(database.as_ref()),
+            sqlx::Error::PoolTimedOut => Outage::Stalled,
+            sqlx::Error::PoolClosed => Outage::Stopped,
+            _ => Outage::Io,
+        };
+        Self::Down { outage, source: Box::new(error) }
+    }
+}
+
+/// The low byte of a result code is its kind (sqlite.org/rescode.html).
+fn outage(error: &dyn DatabaseError) -> Outage {
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    match code.map(|code| code & 0xff) {
+        Some(5 | 6) => Outage::Locked,
+        Some(8) => Outage::ReadOnly,
+        Some(11 | 26) => Outage::Corrupt,
+        Some(13) => Outage::Full,
+        _ => Outage::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract;
+    use super::*;
+
+    async fn in_folder(folder: &Path) -> SqliteStore {
+        SqliteStore::open_waiting(&folder.join("vault.db"), Duration::ZERO).await.unwrap()
+    }
+
+    async fn down(store: &SqliteStore, row: NewRow) -> Outage {
+        match store.insert(&[row]).await.err().unwrap() {
+            StoreError::Down { outage, .. } => outage,
+            StoreError::Damaged { column } => panic!("{column} is damaged"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_contract_of_a_store_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, check) in contract::CHECKS.iter().enumerate() {
+            let path = folder.path().join(number.to_string()).join("vault.db");
+            let open = || -> contract::Opened<'_> {
+                Box::pin(async { Box::new(SqliteStore::open(&path).await.unwrap()) as _ })
+            };
+            check(&open).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn files_are_private_even_where_they_were_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let store = in_folder(&data).await;
+        assert_eq!(mode(&data), 0o700);
+        for name in ["vault.db", "vault.db-wal", "vault.db-shm"] {
+            assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+            fs::set_permissions(data.join(name), Permissions::from_mode(0o644)).unwrap();
+        }
+        let _again = in_folder(&data).await;
+        for name in ["vault.db", "vault.db-wal", "vault.db-shm"] {
+            assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+        }
+        drop(store);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_and_room_brings_the_store_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = in_folder(folder.path()).await;
+        let _keys = store.keys(&contract::offer(1)).await.unwrap();
+        let mut writer = store.writer.acquire().await.unwrap();
+        // A limit of this one connection, far below what the row needs.
+        sqlx::query("PRAGMA max_page_count = 1").execute(&mut *writer).await.unwrap();
+        drop(writer);
+        let mut row = contract::row(1, 1);
+        row.row.sealed = vec![0; 1 << 16];
+        assert_eq!(down(&store, row).await, Outage::Full);
+        assert!(matches!(
+            store.insert(&[contract::row(1, 1)]).await.unwrap().as_slice(),
+            [Inserted::Created(_)]
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_lock_held_by_another_is_named_and_its_end_brings_the_store_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = in_folder(folder.path()).await;
+        let _keys = store.keys(&contract::offer(1)).await.unwrap();
+        let other = in_folder(folder.path()).await;
+        let mut holder = other.writer.acquire().await.unwrap();
+        let held = holder.begin_with(BEGIN).await.unwrap();
+        assert_eq!(down(&store, contract::row(1, 1)).await, Outage::Locked);
+        held.rollback().await.unwrap();
+        assert!(matches!(
+            store.insert(&[contract::row(1, 1)]).await.unwrap().as_slice(),
+            [Inserted::Created(_)]
+        ));
+    }
+
+    #[tokio::test]
+    async fn both_lookups_use_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = in_folder(folder.path()).await;
+        let mut reader = store.readers.acquire().await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {FIND}"));
+        let plan = sqlx::query(explain).bind("[]").fetch_all(&mut *reader).await.unwrap();
+        let steps: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        assert!(!steps.iter().any(|step| step.contains("SCAN tokens")), "{steps:?}");
+    }
+}

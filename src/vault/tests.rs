@@ -1,0 +1,389 @@
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::store::{KeyRow, StoreFuture};
+use super::*;
+use crate::keys::KEY_BYTES;
+
+const TTL: Duration = Duration::from_secs(900);
+const FORMAT: TokenFormat = TokenFormat::BrandFour;
+
+fn master(seed: u8) -> MasterKey {
+    MasterKey::from_bytes(&[seed; KEY_BYTES]).unwrap()
+}
+
+fn settings(folder: &Path) -> VaultSettings {
+    VaultSettings { path: folder.join("vault.db"), cvv_ttl: TTL }
+}
+
+async fn opened(folder: &Path) -> Vault {
+    Vault::open(settings(folder), &master(1)).await.ok().unwrap()
+}
+
+fn pan(digits: &[u8]) -> Pan {
+    Pan::from_digits(digits).unwrap()
+}
+
+fn visa() -> Vec<Pan> {
+    vec![pan(b"4111111111111111")]
+}
+
+fn token(answer: Tokenized) -> Token {
+    match answer {
+        Tokenized::Created(token) | Tokenized::Known(token) => token,
+        Tokenized::AlreadyToken => panic!("the card is a token"),
+    }
+}
+
+/// Numbers that only differ in digits a test range may use: 411111 and a counter.
+fn card(number: usize) -> Pan {
+    pan(format!("411111{number:010}").as_bytes())
+}
+
+async fn revealed(vault: &Vault, token: Token) -> Option<Vec<u8>> {
+    let mut cards = vault.reveal(vec![pan(token.as_bytes())]).await.unwrap();
+    cards.pop().unwrap().map(|card| card.expose().to_vec())
+}
+
+#[tokio::test]
+async fn a_card_keeps_its_token_over_a_restart_and_the_token_reveals_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let created = vault.tokenize(visa(), FORMAT).await.unwrap();
+    assert!(matches!(created.as_slice(), [Tokenized::Created(_)]));
+    vault.close().await;
+    drop(vault);
+    let vault = opened(folder.path()).await;
+    let token = token(created[0]);
+    assert_eq!(vault.tokenize(visa(), FORMAT).await.unwrap(), [Tokenized::Known(token)]);
+    assert_eq!(revealed(&vault, token).await.unwrap(), b"4111111111111111");
+}
+
+#[tokio::test]
+async fn a_second_process_sees_a_token_the_moment_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, other) = (opened(folder.path()).await, opened(folder.path()).await);
+    let token = token(ours.tokenize(visa(), FORMAT).await.unwrap()[0]);
+    // Neither closed nor checkpointed: what the other reads is what a crash leaves.
+    assert_eq!(revealed(&other, token).await.unwrap(), b"4111111111111111");
+    assert_eq!(other.tokenize(visa(), FORMAT).await.unwrap(), [Tokenized::Known(token)]);
+}
+
+#[tokio::test]
+async fn answers_stand_in_order_and_one_card_twice_in_a_call_has_one_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let earlier = token(vault.tokenize(vec![card(7)], FORMAT).await.unwrap()[0]);
+    let number = pan(earlier.as_bytes());
+    let cards = vec![card(1), number, card(2), card(1), card(7)];
+    let answers = vault.tokenize(cards, FORMAT).await.unwrap();
+    let first = token(answers[0]);
+    assert!(matches!(answers[0], Tokenized::Created(_)));
+    assert_eq!(answers[1], Tokenized::AlreadyToken);
+    assert!(matches!(answers[2], Tokenized::Created(_)));
+    assert_eq!(answers[3], Tokenized::Known(first));
+    assert_eq!(answers[4], Tokenized::Known(earlier));
+}
+
+#[tokio::test]
+async fn only_issued_tokens_stand_and_reveal() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let issued = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
+    let numbers = || vec![pan(b"4111111111111111"), pan(issued.as_bytes()), card(3)];
+    let standing = vault.standing(numbers()).await.unwrap();
+    assert_eq!(standing, [Standing::Unknown, Standing::IssuedToken, Standing::Unknown]);
+    let revealed = vault.reveal(numbers()).await.unwrap();
+    assert!(matches!(revealed.as_slice(), [None, Some(_), None]));
+    assert!(vault.tokenize(Vec::new(), FORMAT).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn more_cards_than_one_group_holds_are_all_tokenized_and_revealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let count = GROUP_MAX * 2 + 1;
+    let answers = vault.tokenize((0..count).map(card).collect(), FORMAT).await.unwrap();
+    let tokens: HashSet<_> = answers.iter().map(|answer| token(*answer)).collect();
+    assert_eq!(tokens.len(), count);
+    let numbers = answers.iter().map(|answer| pan(token(*answer).as_bytes())).collect();
+    let cards = vault.reveal(numbers).await.unwrap();
+    assert!(cards.iter().enumerate().all(|(number, found)| {
+        found.as_ref().is_some_and(|found| found.expose() == card(number).expose())
+    }));
+}
+
+/// Every runtime on its own thread, as the server has them.
+#[test]
+fn many_runtimes_at_once_agree_on_one_token_per_card() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = || runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let vault = runtime().block_on(opened(folder.path()));
+    let ask_all = || async {
+        let calls = (0..40).map(|number| vault.tokenize(vec![card(number % 10)], FORMAT));
+        futures_util::future::join_all(calls).await
+    };
+    let answers: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| runtime().block_on(ask_all()))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap()[0]).collect();
+    let created = answers.iter().filter(|answer| matches!(answer, Tokenized::Created(_)));
+    assert_eq!(created.count(), 10);
+    let tokens: HashSet<_> = answers.iter().map(|answer| token(*answer)).collect();
+    assert_eq!(tokens.len(), 10);
+}
+
+#[tokio::test]
+async fn another_master_key_is_refused_and_the_right_one_still_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let token = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
+    let refused = Vault::open(settings(folder.path()), &master(2)).await.err().unwrap();
+    assert!(matches!(refused, OpenError::WrongMasterKey), "{refused}");
+    let again = opened(folder.path()).await;
+    assert_eq!(revealed(&again, token).await.unwrap(), b"4111111111111111");
+}
+
+async fn tamper(folder: &Path, statement: &'static str) {
+    use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
+    let options = SqliteConnectOptions::new().filename(folder.join("vault.db"));
+    let mut connection = options.foreign_keys(false).connect().await.unwrap();
+    let done = sqlx::query(statement).execute(&mut connection).await.unwrap();
+    assert!(done.rows_affected() > 0);
+}
+
+#[tokio::test]
+async fn a_row_changed_on_disk_reveals_nothing() {
+    let changes = [
+        "UPDATE tokens SET sealed = randomblob(length(sealed))",
+        "UPDATE tokens SET format = 'six-four'",
+        "UPDATE tokens SET card_print = randomblob(32)",
+        "UPDATE tokens SET token = '4000000000001111'",
+        "UPDATE tokens SET version = 2",
+        "UPDATE tokens SET data_key = randomblob(16)",
+        "UPDATE tokens SET token = 'not a token'",
+    ];
+    for change in changes {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = opened(folder.path()).await;
+        let token = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
+        tamper(folder.path(), change).await;
+        let refused = vault.reveal(vec![pan(token.as_bytes())]).await.err();
+        assert_eq!(refused, Some(VaultError::Damaged), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn lost_keys_are_not_replaced_while_tokens_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let _token = vault.tokenize(visa(), FORMAT).await.unwrap();
+    vault.close().await;
+    tamper(folder.path(), "DELETE FROM data_keys").await;
+    let refused = Vault::open(settings(folder.path()), &master(1)).await.err().unwrap();
+    assert!(matches!(refused, OpenError::KeysMissing), "{refused}");
+}
+
+#[tokio::test]
+async fn no_card_number_stands_in_any_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let _token = vault.tokenize(visa(), FORMAT).await.unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(16).any(|part| part == b"4111111111111111"));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_vault_says_so_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    assert_eq!(vault.health(), Health::Ready);
+    vault.close().await;
+    let stopped = VaultError::Unavailable { cause: Outage::Stopped };
+    assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(stopped));
+    assert_eq!(vault.health(), Health::Failing { cause: Outage::Stopped });
+}
+
+#[tokio::test]
+async fn opaque_tokens_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let format = TokenFormat::Opaque;
+    let refused = vault.tokenize(visa(), format).await;
+    assert_eq!(refused, Err(VaultError::FormatUnsupported { format }));
+}
+
+/// A real store that fails and waits when the test says so, and counts its transactions.
+struct Faulty {
+    inner: SqliteStore,
+    switches: Arc<Switches>,
+}
+
+struct Switches {
+    full: AtomicBool,
+    inserts: AtomicUsize,
+    /// A transaction takes one permit.
+    gate: tokio::sync::Semaphore,
+}
+
+impl Faulty {
+    async fn outage(&self) -> Result<(), StoreError> {
+        self.switches.gate.acquire().await.unwrap().forget();
+        if self.switches.full.load(Ordering::SeqCst) {
+            let source = Box::new(io::Error::other("no room"));
+            return Err(StoreError::Down { outage: Outage::Full, source });
+        }
+        Ok(())
+    }
+}
+
+impl TokenStore for Faulty {
+    fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>> {
+        self.inner.keys(offered)
+    }
+
+    fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
+        self.inner.find(prints)
+    }
+
+    fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
+        Box::pin(async move {
+            self.switches.inserts.fetch_add(1, Ordering::SeqCst);
+            self.outage().await?;
+            self.inner.insert(rows).await
+        })
+    }
+
+    fn check(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.outage().await?;
+            self.inner.check().await
+        })
+    }
+}
+
+async fn faulty(folder: &Path, permits: usize) -> (Vault, Arc<Switches>) {
+    let switches = Arc::new(Switches {
+        full: AtomicBool::new(false),
+        inserts: AtomicUsize::new(0),
+        gate: tokio::sync::Semaphore::new(permits),
+    });
+    let (path, shared) = (folder.join("vault.db"), Arc::clone(&switches));
+    let open = move || -> Opening {
+        Box::pin(async move {
+            let inner = SqliteStore::open(&path).await?;
+            Ok(Box::new(Faulty { inner, switches: shared }) as _)
+        })
+    };
+    let vault = Vault::start(open, TTL, master(1).derive(WRAPPING_LABEL)).await.ok().unwrap();
+    (vault, switches)
+}
+
+async fn until_ready(vault: &Vault) {
+    let mut health = vault.health.subscribe();
+    let ready = health.wait_for(|health| *health == Health::Ready);
+    // What it gives keeps the value locked: drop it here.
+    drop(timeout(Duration::from_secs(30), ready).await.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_cards_and_room_brings_the_vault_back_without_a_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let (vault, switches) = faulty(folder.path(), 1000).await;
+    let known = vault.tokenize(vec![card(1)], FORMAT).await.unwrap();
+    switches.full.store(true, Ordering::SeqCst);
+    let full = VaultError::Unavailable { cause: Outage::Full };
+    assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(full));
+    assert_eq!(vault.health(), Health::Failing { cause: Outage::Full });
+    // What is stored can still be had.
+    let again = vault.tokenize(vec![card(1)], FORMAT).await.unwrap();
+    assert_eq!(again, [Tokenized::Known(token(known[0]))]);
+    switches.full.store(false, Ordering::SeqCst);
+    until_ready(&vault).await;
+    assert!(vault.tokenize(visa(), FORMAT).await.is_ok());
+}
+
+/// Waits, on the vault's own queue, until so many calls stand in it.
+async fn until_queued(vault: &Vault, calls: usize) {
+    let wait = async {
+        while QUEUE_MAX - vault.insertions.capacity() != calls {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_a_commit_share_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut vault, switches) = faulty(folder.path(), 0).await;
+    vault.deadline = Duration::from_secs(60);
+    let first = vault.tokenize(vec![card(0)], FORMAT);
+    let rest = (1..50).map(|number| vault.tokenize(vec![card(number)], FORMAT));
+    let started = async {
+        let begun = async {
+            while switches.inserts.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), begun).await.unwrap();
+    };
+    let later = async {
+        started.await;
+        let open = async {
+            until_queued(&vault, 49).await;
+            switches.gate.add_permits(1000);
+        };
+        futures_util::future::join(futures_util::future::join_all(rest), open).await.0
+    };
+    let (first, rest) = futures_util::future::join(first, later).await;
+    assert!(first.is_ok() && rest.iter().all(Result::is_ok));
+    assert_eq!(switches.inserts.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_refused_in_time_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut vault, switches) = faulty(folder.path(), 0).await;
+    vault.deadline = Duration::from_millis(50);
+    let stalled = VaultError::Unavailable { cause: Outage::Stalled };
+    assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(stalled));
+    assert_eq!(vault.health(), Health::Failing { cause: Outage::Stalled });
+    switches.gate.add_permits(1000);
+    until_ready(&vault).await;
+    vault.deadline = CALL_DEADLINE;
+    // The hung transaction was committed after all: the card has its one token.
+    let again = vault.tokenize(visa(), FORMAT).await.unwrap();
+    assert!(matches!(again.as_slice(), [Tokenized::Known(_)]));
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (vault, switches) = faulty(folder.path(), 0).await;
+    let mut waiting = Vec::new();
+    loop {
+        let (reply, answer) = oneshot::channel();
+        if vault.insertions.try_send(Insertion { rows: Vec::new(), reply }).is_err() {
+            break;
+        }
+        waiting.push(answer);
+    }
+    let busy = VaultError::Unavailable { cause: Outage::Busy };
+    // The worker may have taken its first group meanwhile; what it left is filled up.
+    while switches.inserts.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    while let Ok(room) = vault.insertions.try_reserve() {
+        let (reply, answer) = oneshot::channel();
+        room.send(Insertion { rows: Vec::new(), reply });
+        waiting.push(answer);
+    }
+    assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(busy));
+    switches.gate.add_permits(1000);
+}

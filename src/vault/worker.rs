@@ -1,0 +1,231 @@
+//! The thread the store lives on.
+//!
+//! Requests run on many current-thread runtimes; the store runs on this one, so that a request's
+//! thread never waits for a disk. Readers and the writer have a queue each: a lookup does not wait
+//! for a commit. The writer takes all that has queued up while it was committing into its next
+//! transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::store::{Fingerprint, Inserted, NewRow, SealedRow, StoreError, TokenStore};
+use super::{Health, StandIns, VaultError};
+use crate::card::TokenFormat;
+
+/// How many calls may wait for each of the two loops.
+pub(super) const QUEUE_MAX: usize = 1024;
+
+/// How many rows or fingerprints one transaction takes; a single call brings at most this many.
+pub(super) const GROUP_MAX: usize = 512;
+
+/// How often a failing store is tried.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// How often expired verification codes are wiped when nobody calls.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
+
+/// A call for the reading loop.
+pub(super) struct Lookup {
+    pub(super) prints: Vec<Fingerprint>,
+    pub(super) reply: Reply<Arc<Found>>,
+}
+
+/// A call for the writing loop.
+pub(super) struct Insertion {
+    pub(super) rows: Vec<NewRow>,
+    pub(super) reply: Reply<Vec<Inserted>>,
+}
+
+/// What a group of lookups found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) by_token: HashMap<Fingerprint, SealedRow>,
+    pub(super) by_card: HashMap<(Fingerprint, TokenFormat), SealedRow>,
+}
+
+/// What the loops share.
+pub(super) struct Worker {
+    pub(super) store: Box<dyn TokenStore>,
+    pub(super) health: watch::Sender<Health>,
+    pub(super) stand_ins: Arc<StandIns>,
+    pub(super) stop: CancellationToken,
+}
+
+/// A queued call, as far as grouping cares.
+trait Job {
+    fn size(&self) -> usize;
+    /// Whether the caller has stopped waiting.
+    fn is_abandoned(&self) -> bool;
+}
+
+impl Worker {
+    /// Serves until stopped and both queues are empty.
+    pub(super) async fn serve(
+        self,
+        lookups: mpsc::Receiver<Lookup>,
+        insertions: mpsc::Receiver<Insertion>,
+    ) {
+        tokio::join!(self.read(lookups), self.write(insertions), self.sweep());
+    }
+
+    async fn read(&self, mut queue: mpsc::Receiver<Lookup>) {
+        while let Some(group) = next_group(&mut queue, &self.stop).await {
+            let prints: Vec<_> = group.iter().flat_map(|job| &job.prints).copied().collect();
+            let found = self.noted(self.store.find(&prints).await);
+            let found = found.map(|rows| Arc::new(Found::index(rows)));
+            for job in group {
+                // A caller that has gone away does not want it.
+                let _ = job.reply.send(found.clone());
+            }
+        }
+    }
+
+    async fn write(&self, mut queue: mpsc::Receiver<Insertion>) {
+        loop {
+            tokio::select! {
+                biased;
+                group = next_group(&mut queue, &self.stop) => match group {
+                    Some(group) => self.commit(group).await,
+                    None => return,
+                },
+                () = self.trouble() => self.check().await,
+            }
+        }
+    }
+
+    /// Ends when the store has been failing for a while and nobody called.
+    async fn trouble(&self) {
+        let failing = |health: &Health| *health != Health::Ready;
+        // The sender is ours, so it cannot be gone.
+        let _ = self.health.subscribe().wait_for(failing).await;
+        sleep(RETRY_EVERY).await;
+    }
+
+    async fn commit(&self, group: Vec<Insertion>) {
+        let mut rows = Vec::new();
+        let mut replies = Vec::with_capacity(group.len());
+        for job in group {
+            replies.push((job.rows.len(), job.reply));
+            rows.extend(job.rows);
+        }
+        let outcomes = self.noted(self.store.insert(&rows).await);
+        let is_new = |outcome: &Inserted| matches!(outcome, Inserted::Created(_));
+        // A card that is known already writes nothing, which proves nothing.
+        if outcomes.as_ref().is_ok_and(|outcomes| outcomes.iter().any(is_new)) {
+            self.recovered();
+        }
+        let mut outcomes = outcomes.map(Vec::into_iter);
+        for (size, reply) in replies {
+            let share = outcomes.as_mut().map(|rest| rest.take(size).collect());
+            // A caller that has gone away finds its token when it comes again.
+            let _ = reply.send(share.map_err(|error| *error));
+        }
+    }
+
+    async fn check(&self) {
+        let written = self.noted(self.store.check().await);
+        let read = self.noted(self.store.find(&[]).await);
+        if written.is_ok() && read.is_ok() {
+            self.recovered();
+        }
+    }
+
+    async fn sweep(&self) {
+        let mut ticks = interval(SWEEP_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                now = ticks.tick() => self.stand_ins.sweep(now.into_std()),
+            }
+        }
+    }
+
+    /// Turns a store's failure into what callers are told, and says it once.
+    fn noted<T>(&self, done: Result<T, StoreError>) -> Result<T, VaultError> {
+        done.map_err(|failure| match failure {
+            StoreError::Damaged { column } => {
+                error!(column, "a row of the vault is damaged");
+                VaultError::Damaged
+            }
+            StoreError::Down { outage, source } => {
+                let news = self.health.send_replace(Health::Failing { cause: outage });
+                if news != (Health::Failing { cause: outage }) {
+                    error!(outage = outage.as_str(), cause = source, "the vault fails");
+                }
+                VaultError::Unavailable { cause: outage }
+            }
+        })
+    }
+
+    fn recovered(&self) {
+        if self.health.send_replace(Health::Ready) != Health::Ready {
+            info!("the vault works again");
+        }
+    }
+}
+
+impl Found {
+    fn index(rows: Vec<SealedRow>) -> Self {
+        let mut found = Self::default();
+        for row in rows {
+            found.by_card.insert((row.card_print, row.format), row.clone());
+            found.by_token.insert(row.token_print, row);
+        }
+        found
+    }
+}
+
+impl Job for Lookup {
+    fn size(&self) -> usize {
+        self.prints.len()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+impl Job for Insertion {
+    fn size(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+/// Waits for a call and takes those that wait behind it, up to `GROUP_MAX` rows and the size of one
+/// call more. `None` when the queue is closed and empty. Losing this future loses no call.
+async fn next_group<J: Job>(
+    queue: &mut mpsc::Receiver<J>,
+    stop: &CancellationToken,
+) -> Option<Vec<J>> {
+    let first = tokio::select! {
+        biased;
+        job = queue.recv() => job?,
+        () = stop.cancelled() => {
+            queue.close();
+            queue.recv().await?
+        }
+    };
+    let mut size = first.size();
+    let mut group = vec![first];
+    while size < GROUP_MAX {
+        let Ok(job) = queue.try_recv() else { break };
+        size += job.size();
+        group.push(job);
+    }
+    // Overload is not made worse by work nobody waits for.
+    group.retain(|job| !job.is_abandoned());
+    Some(group)
+}
