@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -277,7 +278,8 @@ async fn faulty(folder: &Path, permits: usize) -> (Vault, Arc<Switches>) {
     let open = move || -> Opening {
         Box::pin(async move {
             let inner = SqliteStore::open(&path).await?;
-            Ok(Box::new(Faulty { inner, switches: shared }) as _)
+            let store: Box<dyn TokenStore> = Box::new(Faulty { inner, switches: shared });
+            Ok(store)
         })
     };
     let vault = Vault::start(open, TTL, master(1).derive(WRAPPING_LABEL)).await.ok().unwrap();
