@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod contract;
+mod files;
 pub(super) mod sqlite;
 
 use std::error::Error as StdError;

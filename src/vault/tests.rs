@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -192,7 +193,6 @@ async fn no_card_number_stands_in_any_file() {
     let folder = tempfile::tempdir().unwrap();
     let vault = opened(folder.path()).await;
     let _token = vault.tokenize(visa(), FORMAT).await.unwrap();
-    let _cvv = vault.stand_ins();
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(16).any(|part| part == b"4111111111111111"));
@@ -278,11 +278,19 @@ async fn faulty(folder: &Path, permits: usize) -> (Vault, Arc<Switches>) {
     let open = move || -> Opening {
         Box::pin(async move {
             let inner = SqliteStore::open(&path).await?;
-            Ok(Box::new(Faulty { inner, switches: shared }) as _)
+            let store: Box<dyn TokenStore> = Box::new(Faulty { inner, switches: shared });
+            Ok(store)
         })
     };
     let vault = Vault::start(open, TTL, master(1).derive(WRAPPING_LABEL)).await.ok().unwrap();
     (vault, switches)
+}
+
+async fn until_ready(vault: &Vault) {
+    let mut health = vault.health.subscribe();
+    let ready = health.wait_for(|health| *health == Health::Ready);
+    // What it gives keeps the value locked: drop it here.
+    drop(timeout(Duration::from_secs(30), ready).await.unwrap().unwrap());
 }
 
 #[tokio::test]
@@ -298,9 +306,7 @@ async fn a_full_disk_refuses_cards_and_room_brings_the_vault_back_without_a_call
     let again = vault.tokenize(vec![card(1)], FORMAT).await.unwrap();
     assert_eq!(again, [Tokenized::Known(token(known[0]))]);
     switches.full.store(false, Ordering::SeqCst);
-    let mut health = vault.health.subscribe();
-    let ready = health.wait_for(|health| *health == Health::Ready);
-    let _ready = timeout(Duration::from_secs(30), ready).await.unwrap().unwrap();
+    until_ready(&vault).await;
     assert!(vault.tokenize(visa(), FORMAT).await.is_ok());
 }
 
@@ -351,9 +357,7 @@ async fn a_store_that_hangs_is_refused_in_time_and_comes_back() {
     assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(stalled));
     assert_eq!(vault.health(), Health::Failing { cause: Outage::Stalled });
     switches.gate.add_permits(1000);
-    let mut health = vault.health.subscribe();
-    let ready = health.wait_for(|health| *health == Health::Ready);
-    let _ready = timeout(Duration::from_secs(30), ready).await.unwrap().unwrap();
+    until_ready(&vault).await;
     vault.deadline = CALL_DEADLINE;
     // The hung transaction was committed after all: the card has its one token.
     let again = vault.tokenize(visa(), FORMAT).await.unwrap();

@@ -1,8 +1,6 @@
 //! The store in one file: SQLite in WAL mode, every commit synced.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +16,7 @@ use thiserror::Error;
 
 use super::{
     Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
-    TokenStore, format_named,
+    TokenStore, files, format_named,
 };
 use crate::card::Token;
 use crate::vault::Outage;
@@ -112,7 +110,7 @@ impl SqliteStore {
     }
 
     async fn open_waiting(path: &Path, lock_wait: Duration) -> Result<Self, SqliteOpenError> {
-        prepare_files(path)?;
+        files::prepare(path).map_err(|(path, source)| SqliteOpenError::File { path, source })?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
@@ -322,37 +320,6 @@ fn migrator() -> Migrator {
     )])
 }
 
-/// SQLite gives the files it puts beside the database the database's own permissions.
-fn prepare_files(path: &Path) -> Result<(), SqliteOpenError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| SqliteOpenError::File { path, source }
-    };
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
-    let mut create = OpenOptions::new();
-    let file = create.create(true).truncate(false).write(true).mode(0o600).open(path);
-    file.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
-        .map_err(failed(path))?;
-    // The file's name must survive a power cut as its content does.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
-    for suffix in ["-shm", "-wal"] {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(suffix);
-        let beside = PathBuf::from(beside);
-        match fs::set_permissions(&beside, Permissions::from_mode(0o600)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed(&beside)(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
-}
-
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let outage = match &error {
@@ -380,6 +347,9 @@ fn outage(error: &dyn DatabaseError) -> Outage {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::contract;
     use super::*;
 
@@ -400,7 +370,11 @@ mod tests {
         for (number, check) in contract::CHECKS.iter().enumerate() {
             let path = folder.path().join(number.to_string()).join("vault.db");
             let open = || -> contract::Opened<'_> {
-                Box::pin(async { Box::new(SqliteStore::open(&path).await.unwrap()) as _ })
+                Box::pin(async {
+                    let store: Box<dyn TokenStore> =
+                        Box::new(SqliteStore::open(&path).await.unwrap());
+                    store
+                })
             };
             check(&open).await;
         }
