@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::config::{Loaded, Startup};
 use crate::policy::Live;
 use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
-use crate::reload::{Cause, Reloader, WatchError, Watcher};
+use crate::reload::{Reloader, WatchError, Watcher};
 use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
 use crate::telemetry::audit::{self, AuditError, AuditFault, Verified};
 use crate::telemetry::{AuditEvent, ListenerRole, Metrics};
@@ -100,7 +100,7 @@ pub fn start(
     watched: Option<&Path>,
     metrics: Metrics,
 ) -> Result<Running, AppError> {
-    let Loaded { startup, snapshot, certificates, files, warnings } = loaded;
+    let Loaded { startup, snapshot, certificates, digest, files, warnings } = loaded;
     for warning in &warnings {
         warn!(problem = %warning, "configuration warning");
     }
@@ -118,6 +118,7 @@ pub fn start(
     let runtime = runtime.map_err(AppError::System)?;
     let services = Arc::new(runtime.block_on(parts::services(&startup, metrics))?);
     let generation = Generation::new(snapshot, &services.metrics)?;
+    services.metrics.card_modes(&generation.snapshot);
     let policy = Arc::new(Live::new(generation));
     let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
 
@@ -133,7 +134,8 @@ pub fn start(
 
     let reloader = watched.map(|path| {
         let live = (policy, identities);
-        Reloader::new(path.to_owned(), (startup, &files), live, Arc::clone(&services), watcher)
+        let loaded = (startup, digest);
+        Reloader::new(path.to_owned(), loaded, live, Arc::clone(&services), watcher)
     });
     let control = Control {
         admin: Admin::new(Arc::clone(&services), closing.clone()),
@@ -300,15 +302,15 @@ impl Control {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.admin).serve(listener, tasks.clone()));
         // A file may have changed between its reading and the first look of the watcher.
-        self.reload(Cause::Changed);
+        self.reload();
         loop {
             tokio::select! {
-                Some(()) = self.changes.recv() => self.reload(Cause::Changed),
+                Some(()) = self.changes.recv() => self.reload(),
                 Some(()) = signals.hangup.recv() => {
                     if let Err(error) = self.services.access.reopen() {
                         warn!(%error, "cannot reopen the access log");
                     }
-                    self.reload(Cause::Signal);
+                    self.reload();
                 }
                 Some(()) = signals.terminate.recv() => break,
                 Some(()) = signals.interrupt.recv() => break,
@@ -320,9 +322,9 @@ impl Control {
     }
 
     /// Reading files and checking keys takes milliseconds, and this thread has nothing better to do.
-    fn reload(&mut self, cause: Cause) {
+    fn reload(&mut self) {
         if let Some(reloader) = &mut self.reloader {
-            reloader.reload(cause);
+            reloader.reload();
         }
     }
 }

@@ -27,6 +27,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest;
 use serde::Deserialize;
 use serde_json::Value;
 use toml::de::{DeTable, Deserializer};
@@ -38,7 +39,7 @@ pub use startup::{
 };
 pub use summary::summary;
 
-use crate::policy::{CertificateFiles, Snapshot};
+use crate::policy::{CertificateFiles, Snapshot, Trust};
 use compile::Compiler;
 use environment::Lookup;
 use schema::{FileSchema, ListenSchema, SiteSchema};
@@ -63,6 +64,8 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// The certificates to serve.
     pub certificates: Vec<CertificateFiles>,
+    /// Names what the snapshot was compiled from: equal where a reload would change nothing.
+    pub digest: Vec<u8>,
     /// Every file this came from: a change of any of them asks for a reload.
     pub files: Vec<PathBuf>,
     /// What an operator should know, in the order of the file.
@@ -99,6 +102,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let source = Source { file: path, text: &text, folder };
     let mut loaded = load_text(&source, &lookup)?;
     loaded.files.insert(0, absolute);
+    loaded.digest = digest(&text, &loaded.snapshot);
     Ok(loaded)
 }
 
@@ -134,6 +138,19 @@ pub fn for_upstream(
     loaded.startup.vault.master_key = MasterKeySource::File(data_dir.join("master.key"));
     loaded.startup.data_dir = data_dir;
     Ok(loaded)
+}
+
+/// The text and the authorities it names; what was read, not what the files hold by now.
+fn digest(text: &str, snapshot: &Snapshot) -> Vec<u8> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(text.as_bytes());
+    let sites = snapshot.sites.iter().flat_map(|site| &site.upstreams);
+    for upstream in sites.chain(snapshot.gateways.iter().map(|gateway| &gateway.upstream)) {
+        if let Trust::Anchors(anchors) = &upstream.trust {
+            anchors.iter().for_each(|anchor| context.update(anchor));
+        }
+    }
+    context.finish().as_ref().to_vec()
 }
 
 /// The JSON Schema of the file.
@@ -188,6 +205,7 @@ fn compile(
         startup: compiled.startup,
         snapshot: compiled.snapshot,
         certificates: compiled.certificates,
+        digest: Vec::new(),
         files: compiler.files,
         warnings,
     })

@@ -57,6 +57,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What this listener is for.
     pub role: Role,
+    /// The name the client asked for in its TLS handshake.
+    pub server_name: Option<String>,
     /// The TLS version, where there is one.
     pub tls_version: Option<&'static str>,
     /// How its thread talks to upstreams.
@@ -119,7 +121,7 @@ impl Proxy {
         let asked = Asked::of(&request, host.as_deref().unwrap_or_default().to_owned());
         let exchange = Exchange::new(id, client, asked);
         let accept = Accept::of(request.headers());
-        let found = host.and_then(|host| generation.find(&peer.role, &host, request.uri().path()));
+        let found = host.and_then(|host| generation.find(peer, &host, request.uri().path()));
         let handles = found.as_ref().ok().and_then(|found| found.metrics().cloned());
         let in_flight = handles.as_ref().map(|metrics| metrics.begin());
         let outcome = match found {
@@ -182,6 +184,7 @@ impl Proxy {
             head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
 
+        headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
         let request = Request::from_parts(head, body);
         let answer = match self.forward(place, (peer, exchange), request, timeouts).await {
             Ok(answer) => answer,

@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest;
 use tracing::warn;
 
 pub use watch::{POLL_INTERVAL, WatchError, Watcher};
@@ -36,79 +35,62 @@ pub struct Reloader {
     digest: Vec<u8>,
 }
 
-/// Why a look is taken at the files.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cause {
-    /// One of them changed; what is the same as before is left alone.
-    Changed,
-    /// The operator asks.
-    Signal,
-}
-
 impl Reloader {
     /// Takes over what was loaded at the start.
     #[must_use]
     pub fn new(
         path: PathBuf,
-        loaded: (Startup, &[PathBuf]),
+        (startup, digest): (Startup, Vec<u8>),
         (policy, identities): (Arc<Live<Generation>>, Arc<Live<Identities>>),
         services: Arc<Services>,
         watcher: Watcher,
     ) -> Self {
-        let (startup, files) = loaded;
-        let digest = digest_of(files);
         services.metrics.config_loaded(1, SystemTime::now());
         services.metrics.certificate_expiry(&expiries(&identities.load()));
         Self { path, startup, policy, identities, services, watcher, generation: 1, digest }
     }
 
     /// Looks at the files and publishes what is new, if all of it is sound.
-    pub fn reload(&mut self, cause: Cause) {
+    pub fn reload(&mut self) {
         let loaded = match config::load(&self.path) {
             Ok(loaded) => loaded,
             Err(problems) => return self.refuse(problems.iter()),
         };
-        // Followed before they are read again: a change in between is told by the watcher.
+        // Followed before certificates are read: a change in between is told by the watcher.
         if let Err(error) = self.watcher.follow(&loaded.files) {
             warn!(%error, "cannot watch the files of the configuration");
         }
         let identities = match Identities::load(&loaded.certificates) {
             Ok(identities) => identities,
-            Err(error) => {
-                let problem = error.to_string();
-                self.audit(AuditEvent::ReloadRefused { problem: problem.clone() });
-                let complaint = Complaint { problem: &problem, remedy: None };
-                return self.services.metrics.certificates_refused(complaint);
+            Err(error) => return self.refuse_certificates(&error.to_string()),
+        };
+        let Loaded { startup, snapshot, digest, warnings, .. } = loaded;
+        let generation = if digest == self.digest {
+            None
+        } else {
+            match Generation::new(snapshot, &self.services.metrics) {
+                Ok(generation) => Some(generation),
+                Err(error) => return self.refuse_policy(&[error.to_string()]),
             }
         };
-        let digest = digest_of(&loaded.files);
-        if cause == Cause::Signal || digest != self.digest {
-            self.publish(loaded, digest);
-        }
         if !self.startup.self_signed && !identities.same_as(&self.identities.load()) {
             self.publish_identities(identities);
         }
+        if let Some(generation) = generation {
+            self.digest = digest;
+            self.publish(generation, &startup, &warnings);
+        }
     }
 
-    fn publish(&mut self, loaded: Loaded, digest: Vec<u8>) {
-        let Loaded { startup, snapshot, warnings, .. } = loaded;
-        let generation = match Generation::new(snapshot, &self.services.metrics) {
-            Ok(generation) => generation,
-            Err(error) => {
-                let problem = error.to_string();
-                self.audit(AuditEvent::ReloadRefused { problem: problem.clone() });
-                let complaint = Complaint { problem: &problem, remedy: None };
-                return self.services.metrics.reload_refused(&[complaint]);
-            }
-        };
-        for key in self.startup.differences(&startup) {
+    fn publish(&mut self, generation: Generation, startup: &Startup, warnings: &[Problem]) {
+        for key in self.startup.differences(startup) {
             warn!(key, "changed, but takes effect only after a restart");
         }
-        for warning in &warnings {
+        for warning in warnings {
             warn!(problem = %warning, "configuration warning");
         }
+        self.services.metrics.card_modes(&generation.snapshot);
         self.policy.publish(generation);
-        self.digest = digest;
         self.generation += 1;
         self.services.metrics.config_reloaded(self.generation, SystemTime::now());
         self.audit(AuditEvent::ConfigReloaded { generation: self.generation });
@@ -124,26 +106,24 @@ impl Reloader {
 
     fn refuse<'a>(&self, problems: impl Iterator<Item = &'a Problem>) {
         let texts: Vec<String> = problems.map(Problem::to_string).collect();
+        self.refuse_policy(&texts);
+    }
+
+    fn refuse_policy(&self, problems: &[String]) {
         let complaints: Vec<Complaint<'_>> =
-            texts.iter().map(|problem| Complaint { problem, remedy: None }).collect();
+            problems.iter().map(|problem| Complaint { problem, remedy: None }).collect();
         self.services.metrics.reload_refused(&complaints);
-        self.audit(AuditEvent::ReloadRefused { problem: texts.join("\n") });
+        self.audit(AuditEvent::ReloadRefused { problem: problems.join("\n") });
+    }
+
+    fn refuse_certificates(&self, problem: &str) {
+        self.services.metrics.certificates_refused(Complaint { problem, remedy: None });
+        self.audit(AuditEvent::ReloadRefused { problem: problem.to_owned() });
     }
 
     fn audit(&self, event: AuditEvent) {
         self.services.audit.record(SystemTime::now(), event);
     }
-}
-
-/// What the policy is compiled from: the configuration and the authorities it names. Certificates
-/// have their own comparison, but a changed one only makes this one differ, never agree.
-fn digest_of(files: &[PathBuf]) -> Vec<u8> {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for path in files {
-        context.update(&std::fs::read(path).unwrap_or_default());
-        context.update(path.as_os_str().as_encoded_bytes());
-    }
-    context.finish().as_ref().to_vec()
 }
 
 fn expiries(identities: &Identities) -> Vec<CertificateExpiry> {

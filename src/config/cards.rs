@@ -186,7 +186,6 @@ fn response(written: ResponsesSchema) -> ResponseAction {
 fn format_of(written: FormatSchema) -> TokenFormat {
     match written {
         FormatSchema::BrandFour => TokenFormat::BrandFour,
-        FormatSchema::Opaque => TokenFormat::Opaque,
         FormatSchema::SixFour => TokenFormat::SixFour,
         FormatSchema::SixFourInvalid => TokenFormat::SixFourInvalid,
     }

@@ -132,13 +132,12 @@ impl Compiler<'_> {
         let key = |name: &str| format!("{table}.{name}");
         let body = written.body.as_ref();
         let decoded = written.decoded.as_ref();
+        let body_max = self.size(&key("body"), body, base.request_body_bytes_max);
+        // Who only asks for larger bodies means decoded ones too.
+        let decoded_max = base.decoded_body_bytes_max.max(body_max);
         let limits = Limits {
-            request_body_bytes_max: self.size(&key("body"), body, base.request_body_bytes_max),
-            decoded_body_bytes_max: self.size(
-                &key("decoded"),
-                decoded,
-                base.decoded_body_bytes_max,
-            ),
+            request_body_bytes_max: body_max,
+            decoded_body_bytes_max: self.size(&key("decoded"), decoded, decoded_max),
             decoded_ratio_max: written
                 .ratio
                 .as_ref()
@@ -148,17 +147,12 @@ impl Compiler<'_> {
                 .as_ref()
                 .map_or(base.cards_per_body_max, |at| at.get().get()),
         };
-        if let Some(at) = decoded.or(body)
+        if let Some(at) = decoded
             && limits.decoded_body_bytes_max < limits.request_body_bytes_max
         {
-            let name = if decoded.is_some() { "decoded" } else { "body" };
             let message = "leaves less room for a decoded body than for one as it arrives";
-            self.refuse(
-                &at.span(),
-                &key(name),
-                message,
-                "make `decoded` at least as large as `body`",
-            );
+            let remedy = "make `decoded` at least as large as `body`";
+            self.refuse(&at.span(), &key("decoded"), message, remedy);
         }
         limits
     }

@@ -215,7 +215,6 @@ pub(super) enum ResponsesSchema {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum FormatSchema {
     BrandFour,
-    Opaque,
     SixFour,
     SixFourInvalid,
 }

@@ -48,6 +48,7 @@ impl Proxy {
             cards::rewrite_request(&task, &mut head.headers, source, exchange).await?
         };
         prepare(&mut head, place, exchange);
+        headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
         let request = Request::from_parts(head, body);
         let sent = peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Role;
 use super::forward::{TargetError, Targets};
 use super::reject::Rejection;
+use super::{Peer, Role};
 use crate::policy::{Gateway, Route, Site, Snapshot};
 use crate::telemetry::{Metrics, RouteMetrics};
 
@@ -71,18 +71,31 @@ impl Generation {
             Ok(GatewayParts { targets, metrics: Arc::new(metrics.route("gateway", &gateway.name)) })
         });
         let gateways = gateways.collect::<Result<_, TargetError>>()?;
-        metrics.card_modes(&snapshot);
         Ok(Self { snapshot, sites, gateways })
     }
 
     /// What a request is for, by the listener it came to, its host and its path.
-    pub(super) fn find(&self, role: &Role, host: &str, path: &str) -> Result<Found<'_>, Rejection> {
-        match role {
+    pub(super) fn find(&self, peer: &Peer, host: &str, path: &str) -> Result<Found<'_>, Rejection> {
+        match &peer.role {
             Role::Gateway(name) => {
                 self.gateway(name).map(Found::Gateway).ok_or(Rejection::HostUnknown)
             }
             Role::RedirectToHttps(port) => Ok(Found::Redirect(*port)),
-            Role::Site => self.place(host, path).map(Found::Site).ok_or(Rejection::HostUnknown),
+            Role::Site => {
+                let place = self.place(host, path).ok_or(Rejection::HostUnknown)?;
+                self.belongs(peer, &place)?;
+                Ok(Found::Site(place))
+            }
+        }
+    }
+
+    /// RFC 9110 §15.5.20: a connection that was opened for one site is not used for another, whose
+    /// client certificates and limits may differ.
+    fn belongs(&self, peer: &Peer, place: &Place<'_>) -> Result<(), Rejection> {
+        let Some(name) = &peer.server_name else { return Ok(()) };
+        match self.snapshot.site(name) {
+            Some((_, site)) if !std::ptr::eq(&**site, place.site) => Err(Rejection::Misdirected),
+            Some(_) | None => Ok(()),
         }
     }
 

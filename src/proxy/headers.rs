@@ -9,7 +9,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Method, Version};
 use ipnet::IpNet;
 
 use super::exchange::ClientAddr;
@@ -156,8 +156,10 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
         // RFC 7239 §6: an IPv6 address is bracketed and quoted.
         IpAddr::V6(address) => format!("\"[{address}]\""),
     };
+    // A port makes the host no token any more (RFC 7239 §4).
+    let quote = if host.contains([':', '[']) { "\"" } else { "" };
     append(headers, X_FORWARDED_FOR, &peer.to_string());
-    append(headers, FORWARDED, &format!("for={node};host=\"{host}\";proto={scheme}"));
+    append(headers, FORWARDED, &format!("for={node};host={quote}{host}{quote};proto={scheme}"));
     keep_or_set(headers, X_FORWARDED_PROTO, scheme);
     keep_or_set(headers, X_FORWARDED_HOST, host);
 }
@@ -199,6 +201,20 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     entry.remove();
     if let Ok(value) = HeaderValue::from_bytes(&joined) {
         headers.insert(COOKIE, value);
+    }
+}
+
+/// Frames a request for the upstream: by its length where that is known, for old servers read chunks
+/// badly; and with a length of zero where the method means a body (RFC 9110 §8.6).
+pub(crate) fn set_length(method: &Method, headers: &mut HeaderMap, length: Option<u64>) {
+    let means_body = matches!(*method, Method::PATCH | Method::POST | Method::PUT);
+    match length {
+        Some(length) if length > 0 || means_body => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Some(_) | None => {
+            headers.remove(CONTENT_LENGTH);
+        }
     }
 }
 
@@ -306,7 +322,7 @@ mod tests {
         let origin = Origin { peer, peer_is_trusted: false, host: "shop", scheme: "https" };
         set_forwarded(&mut map, &origin);
         assert_eq!(map["x-forwarded-for"], "2.2.2.2");
-        assert_eq!(map["forwarded"], "for=2.2.2.2;host=\"shop\";proto=https");
+        assert_eq!(map["forwarded"], "for=2.2.2.2;host=shop;proto=https");
     }
 
     #[test]

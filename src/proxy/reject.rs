@@ -73,6 +73,9 @@ pub enum Rejection {
     /// CONNECT and TRACE are not for a reverse proxy.
     #[error("method not allowed")]
     Method,
+    /// The connection was opened for another site.
+    #[error("the connection was opened for another site")]
+    Misdirected,
     /// More card numbers in one body than the route allows.
     #[error("more than {limit} card numbers in one body")]
     TooManyCards {
@@ -137,6 +140,7 @@ impl Rejection {
             Self::HostUnknown => StatusCode::NOT_FOUND,
             Self::Login { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UnaskedUpgrade
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)
@@ -163,6 +167,7 @@ impl Rejection {
             Self::InvalidCard { .. } => "invalid_card",
             Self::Login { .. } => "login",
             Self::Method => "method",
+            Self::Misdirected => "misdirected",
             Self::StandIn(_) => "stand_in",
             Self::TooManyCards { .. } => "too_many_cards",
             Self::TrackData => "track_data",
@@ -196,7 +201,7 @@ impl Rejection {
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
             Self::CardRefused { .. } => "Card numbers are not accepted here.",
             Self::Coding(_) => "The request body is in a form that is not accepted here.",
-            Self::HostUnknown => "There is no such site here.",
+            Self::HostUnknown | Self::Misdirected => "There is no such site here.",
             Self::InvalidCard { .. } => "The card number is not valid. Please check it.",
             Self::Login { .. } => "Too many sign-in attempts. Please wait, then try again.",
             Self::Method => "This method is not allowed here.",

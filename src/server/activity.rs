@@ -59,6 +59,11 @@ impl Activity {
         Busy(Arc::clone(self))
     }
 
+    /// Whether nothing is under way and nothing has begun.
+    pub(super) fn is_resting(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0 && self.head_at.load(Ordering::Relaxed) == 0
+    }
+
     /// Resolves when a phase has lasted longer than it may.
     pub(super) async fn overdue(&self, timeouts: &Timeouts, phases: Phases) -> Overdue {
         loop {

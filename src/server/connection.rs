@@ -67,6 +67,7 @@ pub(super) async fn serve(
     let mut peer = Peer {
         address,
         role,
+        server_name: None,
         tls_version: None,
         dialer: Arc::clone(&context.dialer),
         tasks: context.tasks.clone(),
@@ -83,6 +84,7 @@ pub(super) async fn serve(
             let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
             let http2 = session.alpn_protocol() == Some(b"h2");
             metrics.handshake_done(version, resumed);
+            peer.server_name = session.server_name().map(str::to_ascii_lowercase);
             peer.tls_version = Some(version);
             if http2 {
                 serve_http2(&context, stream, peer, &timeouts).await;
@@ -120,6 +122,10 @@ where
         tokio::select! {
             _ended = &mut connection => return,
             () = &mut closing, if !told => {
+                // hyper keeps a connection that has never had a request.
+                if activity.is_resting() {
+                    return;
+                }
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
