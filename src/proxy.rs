@@ -329,7 +329,7 @@ fn authority(head: &request::Parts) -> HeaderValue {
 }
 
 fn pass(source: Source) -> Body {
-    if source.is_empty() { Body::Empty } else { Body::Passed(source) }
+    if source.is_empty() { Body::Empty } else { Body::Passed(Box::new(source)) }
 }
 
 /// Both sides leave HTTP: the answer goes on as it is, and the connections become one pipe.

@@ -25,7 +25,7 @@ pub enum Body {
     /// All of it.
     Whole(Bytes),
     /// As it arrives.
-    Passed(Source),
+    Passed(Box<Source>),
     /// As it arrives, with card numbers replaced.
     Rewritten(Box<Rewritten>),
 }

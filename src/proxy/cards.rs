@@ -83,7 +83,7 @@ pub(super) async fn rewrite_response(
     mut source: Source,
 ) -> Result<Body, Rejection> {
     if source.is_empty() || is_opaque(headers) {
-        return Ok(Body::Passed(source));
+        return Ok(Body::Passed(Box::new(source)));
     }
     let carrier = carrier(headers);
     let codings = Coding::of(headers).map_err(Rejection::UpstreamCoding)?;
@@ -103,7 +103,7 @@ pub(super) async fn rewrite_response(
         };
         source.put_back(pieces);
         if !found {
-            return Ok(Body::Passed(source));
+            return Ok(Body::Passed(Box::new(source)));
         }
     }
     let coded = Coded::new(&codings, bounds(task.limits), prompt);

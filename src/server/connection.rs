@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,9 @@ const SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// Pings find peers that vanished without a word.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long an idle HTTP/2 client has to take in that its connection ends.
+const GOAWAY_WAIT: Duration = Duration::from_secs(1);
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\
     connection: close\r\n\r\n";
@@ -133,7 +136,7 @@ where
                 return match overdue {
                     Overdue::Idle => (),
                     Overdue::Head => {
-                        if let Some(parts) = std::pin::Pin::into_inner(connection).into_parts() {
+                        if let Some(parts) = Pin::into_inner(connection).into_parts() {
                             apologise(parts.io.into_inner(), timeouts).await;
                         }
                     }
@@ -183,19 +186,24 @@ where
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
+            // A client that asks for nothing need not confirm that it was told.
+            () = tokio::time::sleep(GOAWAY_WAIT), if told => {
+                if activity.is_resting() {
+                    return;
+                }
+            }
         }
     }
 }
 
 type Answered = Response<WhileBusy<Finished>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>>;
 
 fn answering(
     proxy: Arc<Proxy>,
     peer: Arc<Peer>,
     activity: Arc<Activity>,
-) -> impl Fn(
-    Request<Incoming>,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>> {
+) -> impl Fn(Request<Incoming>) -> Answering {
     move |request| {
         let (proxy, peer) = (Arc::clone(&proxy), Arc::clone(&peer));
         let busy = activity.begin();

@@ -523,16 +523,18 @@ fn a_host_that_is_not_served_is_not_forwarded() {
 }
 
 #[test]
-fn a_name_the_certificate_does_not_cover_is_misdirected() {
-    // RFC 9110 section 7.4: the connection was made for another authority.
+fn a_connection_opened_for_one_site_is_not_used_for_another() {
+    // RFC 9110 section 15.5.20: the client is told to open its own.
     let (a, b) = (Identity::new(&["a.example"]), Identity::new(&["b.example"]));
+    let other = Upstream::ok();
     let setup = Setup::new(&Upstream::ok())
         .file("tls/a.pem", &a.chain)
         .file("tls/a.key", &a.key)
         .file("tls/b.pem", &b.chain)
         .file("tls/b.key", &b.key)
         .tables("[[certificate]]\nchain = \"tls/a.pem\"\nkey = \"tls/a.key\"")
-        .tables("[[certificate]]\nchain = \"tls/b.pem\"\nkey = \"tls/b.key\"");
+        .tables("[[certificate]]\nchain = \"tls/b.pem\"\nkey = \"tls/b.key\"")
+        .tables(&format!("[[site]]\nhosts = [\"b.example\"]\nupstreams = [\"{}\"]", other.url()));
     let sidecar = setup.start();
     let mut client = Tls::new("a.example").connect(sidecar.address("https")).unwrap();
     assert_eq!(client.get("/").status, 200);

@@ -200,7 +200,7 @@ fn too_many_accounts_in_one_request_are_refused() {
 fn a_dropped_attempt_is_a_failure() {
     let (guard, site) = (guard(), site(Vec::new()));
     let mut limits = LoginLimits::default();
-    limits.lockout.failures = std::num::NonZeroU32::MIN;
+    limits.lockout.failures = NonZeroU32::MIN;
     let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
     let reserve = || {
         let account = expected.account(FORM, b"email=ann&password=p");
