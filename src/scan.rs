@@ -5,6 +5,7 @@
 //! without a find are the very buffers that were put in. The answer is the same for every way of
 //! cutting the input; what is held back and what is remembered is bounded by constants stated here.
 
+mod base64;
 mod boundary;
 mod carrier;
 mod cluster;
@@ -18,6 +19,7 @@ mod judge;
 mod literal;
 mod names;
 mod shape;
+mod simd;
 mod stream;
 mod table;
 mod tlv;

@@ -9,8 +9,14 @@ const GROUPS_MAX: usize = 32;
 const DIGITS_MAX: usize = 192;
 /// The longest run of digits that still matters.
 const RUN_MAX: usize = 40;
-/// Tags, spaces and invisible characters between two digits.
-const GAP_PIECES_MAX: usize = 24;
+/// The longest gap without markup, in bytes.
+const GAP_LENGTH_MAX: usize = 16;
+/// The longest where nothing visible stands between two digits.
+const INVISIBLE_LENGTH_MAX: usize = 8;
+/// Visible characters in a gap.
+const MARKS_MAX: usize = 3;
+/// Tags, spaces and line breaks between two digits.
+const TAG_PIECES_MAX: usize = 32;
 /// The longest tag that may split a number.
 const TAG_LENGTH_MAX: usize = 96;
 
@@ -76,6 +82,11 @@ impl Cluster {
         self.digits.get(start..end).unwrap_or_default()
     }
 
+    /// Whether a gap with or without markup goes with those before it.
+    fn agrees(&self, tagged: bool, gap: Option<Gap>) -> bool {
+        self.groups.is_empty() && gap.is_none() || tagged == (gap == Some(Gap::Tags))
+    }
+
     /// Reads one group and returns where the next begins and what stands between.
     fn group(
         &mut self,
@@ -97,6 +108,8 @@ impl Cluster {
             }
             match read_gap(view, place) {
                 Some((start, None)) => place = start,
+                // Markup splits a whole number or none of it.
+                Some((_, next)) if !self.agrees(next == Some(Gap::Tags), gap) => break None,
                 other => break other,
             }
         };
@@ -114,65 +127,75 @@ pub(super) fn read_digit(view: &View<'_>, at: usize) -> Option<(u8, usize)> {
 }
 
 /// Reads what stands between two digits: where the second begins, and the kind of gap unless
-/// nothing visible is there.
+/// nothing visible is there. The lengths are bounded so that twelve digits of a number without
+/// markup lie within [`filter::REACH`](super::filter::REACH) bytes.
 pub(super) fn read_gap(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>)> {
+    match view.byte(at)? {
+        b'<' => tag_gap(view, at).map(|next| (next, Some(Gap::Tags))),
+        _ => mark_gap(view, at),
+    }
+}
+
+fn mark_gap(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>)> {
     let mut place = at;
-    let mut tags = 0;
-    let mut marks = Vec::new();
-    for _ in 0..GAP_PIECES_MAX {
+    let mut marks = [None; MARKS_MAX];
+    let mut count = 0;
+    loop {
         let glyph = glyph::read(view, place)?;
         place += match glyph.class() {
-            Class::Digit(_) if place == at => return None,
-            Class::Digit(_) => return Some((place, gap_kind(&marks, tags)?)),
+            Class::Digit(_) => break,
             Class::Invisible => glyph.length,
-            Class::Other if glyph.code == 0x3C => {
-                tags += 1;
-                inline_tag(view, place)?
-            }
-            Class::Other if glyph.code == 0x0A || glyph.code == 0x0D || glyph.code == 0x09 => {
-                if tags == 0 {
-                    return None;
-                }
-                glyph.length
-            }
             // A soft line break of quoted-printable (RFC 2045 §6.7).
             Class::Other if view.has(place, b"=\r\n") => 3,
             Class::Other if view.has(place, b"=\n") => 2,
             Class::Other => return None,
             mark => {
-                marks.push(mark);
+                *marks.get_mut(count)? = Some(mark);
+                count += 1;
                 glyph.length
             }
         };
-        if tags == 0 && marks.len() > 3 {
+        if place > at + GAP_LENGTH_MAX {
             return None;
         }
     }
-    None
+    let invisible = count == 0 && (place == at || place > at + INVISIBLE_LENGTH_MAX);
+    if invisible { None } else { Some((place, gap_kind(marks)?)) }
 }
 
 /// `Some(None)` where nothing visible stands between, `None` where no card has such a gap.
-fn gap_kind(marks: &[Class], tags: usize) -> Option<Option<Gap>> {
-    if tags > 0 {
-        let blank = marks.iter().all(|&mark| mark == Class::Space);
-        return blank.then_some(Some(Gap::Tags));
-    }
+fn gap_kind(marks: [Option<Class>; MARKS_MAX]) -> Option<Option<Gap>> {
     match marks {
-        [] => Some(None),
-        [Class::Space] | [Class::Space, Class::Space] => Some(Some(Gap::Space)),
-        [Class::Dash] => Some(Some(Gap::Dash)),
-        [Class::Dot] => Some(Some(Gap::Dot)),
-        [Class::Plus] => Some(Some(Gap::Plus)),
-        [Class::Space, Class::Dash, Class::Space] => Some(Some(Gap::Wide)),
+        [None, ..] => Some(None),
+        [Some(Class::Space), None | Some(Class::Space), None] => Some(Some(Gap::Space)),
+        [Some(Class::Dash), None, _] => Some(Some(Gap::Dash)),
+        [Some(Class::Dot), None, _] => Some(Some(Gap::Dot)),
+        [Some(Class::Plus), None, _] => Some(Some(Gap::Plus)),
+        [Some(Class::Space), Some(Class::Dash), Some(Class::Space)] => Some(Some(Gap::Wide)),
         _ => None,
     }
 }
 
+/// Where the digit after inline markup and white space begins.
+fn tag_gap(view: &View<'_>, at: usize) -> Option<usize> {
+    let mut place = at;
+    for _ in 0..TAG_PIECES_MAX {
+        let glyph = glyph::read(view, place)?;
+        place += match (glyph.class(), glyph.code) {
+            (Class::Digit(_), _) => return Some(place),
+            (_, 0x3C) => inline_tag(view, place)?,
+            (Class::Space | Class::Invisible, _) | (_, 0x09 | 0x0A | 0x0D) => glyph.length,
+            _ => return None,
+        };
+    }
+    None
+}
+
 /// Elements that style a part of a word. Others end a number: cells of a table are not one.
-const INLINE: [&[u8]; 27] = [
+const INLINE: [&[u8]; 26] = [
     b"a", b"abbr", b"b", b"bdi", b"bdo", b"big", b"code", b"data", b"del", b"em", b"font", b"i",
     b"ins", b"kbd", b"label", b"mark", b"nobr", b"s", b"samp", b"small", b"span", b"strong",
-    b"sub", b"sup", b"tt", b"u", b"wbr",
+    b"sub", b"sup", b"u", b"wbr",
 ];
 
 /// The length of the inline tag or comment at `at`.

@@ -5,7 +5,7 @@ use crate::card::{MaskedPan, iin, luhn};
 use super::find::Medium;
 use super::glyph::{self, Class, Glyph};
 use super::view::View;
-use super::{Find, FindKind, cluster};
+use super::{Find, FindKind, base64, cluster};
 
 /// The digit that stands for a hidden one where only digits may stand.
 const BLANK: u8 = b'0';
@@ -14,6 +14,10 @@ impl Find {
     /// Writes `digits` over the number's own, one for one, keeping separators and the way each digit
     /// is written (escape, full-width, …). `run` is the run the find came with.
     pub fn write_digits(&self, run: &mut [u8], digits: &[u8]) {
+        if let Medium::Base64 { skew } = self.medium {
+            let text = run.get_mut(self.span.clone()).unwrap_or_default();
+            return base64::overwrite(text, skew, digits);
+        }
         for ((at, glyph), &digit) in self.places(run).into_iter().zip(digits) {
             put(run, at, &glyph, glyph.with_digit(digit));
         }
@@ -22,22 +26,31 @@ impl Find {
     /// Masks the number: first six and last four stay, the rest becomes `*` in the writing of the
     /// place; a JSON number stays a JSON number of as many digits that fails Luhn.
     pub fn mask(&self, run: &mut [u8]) {
+        if let Medium::Base64 { skew } = self.medium {
+            let text = run.get(self.span.clone()).unwrap_or_default();
+            let mut digits = base64::digits(text, skew);
+            let hidden = self.hidden(digits.len());
+            digits.get_mut(hidden).unwrap_or_default().fill(b'*');
+            return self.write_digits(run, &digits);
+        }
         let places = self.places(run);
-        let hidden = match self.kind {
-            FindKind::Cvv(_) => 0..places.len(),
+        let hidden = self.hidden(places.len());
+        if self.medium == Medium::Text {
+            for (at, glyph) in places.get(hidden).unwrap_or_default() {
+                put(run, *at, glyph, glyph.star());
+            }
+            return;
+        }
+        let digits: Vec<u8> = places.iter().filter_map(|(_, glyph)| digit(glyph)).collect();
+        self.write_digits(run, &blanked(digits, hidden));
+    }
+
+    /// Which digits a mask hides.
+    fn hidden(&self, count: usize) -> std::ops::Range<usize> {
+        match self.kind {
+            FindKind::Cvv(_) => 0..count,
             FindKind::Card { .. } | FindKind::InvalidCard | FindKind::Track { .. } => {
-                MaskedPan::hidden(places.len())
-            }
-        };
-        match self.medium {
-            Medium::Text => {
-                for (at, glyph) in places.get(hidden).unwrap_or_default() {
-                    put(run, *at, glyph, glyph.star());
-                }
-            }
-            Medium::Hex | Medium::Number => {
-                let digits: Vec<u8> = places.iter().filter_map(|(_, glyph)| digit(glyph)).collect();
-                self.write_digits(run, &blanked(digits, hidden));
+                MaskedPan::hidden(count)
             }
         }
     }

@@ -1,11 +1,248 @@
-//! Finds the places worth a decision.
+//! Finds the places worth a decision, at the speed of memory where there are none.
+//!
+//! Two levels: blocks with too few digits near are skipped whole; in the others bit masks tell the
+//! beginnings of runs that are long enough, or go on behind something longer than a byte. Both only
+//! leave out places where [`worth`] is false, and `worth` looks at nothing but the bytes around its
+//! place: what is found does not depend on where blocks or pieces of the body begin.
 
-/// The first place from `from` on where a digit, or a character that may write one, begins.
-pub(super) fn next(text: &[u8], from: usize) -> Option<usize> {
-    let rest = text.get(from..)?;
-    rest.iter().position(|&byte| begins(byte)).map(|place| from + place)
+use std::sync::LazyLock;
+
+use crate::card::PAN_DIGITS_MIN;
+
+use super::glyph::{self, Class, Form};
+use super::simd::{Kernel, LANES, Masks};
+use super::view::View;
+use super::{base64, cluster};
+
+/// Twelve digits of a number without markup lie within this many bytes.
+const REACH: usize = 128;
+/// How far a run of digits and plain separators is followed.
+const RUN_MAX: usize = 64;
+/// The longest escape that a digit may be part of.
+const ESCAPE_MAX: usize = 9;
+
+static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::detect);
+
+/// Which places are worth a decision.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Mesh {
+    /// Those that may begin twelve digits.
+    Cards,
+    /// Every digit: verification codes are short.
+    Codes,
 }
 
-fn begins(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'%' | b'&' | b'\\' | 0xD9 | 0xDB | 0xE0 | 0xEF)
+/// Walks a text from place to place.
+pub(super) struct Search<'a> {
+    text: &'a [u8],
+    mesh: Mesh,
+    /// Where the masks begin.
+    base: usize,
+    here: Masks,
+    ahead: Masks,
+    /// Up to where the coarse level has nothing more to say.
+    loud: usize,
+    loaded: bool,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(text: &'a [u8], mesh: Mesh) -> Self {
+        let (here, ahead) = (Masks::default(), Masks::default());
+        Self { text, mesh, base: 0, here, ahead, loud: 0, loaded: false }
+    }
+
+    /// The next place from `from` on that may be worth a decision.
+    pub(super) fn next(&mut self, mut from: usize) -> Option<usize> {
+        loop {
+            let within = self.loaded && from >= self.base && from < self.base + LANES;
+            if !within {
+                from = self.load(from)?;
+            }
+            if let Some(place) = self.candidate(from) {
+                return Some(place);
+            }
+            from = self.base + LANES;
+        }
+    }
+
+    /// Loads the masks of the first stretch from `from` on that is not quiet.
+    fn load(&mut self, from: usize) -> Option<usize> {
+        let mut base = from;
+        if self.mesh == Mesh::Cards && base >= self.loud {
+            base += KERNEL.quiet(self.text.get(base..)?);
+            self.loud = base + 2 * LANES;
+        }
+        if base >= self.text.len() {
+            return None;
+        }
+        let follows = self.loaded && base == self.base + LANES;
+        self.here = if follows { self.ahead } else { self.masks(base) };
+        self.ahead = self.masks(base + LANES);
+        (self.base, self.loaded) = (base, true);
+        Some(base)
+    }
+
+    fn masks(&self, at: usize) -> Masks {
+        let rest = self.text.get(at..).unwrap_or_default();
+        if let Some(lanes) = rest.first_chunk::<LANES>() {
+            return KERNEL.masks(lanes);
+        }
+        let mut lanes = [b'x'; LANES];
+        for (lane, &byte) in lanes.iter_mut().zip(rest) {
+            *lane = byte;
+        }
+        let known = KERNEL.masks(&lanes);
+        // Past the end of what has arrived anything may follow.
+        let open = u64::MAX << rest.len();
+        Masks {
+            digit: known.digit | open,
+            plain: known.plain | open,
+            link: known.link | open,
+            lead: known.lead,
+            triple: known.triple | open,
+        }
+    }
+
+    fn candidate(&self, from: usize) -> Option<usize> {
+        let skipped = from - self.base;
+        let open = u64::MAX << skipped;
+        let digits = self.here.digit & open;
+        let encoded = self.encoded(open);
+        let mut starts = (digits & !(digits << 1) | self.here.lead) & open | encoded;
+        while starts != 0 {
+            let bit = starts.trailing_zeros();
+            starts &= starts - 1;
+            let place = self.base + usize::try_from(bit).unwrap_or(0);
+            if place >= self.text.len() {
+                return None;
+            }
+            let certain = self.mesh == Mesh::Codes || encoded >> bit & 1 == 1;
+            if certain || self.promises(bit, place) {
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    /// Whether the run from a bit on is long, or goes on behind a link; or an escape or base64
+    /// begins there.
+    fn promises(&self, bit: u32, place: usize) -> bool {
+        if self.here.digit >> bit & 1 == 0 {
+            return self.leads(place);
+        }
+        let wide = |low: u64, high: u64| u128::from(low) | u128::from(high) << LANES;
+        let plain = wide(self.here.plain, self.ahead.plain) >> bit;
+        let length = plain.trailing_ones();
+        if length >= 12 {
+            return true;
+        }
+        let link = wide(self.here.link, self.ahead.link) >> bit;
+        let end = place + usize::try_from(length).unwrap_or(0);
+        let tail = self.text.get(end.saturating_sub(2)..end).unwrap_or_default();
+        link >> length & 1 == 1 || tail.contains(&b'%')
+    }
+
+    /// Whether the character at a lead may write a digit.
+    fn leads(&self, place: usize) -> bool {
+        let next = self.text.get(place + 1);
+        match self.text.get(place) {
+            Some(b'%') => matches!(next, None | Some(b'3' | b'D' | b'E' | b'd' | b'e')),
+            Some(b'&') => matches!(next, None | Some(b'#')),
+            Some(b'\\') => matches!(next, None | Some(b'u' | b'x' | b'\\')),
+            Some(0xD9 | 0xDB | 0xE0 | 0xEF) => true,
+            _ => false,
+        }
+    }
+
+    /// Where three groups of three digits in base64 may begin, and the group before them that may
+    /// hold more of the number; none before the lowest bit that is `open`.
+    fn encoded(&self, open: u64) -> u64 {
+        let wide = u128::from(self.here.triple) | u128::from(self.ahead.triple) << LANES;
+        let thrice = wide & wide >> 4 & wide >> 8;
+        let low = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
+        let lowest = open & open.wrapping_neg();
+        let late = low(thrice) & lowest.wrapping_mul(0b1111);
+        low(thrice >> 4) & open | if late == 0 { 0 } else { lowest }
+    }
+}
+
+/// Whether a decision about the run, escape or base64 that begins at `place` can find anything.
+pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
+    if base64::begins(view, place).is_some() {
+        return true;
+    }
+    let Some(glyph) = glyph::read(view, place) else { return false };
+    if !matches!(glyph.class(), Class::Digit(_)) {
+        return false;
+    }
+    if mesh == Mesh::Codes {
+        return true;
+    }
+    if glyph.form != Form::Raw || glyph.length > 1 {
+        return dense(view, place);
+    }
+    let mut digits = 0;
+    let mut end = place;
+    while let Some(byte) = view.byte(end).filter(|&byte| is_plain(byte)) {
+        digits += usize::from(byte.is_ascii_digit());
+        end += 1;
+        if digits >= PAN_DIGITS_MIN {
+            return true;
+        }
+        if end - place >= RUN_MAX {
+            return false;
+        }
+    }
+    let stop = escape_over(view, end, place).unwrap_or(end);
+    match view.byte(stop) {
+        Some(b'<') => end - place == digits && cluster::read_gap(view, stop).is_some(),
+        Some(0 | b'%' | b'&' | b'=' | b'\\' | 0x80..) => {
+            let on = cluster::read_digit(view, stop).is_some()
+                || cluster::read_gap(view, stop).is_some();
+            on && dense(view, place)
+        }
+        _ => false,
+    }
+}
+
+/// Whether enough digits follow within the reach of one number.
+fn dense(view: &View<'_>, place: usize) -> bool {
+    let counts = |byte: u8| byte.is_ascii_digit() || byte >= 0x80;
+    let bytes = (place..place + REACH).map_while(|at| view.byte(at));
+    bytes.filter(|&byte| counts(byte)).take(PAN_DIGITS_MIN).count() == PAN_DIGITS_MIN
+}
+
+/// Where the run or escape that `place` lies in begins, not before `anchor`, where the search began;
+/// the view is focussed there.
+pub(super) fn settle(view: &View<'_>, place: usize, anchor: usize) -> usize {
+    let head = view.seen(anchor, place);
+    let inside = view.seen(place, place + 1).iter().all(u8::is_ascii_digit);
+    let digits = head.iter().rev().take_while(|byte| inside && byte.is_ascii_digit()).count();
+    view.focus(place - digits);
+    let start = escape_over(view, place - digits, anchor).unwrap_or(place - digits);
+    view.focus(start);
+    start
+}
+
+/// Where to go on behind a place that is not worth a decision.
+pub(super) fn behind(view: &View<'_>, place: usize) -> usize {
+    let digits =
+        (place..).take_while(|&at| view.byte(at).is_some_and(|b| b.is_ascii_digit())).count();
+    if digits > 0 {
+        return place + digits;
+    }
+    place + glyph::read(view, place).map_or(1, |glyph| glyph.length)
+}
+
+/// Where the escape begins that the byte at `place` is part of, not before `anchor`.
+fn escape_over(view: &View<'_>, place: usize, anchor: usize) -> Option<usize> {
+    (place.saturating_sub(ESCAPE_MAX).max(anchor)..place).find(|&start| {
+        matches!(view.byte(start), Some(b'%' | b'&' | b'\\'))
+            && glyph::read(view, start).is_some_and(|glyph| start + glyph.length > place)
+    })
+}
+
+/// What a number without entities, escapes of JSON or markup is made of.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b' ' | b'%' | b'+' | b'-' | b'.')
 }

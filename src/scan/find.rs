@@ -20,6 +20,11 @@ pub struct Find {
 /// How the digits of a find are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Medium {
+    /// Within base64 text.
+    Base64 {
+        /// How many bits of its first character belong to what stands before.
+        skew: usize,
+    },
     /// As hexadecimal digits, where only those may stand.
     Hex,
     /// As a number literal of JSON or JavaScript.

@@ -9,7 +9,7 @@ use super::names::{self, Sense};
 use super::shape::{self, Window};
 use super::table::Table;
 use super::view::View;
-use super::{Carrier, Find, FindKind, Rules, boundary, literal, tlv, track};
+use super::{Carrier, Find, FindKind, Rules, base64, boundary, literal, tlv, track};
 
 /// How far before a weak number a word about cards counts.
 const CONTEXT_MAX: usize = 256;
@@ -33,6 +33,11 @@ pub(super) struct Step {
 /// Decides about the character at `at`.
 pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
     let skip = |next| Step { next, finds: Vec::new() };
+    if let Some(encoded) = base64::begins(view, at) {
+        let find = base64::find(view, encoded, at, setting);
+        let next = find.as_ref().map_or(at + 1, |find| find.span.end);
+        return Step { next, finds: find.into_iter().collect() };
+    }
     if cluster::read_digit(view, at).is_none() {
         let length = super::glyph::read(view, at).map_or(1, |glyph| glyph.length);
         return skip(at + length);
@@ -53,7 +58,8 @@ pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
     Step { next: resume.max(found), finds }
 }
 
-fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Vec<Find> {
+/// The numbers in a cluster.
+pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Vec<Find> {
     let (Some(first), Some(last)) = (cluster.groups.first(), cluster.groups.last()) else {
         return Vec::new();
     };

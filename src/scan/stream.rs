@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::judge::{self, Setting};
+use super::filter::{self, Mesh, Search};
+use super::judge::{self, Setting, Step};
 use super::table::Table;
 use super::view::{LOOK_AHEAD, LOOK_BACK, View};
-use super::{Carrier, Find, Rules, filter};
+use super::{Carrier, Find, Rules};
 
 /// Bytes whose every card number is known. Concatenated, the runs are the body.
 pub struct Decided {
@@ -117,21 +118,24 @@ impl Stream {
     ) -> Scanned {
         let carrier = self.carrier();
         let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset };
+        let mesh = if self.rules.finds_codes() { Mesh::Codes } else { Mesh::Cards };
+        let mut search = Search::new(text, mesh);
         let mut finds = Vec::new();
         let mut at = range.start;
-        while at < range.end {
-            let Some(place) = filter::next(text, at).filter(|&place| place < range.end) else {
-                return Scanned { finds, decided: range.end };
+        while let Some(near) = search.next(at).filter(|&near| near < range.end) {
+            let place = filter::settle(view, near, at);
+            let step = if filter::worth(view, place, mesh) {
+                judge::step(view, place, &setting)
+            } else {
+                Step { next: filter::behind(view, place), finds: Vec::new() }
             };
-            view.focus(place);
-            let step = judge::step(view, place, &setting);
             if view.starved() {
                 return Scanned { finds, decided: place };
             }
             finds.extend(step.finds);
             at = step.next;
         }
-        Scanned { finds, decided: at }
+        Scanned { finds, decided: at.max(range.end) }
     }
 
     /// Hands out everything before `upto` (counted from the beginning of `back`) and keeps the rest.

@@ -1,0 +1,421 @@
+//! The byte classes of the filter, 64 bytes at a time: AVX2, NEON, and the portable twin that says
+//! what they must compute.
+#![expect(
+    unsafe_code,
+    reason = "vector instructions; every load is inside a slice of known length"
+)]
+
+/// Bytes per step of the coarse level.
+pub(super) const BLOCK: usize = 128;
+/// Bytes per set of masks.
+pub(super) const LANES: usize = 64;
+
+/// Digits and bytes of other scripts in two neighbouring blocks that rule a number out below.
+const WEIGHT_MIN: u32 = 12;
+/// `M`, `N` and `O` in two neighbouring blocks below which no number is there in base64.
+const TRIPLES_MIN: u32 = 3;
+
+/// One bit per byte, the first byte lowest.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Masks {
+    /// ASCII digits.
+    pub(super) digit: u64,
+    /// ASCII digits and plain separators.
+    pub(super) plain: u64,
+    /// What may stand between digits and is longer than a byte: markup, entities, escapes.
+    pub(super) link: u64,
+    /// What may begin an escaped digit or one of another script.
+    pub(super) lead: u64,
+    /// `M`, `N`, `O`: how base64 begins three digits.
+    pub(super) triple: u64,
+}
+
+/// The instructions this processor has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kernel {
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Portable,
+}
+
+impl Kernel {
+    /// The fastest that runs here.
+    pub(super) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            return Self::Avx2;
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return Self::Neon;
+        }
+        Self::Portable
+    }
+
+    /// The classes of 64 bytes.
+    pub(super) fn masks(self, lanes: &[u8; LANES]) -> Masks {
+        match self {
+            // SAFETY: the variant exists only where the processor has AVX2.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { avx2::masks(lanes) },
+            // SAFETY: the variant exists only where the processor has NEON.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => unsafe { neon::masks(lanes) },
+            Self::Portable => portable::masks(lanes),
+        }
+    }
+
+    /// How many bytes at the beginning of `text`, a multiple of [`BLOCK`], hold no beginning of
+    /// anything: too few digits near, none before a tag, no base64 of digits.
+    pub(super) fn quiet(self, text: &[u8]) -> usize {
+        let mut before: Option<Tally> = None;
+        let mut done = 0;
+        // One byte more than the block, for the digit before a tag.
+        while let Some(block) = text.get(done..done + BLOCK + 1) {
+            let tally = match self {
+                // SAFETY: as above; the block has BLOCK + 1 bytes.
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => unsafe { avx2::tally(block) },
+                #[cfg(target_arch = "aarch64")]
+                Self::Neon => unsafe { neon::tally(block) },
+                Self::Portable => portable::tally(block),
+            };
+            if before.is_some_and(|before| before.loud_with(&tally)) {
+                return done - BLOCK;
+            }
+            if tally.tagged {
+                return done;
+            }
+            before = Some(tally);
+            done += BLOCK;
+        }
+        done.saturating_sub(BLOCK)
+    }
+}
+
+/// What a block holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Tally {
+    weight: u32,
+    triples: u32,
+    /// A digit stands before `<`.
+    tagged: bool,
+}
+
+impl Tally {
+    fn loud_with(&self, next: &Self) -> bool {
+        self.weight + next.weight >= WEIGHT_MIN || self.triples + next.triples >= TRIPLES_MIN
+    }
+}
+
+mod portable {
+    use super::{BLOCK, LANES, Masks, Tally};
+
+    pub(super) fn masks(lanes: &[u8; LANES]) -> Masks {
+        let mut masks = Masks::default();
+        for (place, &byte) in lanes.iter().enumerate() {
+            let bit = |holds: bool| u64::from(holds) << place;
+            masks.digit |= bit(byte.is_ascii_digit());
+            masks.plain |= bit(byte.is_ascii_digit() || is_separator(byte));
+            masks.link |= bit(is_link(byte));
+            masks.lead |= bit(is_lead(byte));
+            masks.triple |= bit(is_triple(byte));
+        }
+        masks
+    }
+
+    pub(super) fn tally(block: &[u8]) -> Tally {
+        let weight =
+            block.iter().take(BLOCK).filter(|byte| byte.is_ascii_digit() || **byte >= 0x80);
+        let triples = block.iter().take(BLOCK).filter(|byte| is_triple(**byte));
+        let tagged = block.windows(2).any(|pair| matches!(pair, [b'0'..=b'9', b'<']));
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Tally { weight: count(weight.count()), triples: count(triples.count()), tagged }
+    }
+
+    fn is_separator(byte: u8) -> bool {
+        matches!(byte, b' ' | b'%' | b'+' | b'-' | b'.')
+    }
+
+    fn is_link(byte: u8) -> bool {
+        matches!(byte, 0 | b'&' | b'<' | b'=' | b'\\' | 0x80..)
+    }
+
+    fn is_lead(byte: u8) -> bool {
+        matches!(byte, b'%' | b'&' | b'\\' | 0x80..)
+    }
+
+    fn is_triple(byte: u8) -> bool {
+        matches!(byte, b'M'..=b'O')
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::{
+        __m256i, _mm_add_epi64, _mm_cvtsi128_si64, _mm_unpackhi_epi64, _mm256_add_epi8,
+        _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8,
+        _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256,
+        _mm256_sad_epu8, _mm256_set1_epi8, _mm256_setr_epi8, _mm256_setzero_si256,
+        _mm256_shuffle_epi8, _mm256_sub_epi8, _mm256_testz_si256,
+    };
+
+    use super::{BLOCK, LANES, Masks, Tally};
+
+    const WIDTH: usize = 32;
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn masks(lanes: &[u8; LANES]) -> Masks {
+        let (low, high) = (load(lanes, 0), load(lanes, WIDTH));
+        Masks {
+            digit: bits(digit(low), digit(high)),
+            plain: bits(plain(low), plain(high)),
+            link: bits(link(low), link(high)),
+            lead: bits(lead(low), lead(high)),
+            triple: bits(triple(low), triple(high)),
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn tally(block: &[u8]) -> Tally {
+        let mut weight = _mm256_setzero_si256();
+        let mut triples = _mm256_setzero_si256();
+        let mut tags = _mm256_setzero_si256();
+        let open = _mm256_set1_epi8(0x3C);
+        for at in (0..BLOCK).step_by(WIDTH) {
+            let here = load(block, at);
+            let digits = digit(here);
+            let tagged = _mm256_cmpeq_epi8(load(block, at + 1), open);
+            // A lane that matches is all ones, which is minus one.
+            weight = _mm256_sub_epi8(weight, _mm256_or_si256(digits, other_script(here)));
+            triples = _mm256_sub_epi8(triples, triple(here));
+            tags = _mm256_or_si256(tags, _mm256_and_si256(digits, tagged));
+        }
+        let tagged = _mm256_testz_si256(tags, tags) == 0;
+        Tally { weight: sum(weight), triples: sum(triples), tagged }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn load(text: &[u8], at: usize) -> __m256i {
+        let Some(lanes) = text.get(at..at + WIDTH) else { return _mm256_setzero_si256() };
+        // SAFETY: `lanes` has WIDTH bytes, and the load needs no alignment.
+        unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn bits(low: __m256i, high: __m256i) -> u64 {
+        let half = |lanes| u64::from(_mm256_movemask_epi8(lanes).cast_unsigned());
+        half(low) | half(high) << WIDTH
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn sum(counts: __m256i) -> u32 {
+        let sums = _mm256_sad_epu8(counts, _mm256_setzero_si256());
+        let pair = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+        let total = _mm_add_epi64(pair, _mm_unpackhi_epi64(pair, pair));
+        u32::try_from(_mm_cvtsi128_si64(total)).unwrap_or(u32::MAX)
+    }
+
+    /// `last` and the two or nine bytes below it: moved to the top of the signed range, so that
+    /// one comparison tells them from everything else.
+    #[target_feature(enable = "avx2")]
+    fn ending(lanes: __m256i, last: i8, count: i8) -> __m256i {
+        let moved = _mm256_add_epi8(lanes, _mm256_set1_epi8(i8::MAX - last));
+        _mm256_cmpgt_epi8(moved, _mm256_set1_epi8(i8::MAX - count))
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn digit(lanes: __m256i) -> __m256i {
+        ending(lanes, 0x39, 10)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn triple(lanes: __m256i) -> __m256i {
+        ending(lanes, 0x4F, 3)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn other_script(lanes: __m256i) -> __m256i {
+        _mm256_cmpgt_epi8(_mm256_setzero_si256(), lanes)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn plain(lanes: __m256i) -> __m256i {
+        // By low half: ` ` `%` `+` `-` `.`; zero matches none, for its own entry is the space.
+        let table = _mm256_setr_epi8(
+            0x20, 0, 0, 0, 0, 0x25, 0, 0, 0, 0, 0, 0x2B, 0, 0x2D, 0x2E, 0, //
+            0x20, 0, 0, 0, 0, 0x25, 0, 0, 0, 0, 0, 0x2B, 0, 0x2D, 0x2E, 0,
+        );
+        let separator = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(table, lanes), lanes);
+        _mm256_or_si256(digit(lanes), separator)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn link(lanes: __m256i) -> __m256i {
+        // By low half: NUL `&` `<` `=`; the other entries have low half zero, so match no byte.
+        let table = _mm256_setr_epi8(
+            0, 0, 0, 0, 0, 0, 0x26, 0, 0, 0, 0, 0, 0x3C, 0x3D, 0, 0, //
+            0, 0, 0, 0, 0, 0, 0x26, 0, 0, 0, 0, 0, 0x3C, 0x3D, 0, 0,
+        );
+        let one_of = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(table, lanes), lanes);
+        let bar = _mm256_cmpeq_epi8(lanes, _mm256_set1_epi8(0x5C));
+        _mm256_or_si256(_mm256_or_si256(one_of, bar), other_script(lanes))
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn lead(lanes: __m256i) -> __m256i {
+        let is = |byte| _mm256_cmpeq_epi8(lanes, _mm256_set1_epi8(byte));
+        let escapes = _mm256_or_si256(_mm256_or_si256(is(0x25), is(0x26)), is(0x5C));
+        _mm256_or_si256(escapes, other_script(lanes))
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use std::arch::aarch64::{
+        uint8x16_t, vaddlvq_u8, vaddq_u8, vandq_u8, vceqq_u8, vcgeq_u8, vcleq_u8, vdupq_n_u8,
+        vgetq_lane_u64, vld1q_u8, vmaxvq_u8, vorrq_u8, vpaddq_u8, vreinterpretq_u64_u8, vsubq_u8,
+    };
+
+    use super::{BLOCK, LANES, Masks, Tally};
+
+    const WIDTH: usize = 16;
+
+    #[target_feature(enable = "neon")]
+    pub(super) fn masks(lanes: &[u8; LANES]) -> Masks {
+        let four = [load(lanes, 0), load(lanes, 16), load(lanes, 32), load(lanes, 48)];
+        Masks {
+            digit: bits(four.map(|lanes| digit(lanes))),
+            plain: bits(four.map(|lanes| plain(lanes))),
+            link: bits(four.map(|lanes| link(lanes))),
+            lead: bits(four.map(|lanes| lead(lanes))),
+            triple: bits(four.map(|lanes| triple(lanes))),
+        }
+    }
+
+    #[target_feature(enable = "neon")]
+    pub(super) fn tally(block: &[u8]) -> Tally {
+        let mut weight = vdupq_n_u8(0);
+        let mut triples = vdupq_n_u8(0);
+        let mut tags = vdupq_n_u8(0);
+        for at in (0..BLOCK).step_by(WIDTH) {
+            let here = load(block, at);
+            let digits = digit(here);
+            let tagged = is(load(block, at + 1), b'<');
+            // A lane that matches is all ones, which is minus one.
+            weight = vsubq_u8(weight, vorrq_u8(digits, other_script(here)));
+            triples = vsubq_u8(triples, triple(here));
+            tags = vorrq_u8(tags, vandq_u8(digits, tagged));
+        }
+        let (weight, triples) = (vaddlvq_u8(weight), vaddlvq_u8(triples));
+        let tagged = vmaxvq_u8(tags) != 0;
+        Tally { weight: u32::from(weight), triples: u32::from(triples), tagged }
+    }
+
+    #[target_feature(enable = "neon")]
+    fn load(text: &[u8], at: usize) -> uint8x16_t {
+        let Some(lanes) = text.get(at..at + WIDTH) else { return vdupq_n_u8(0) };
+        // SAFETY: `lanes` has WIDTH bytes, and the load needs no alignment.
+        unsafe { vld1q_u8(lanes.as_ptr()) }
+    }
+
+    /// One bit per lane: each keeps the bit of its place among eight, and pairs are added up.
+    #[target_feature(enable = "neon")]
+    fn bits(four: [uint8x16_t; 4]) -> u64 {
+        let places = load(&[1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128], 0);
+        let [a, b, c, d] = four.map(|lanes| vandq_u8(lanes, places));
+        let halves = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));
+        vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(halves, halves)))
+    }
+
+    #[target_feature(enable = "neon")]
+    fn is(lanes: uint8x16_t, byte: u8) -> uint8x16_t {
+        vceqq_u8(lanes, vdupq_n_u8(byte))
+    }
+
+    #[target_feature(enable = "neon")]
+    fn between(lanes: uint8x16_t, first: u8, last: u8) -> uint8x16_t {
+        vcleq_u8(vaddq_u8(lanes, vdupq_n_u8(first.wrapping_neg())), vdupq_n_u8(last - first))
+    }
+
+    #[target_feature(enable = "neon")]
+    fn digit(lanes: uint8x16_t) -> uint8x16_t {
+        between(lanes, b'0', b'9')
+    }
+
+    #[target_feature(enable = "neon")]
+    fn triple(lanes: uint8x16_t) -> uint8x16_t {
+        between(lanes, b'M', b'O')
+    }
+
+    #[target_feature(enable = "neon")]
+    fn other_script(lanes: uint8x16_t) -> uint8x16_t {
+        vcgeq_u8(lanes, vdupq_n_u8(0x80))
+    }
+
+    #[target_feature(enable = "neon")]
+    fn plain(lanes: uint8x16_t) -> uint8x16_t {
+        let blank = vorrq_u8(is(lanes, b' '), is(lanes, b'%'));
+        let sign = vorrq_u8(vorrq_u8(is(lanes, b'+'), is(lanes, b'-')), is(lanes, b'.'));
+        vorrq_u8(digit(lanes), vorrq_u8(blank, sign))
+    }
+
+    #[target_feature(enable = "neon")]
+    fn link(lanes: uint8x16_t) -> uint8x16_t {
+        let markup = vorrq_u8(is(lanes, b'&'), is(lanes, b'<'));
+        let other = vorrq_u8(vorrq_u8(is(lanes, 0), is(lanes, b'=')), is(lanes, b'\\'));
+        vorrq_u8(vorrq_u8(markup, other), other_script(lanes))
+    }
+
+    #[target_feature(enable = "neon")]
+    fn lead(lanes: uint8x16_t) -> uint8x16_t {
+        let escapes = vorrq_u8(vorrq_u8(is(lanes, b'%'), is(lanes, b'&')), is(lanes, b'\\'));
+        vorrq_u8(escapes, other_script(lanes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes from a small generator, most of them of the classes that matter.
+    fn noise(seed: u64, length: usize) -> Vec<u8> {
+        const SPECIAL: &[u8] = b"0123456789 %+-.&<=\\\0MNOLP/:\x7f\x80\xff\xefaz";
+        let mut state = seed | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        };
+        let byte = |[kind, value, ..]: [u8; 8]| match kind % 4 {
+            0 => value,
+            1 => b'x',
+            _ => SPECIAL[usize::from(value) % SPECIAL.len()],
+        };
+        (0..length).map(|_| byte(next())).collect()
+    }
+
+    #[test]
+    fn every_byte_is_classed_alike() {
+        for byte in 0..=u8::MAX {
+            let lanes = [byte; LANES];
+            assert_eq!(Kernel::detect().masks(&lanes), Kernel::Portable.masks(&lanes), "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn vectors_and_their_portable_twin_agree() {
+        for seed in 1..2000_u64 {
+            let text = noise(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), 700);
+            for lanes in text.as_chunks::<LANES>().0 {
+                assert_eq!(Kernel::detect().masks(lanes), Kernel::Portable.masks(lanes));
+            }
+            assert_eq!(Kernel::detect().quiet(&text), Kernel::Portable.quiet(&text));
+            let sparse: Vec<u8> = text.iter().map(|&b| if b % 5 == 0 { b } else { b'x' }).collect();
+            assert_eq!(Kernel::detect().quiet(&sparse), Kernel::Portable.quiet(&sparse));
+        }
+    }
+}
