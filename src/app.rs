@@ -73,6 +73,8 @@ pub enum AppError {
 pub struct Running {
     addresses: Addresses,
     closing: CancellationToken,
+    /// Cancelled when the last customer is gone: until then the admin page answers.
+    ended: CancellationToken,
     control: JoinHandle<()>,
     workers: Vec<Worker>,
     services: Arc<Services>,
@@ -123,7 +125,7 @@ pub fn start(
     let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
 
     let mut sockets = Sockets::bind(&startup)?;
-    let closing = CancellationToken::new();
+    let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
     let tls = Acceptor::new(Arc::clone(&identities)).config();
     let workers = (0..sockets.workers).map(|index| {
         let shares = sockets.shares();
@@ -140,6 +142,7 @@ pub fn start(
     let control = Control {
         admin: Admin::new(Arc::clone(&services), closing.clone()),
         closing: closing.clone(),
+        ended: ended.clone(),
         reloader,
         changes,
         services: Arc::clone(&services),
@@ -152,7 +155,7 @@ pub fn start(
         services.metrics.listening(*role, name.as_deref(), *address);
     });
     info!(version, workers = workers.len(), "ready");
-    Ok(Running { addresses, closing, control, workers, services })
+    Ok(Running { addresses, closing, ended, control, workers, services })
 }
 
 /// Validates what loading alone does not: keys that must fit chains, upstreams that must be nameable.
@@ -195,6 +198,7 @@ impl Running {
                 cut += connections;
             }
         }
+        self.ended.cancel();
         let _ended_too = self.control.join();
         if cut > 0 {
             warn!(connections = cut, "cut off what did not end within the grace");
@@ -277,6 +281,7 @@ impl Sockets {
 struct Control {
     admin: Arc<Admin>,
     closing: CancellationToken,
+    ended: CancellationToken,
     reloader: Option<Reloader>,
     changes: mpsc::Receiver<()>,
     services: Arc<Services>,
@@ -298,27 +303,34 @@ impl Control {
         thread.spawn(work).map_err(AppError::System)
     }
 
-    async fn run(mut self, listener: TcpListener, mut signals: Signals) {
+    async fn run(mut self, listener: TcpListener, signals: Signals) {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.admin).serve(listener, tasks.clone()));
+        let Signals { mut hangup, mut ending } = signals;
         // A file may have changed between its reading and the first look of the watcher.
         self.reload();
         loop {
             tokio::select! {
                 Some(()) = self.changes.recv() => self.reload(),
-                Some(()) = signals.hangup.recv() => {
+                Some(()) = hangup.recv() => {
                     if let Err(error) = self.services.access.reopen() {
                         warn!(%error, "cannot reopen the access log");
                     }
                     self.reload();
                 }
-                Some(()) = signals.terminate.recv() => break,
-                Some(()) = signals.interrupt.recv() => break,
+                () = ending.told() => break,
                 () = self.closing.cancelled() => break,
             }
         }
         info!("draining");
         self.closing.cancel();
+        tokio::select! {
+            () = self.ended.cancelled() => {}
+            () = ending.told() => {
+                warn!("told twice to stop: what is under way is cut off");
+                std::process::exit(1);
+            }
+        }
     }
 
     /// Reading files and checking keys takes milliseconds, and this thread has nothing better to do.
@@ -331,16 +343,29 @@ impl Control {
 
 struct Signals {
     hangup: Signal,
+    ending: Ending,
+}
+
+/// The signals that end a process.
+struct Ending {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { hangup: signal(SignalKind::hangup())?, ending: Ending { interrupt, terminate } })
+    }
+}
+
+impl Ending {
+    /// Resolves at the next of them.
+    async fn told(&mut self) {
+        tokio::select! {
+            _told = self.terminate.recv() => {}
+            _told = self.interrupt.recv() => {}
+        }
     }
 }

@@ -123,6 +123,8 @@ where
     loop {
         let mut overdue = pin!(activity.overdue(timeouts, Phases::HeadAndIdle));
         tokio::select! {
+            // First: what has come already must be seen before a drain judges the connection idle.
+            biased;
             _ended = &mut connection => return,
             () = &mut closing, if !told => {
                 // hyper keeps a connection that has never had a request.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -110,12 +111,13 @@ async fn work(context: Arc<Context>, listeners: Vec<(TcpListener, (Role, bool))>
     }
 }
 
+/// Accepts until the end; who had come by then is still served.
 async fn accept(context: Arc<Context>, listener: TcpListener, kind: (Role, bool)) {
     let mut starved = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = context.closing.cancelled() => return,
+            () = context.closing.cancelled() => break,
         };
         match accepted {
             Ok((tcp, address)) => {
@@ -133,6 +135,10 @@ async fn accept(context: Arc<Context>, listener: TcpListener, kind: (Role, bool)
                 tokio::time::sleep(NO_DESCRIPTORS_REST).await;
             }
         }
+    }
+    while let Some(Ok((tcp, address))) = listener.accept().now_or_never() {
+        let serving = connection::serve(Arc::clone(&context), tcp, address, kind.clone());
+        context.tasks.spawn(serving);
     }
 }
 
