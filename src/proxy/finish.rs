@@ -87,6 +87,13 @@ impl Ending {
             metrics.response_bytes(load(&tally.response_bytes));
         }
         drop(self.in_flight.take());
+        // A body that we refused to go on with had no status left to say so.
+        if let Some(rejection) = self.exchange.take_refusal() {
+            let site = self.metrics.as_ref().map_or("none", |metrics| metrics.names().0);
+            let (reason, id) = (rejection.reason(), self.exchange.id.as_str());
+            self.services.metrics.request_rejected(site, reason, id, &rejection);
+            self.refused = self.refused.or(Some(reason));
+        }
         let place = self.metrics.as_ref().map(|metrics| metrics.names());
         let asked = &self.exchange.asked;
         self.services.access.record(&AccessRecord {

@@ -88,7 +88,8 @@ impl Editor {
         };
         let added = u32::try_from(cards).unwrap_or(u32::MAX);
         let total = tally.fetch_add(added, Ordering::Relaxed).saturating_add(added);
-        let limited = matches!(self.direction, Direction::Request);
+        let limited =
+            !matches!(self.action, Action::Observe) && matches!(self.direction, Direction::Request);
         if limited && usize::try_from(total).unwrap_or(usize::MAX) > self.cards_max {
             return Err(Rejection::TooManyCards { limit: self.cards_max });
         }
@@ -154,7 +155,7 @@ impl Editor {
             }
         }
         for place in 0..page.finds.len() {
-            if page.is_track(place) {
+            if page.is_never_kept(place) {
                 page.mask(place);
                 self.say(page, CardAction::Masked);
             }
@@ -260,8 +261,11 @@ impl Page {
         }
     }
 
-    fn is_track(&self, place: usize) -> bool {
-        self.finds.get(place).is_some_and(|(_, find)| matches!(find.kind, FindKind::Track { .. }))
+    /// Sensitive authentication data: a mask leaves no digit of it that matters.
+    fn is_never_kept(&self, place: usize) -> bool {
+        let never_kept =
+            |kind: &FindKind| matches!(kind, FindKind::Cvv(_) | FindKind::Track { .. });
+        self.finds.get(place).is_some_and(|(_, find)| never_kept(&find.kind))
     }
 
     fn write(&mut self, place: usize, digits: &[u8]) {
