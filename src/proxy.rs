@@ -186,13 +186,21 @@ impl Proxy {
 
         headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
         let request = Request::from_parts(head, body);
-        let answer = match self.forward(place, (peer, exchange), request, timeouts).await {
+        let whole = forward::without_range(&request);
+        let mut answer = match self.forward(place, (peer, exchange), request, timeouts).await {
             Ok(answer) => answer,
             Err(rejection) => {
                 self.settle_undecided(attempt, (place.site, exchange));
                 return Err(rejection);
             }
         };
+        if let Some(whole) = whole
+            && route.cards.responses == ResponseAction::Mask
+            && cards::is_unreadable_part(answer.response.status(), answer.response.headers())
+        {
+            drop(answer);
+            answer = self.forward(place, (peer, exchange), whole, timeouts).await?;
+        }
 
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(peer, answer, client_upgrade, timeouts.upgrade_idle);

@@ -11,6 +11,7 @@ mod head;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
 
 pub(super) use editor::{Action, Editor};
@@ -25,7 +26,8 @@ use crate::scan::{Carrier, Decided, Rules, Stream};
 
 /// Request bodies up to this size are read whole before anything is forwarded.
 const REQUEST_WHOLE_BYTES: usize = 64 << 10;
-/// Coded answers up to this size are read whole, so that one without a card arrives bit for bit.
+/// Answers that are coded, or described byte for byte, are read whole up to this size: one without a
+/// card then arrives as it was sent, description and all.
 const RESPONSE_WHOLE_BYTES: usize = 256 << 10;
 
 /// What one direction of one request asks for.
@@ -87,31 +89,41 @@ pub(super) async fn rewrite_response(
     }
     let carrier = carrier(headers);
     let codings = Coding::of(headers).map_err(Rejection::UpstreamCoding)?;
-    let stream = Stream::new(Arc::clone(task.rules), carrier);
-    if codings.is_empty() {
-        let rewritten = Rewritten::new(source, None, (stream, carrier), Arc::clone(&task.editor));
-        return Ok(Body::Rewritten(Box::new(rewritten)));
-    }
     let prompt = carrier == Carrier::EventStream;
-    if !prompt {
+    // Only what is described byte for byte, or would have to be coded anew, is worth waiting for.
+    if !prompt && (!codings.is_empty() || describes_bytes(headers)) {
         let read = source.read_up_to(RESPONSE_WHOLE_BYTES).await;
         let (pieces, reached) = read.map_err(Rejection::UpstreamBody)?;
-        let found = reached == Reached::Enough || {
-            let scanned = (Arc::clone(task.rules), carrier);
-            Coded::holds_any(&pieces, &codings, bounds(task.limits), scanned)
-                .map_err(Rejection::UpstreamCoding)?
-        };
+        let scanned = (Arc::clone(task.rules), carrier);
+        let clean = reached == Reached::End
+            && !Coded::holds_any(&pieces, &codings, bounds(task.limits), scanned)
+                .map_err(Rejection::UpstreamCoding)?;
         source.put_back(pieces);
-        if !found {
+        if clean {
             return Ok(Body::Passed(Box::new(source)));
         }
+        forget_digests(headers);
+        // A long plain body is more likely unchanged, and then its tag and its parts stay true.
+        if reached == Reached::End || !codings.is_empty() {
+            forget_identity(headers);
+        }
     }
-    let coded = Coded::new(&codings, bounds(task.limits), prompt);
-    let coded = coded.map_err(Rejection::UpstreamCoding)?;
-    forget_representation(headers);
-    let rewritten =
-        Rewritten::new(source, Some(coded), (stream, carrier), Arc::clone(&task.editor));
+    let coded = if codings.is_empty() {
+        None
+    } else {
+        headers.remove(CONTENT_LENGTH);
+        let coded = Coded::new(&codings, bounds(task.limits), prompt);
+        Some(coded.map_err(Rejection::UpstreamCoding)?)
+    };
+    let stream = Stream::new(Arc::clone(task.rules), carrier);
+    let rewritten = Rewritten::new(source, coded, (stream, carrier), Arc::clone(&task.editor));
     Ok(Body::Rewritten(Box::new(rewritten)))
+}
+
+/// Whether an answer is a part of something whose edges could cut a card number in two: it is asked
+/// for again, whole.
+pub(super) fn is_unreadable_part(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::PARTIAL_CONTENT && !is_opaque(headers)
 }
 
 /// A coded request body has been read whole: it goes on as it came, or decoded, edited and coded
@@ -189,16 +201,28 @@ fn is_opaque(headers: &HeaderMap) -> bool {
     media.iter().any(|prefix| lower.starts_with(prefix)) && !lower.starts_with(b"image/svg")
 }
 
-/// The bytes will differ from those the upstream described: its length, digests and strong validator
-/// no longer hold (RFC 9110 §8.8.1), and no part of them can be asked for by its place.
-fn forget_representation(headers: &mut HeaderMap) {
-    for name in ["content-md5", "digest", "repr-digest", "content-digest"] {
+/// Fields that describe a body byte for byte (RFC 9530, and its predecessors).
+const DIGESTS: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
+
+fn describes_bytes(headers: &HeaderMap) -> bool {
+    strong_tag(headers).is_some() || DIGESTS.iter().any(|name| headers.contains_key(*name))
+}
+
+fn strong_tag(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")).cloned()
+}
+
+fn forget_digests(headers: &mut HeaderMap) {
+    for name in DIGESTS {
         headers.remove(name);
     }
-    headers.remove(CONTENT_LENGTH);
+}
+
+/// The bytes differ from those the upstream described: its strong validator no longer holds
+/// (RFC 9110 §8.8.1), and no part of them can be asked for by its place.
+fn forget_identity(headers: &mut HeaderMap) {
     headers.remove(ACCEPT_RANGES);
-    let strong = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")).cloned();
-    if let Some(tag) = strong {
+    if let Some(tag) = strong_tag(headers) {
         let weak = [b"W/", tag.as_bytes()].concat();
         match HeaderValue::from_bytes(&weak) {
             Ok(value) => headers.insert(ETAG, value),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
+use http::header::{IF_RANGE, RANGE};
 use http::response::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -270,6 +271,15 @@ fn trust_digest(trust: &Trust) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     anchors.iter().for_each(|anchor| context.update(anchor));
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A copy of a request for a part that asks for all of it (RFC 9110 §14.2 lets a server do so).
+pub(super) fn without_range(request: &Request<Body>) -> Option<Request<Body>> {
+    let asks = request.headers().contains_key(RANGE);
+    let mut whole = asks.then(|| repeatable(request)).flatten()?;
+    whole.headers_mut().remove(RANGE);
+    whole.headers_mut().remove(IF_RANGE);
+    Some(whole)
 }
 
 /// A copy of a request that may be sent twice.

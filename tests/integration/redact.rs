@@ -201,3 +201,54 @@ fn observe_counts_and_changes_nothing() {
     assert_eq!(sidecar.https().get("/").text(), card);
     assert!(sidecar.metric("tillgate_cards_found_total", &["response"]) >= 1.0);
 }
+
+#[test]
+fn a_strong_tag_and_a_digest_survive_only_where_the_bytes_do() {
+    // RFC 9110 section 8.8.1: a strong validator changes when the bytes do.
+    let card = cards::fresh("visa");
+    let masked = cards::masked(&card);
+    let shop = Upstream::start(move |exchange| {
+        let body =
+            if exchange.target() == "/clean" { "no number".to_owned() } else { card.clone() };
+        let fields =
+            [("etag", "\"v1\""), ("repr-digest", "sha-256=:AA==:"), ("accept-ranges", "bytes")];
+        exchange.answer(200, &fields, body.as_bytes())
+    });
+    let sidecar = Sidecar::start(&shop, "");
+    let clean = sidecar.https().get("/clean");
+    assert_eq!(clean.field("etag"), Some("\"v1\""));
+    assert_eq!(clean.field("repr-digest"), Some("sha-256=:AA==:"));
+    assert_eq!(clean.field("accept-ranges"), Some("bytes"));
+    let changed = sidecar.https().get("/changed");
+    assert_eq!(changed.text(), masked);
+    assert_eq!(changed.field("etag"), Some("W/\"v1\""));
+    assert_eq!((changed.field("repr-digest"), changed.field("accept-ranges")), (None, None));
+}
+
+#[test]
+fn p1_a_card_cannot_be_fetched_in_parts() {
+    let card = cards::fresh("visa");
+    let (masked, text) = (cards::masked(&card), card.clone());
+    let shop = Upstream::start(move |exchange| match exchange.field("range") {
+        Some(_) => {
+            let fields = [("content-range", "bytes 0-7/16"), ("content-type", "text/plain")];
+            exchange.answer(206, &fields, &text.as_bytes()[..8])
+        }
+        None => exchange.answer(200, &[("content-type", "text/plain")], text.as_bytes()),
+    });
+    let sidecar = Sidecar::start(&shop, "");
+    let answer = sidecar.https().request("GET", "/log", &[("range", "bytes=0-7")], b"");
+    assert_eq!((answer.status, answer.text()), (200, masked));
+}
+
+#[test]
+fn a_part_of_a_film_is_passed_as_a_part() {
+    let shop = Upstream::start(|exchange| {
+        let fields = [("content-range", "bytes 0-3/9"), ("content-type", "video/mp4")];
+        exchange.answer(206, &fields, b"\x00\x01\x02\x03")
+    });
+    let sidecar = Sidecar::start(&shop, "");
+    let answer = sidecar.https().request("GET", "/film", &[("range", "bytes=0-3")], b"");
+    assert_eq!((answer.status, answer.body.as_slice()), (206, &[0, 1, 2, 3][..]));
+    assert_eq!(shop.count(), 1);
+}

@@ -61,7 +61,7 @@ impl Coded {
         Ok(Self { decoder: Decoder::new(codings, bounds)?, encoder: Some(encoder), prompt })
     }
 
-    /// Whether a whole coded body holds anything that has to be edited.
+    /// Whether a whole body, coded or plain, holds anything that has to be edited.
     ///
     /// # Errors
     /// When it cannot be decoded.
@@ -75,9 +75,13 @@ impl Coded {
         let mut stream = Stream::new(rules, carrier);
         let mut decided = Vec::new();
         for piece in pieces {
-            let mut decoded = Vec::new();
-            decoder.push(piece, &mut decoded)?;
-            stream.push(Bytes::from(decoded), &mut decided);
+            if codings.is_empty() {
+                stream.push(piece.clone(), &mut decided);
+            } else {
+                let mut decoded = Vec::new();
+                decoder.push(piece, &mut decoded)?;
+                stream.push(Bytes::from(decoded), &mut decided);
+            }
             if decided.drain(..).any(|run| !run.finds.is_empty()) {
                 return Ok(true);
             }
