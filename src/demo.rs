@@ -15,6 +15,7 @@ mod records;
 mod report;
 mod serve;
 mod shop;
+mod traces;
 mod walk;
 
 use std::env;
@@ -45,7 +46,7 @@ use gateway::Gateway;
 use report::Report;
 use serve::Stage;
 use shop::Shop;
-use walk::Guess;
+use walk::{CARD_NUMBER, Guess};
 
 /// How the demo is run.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -103,6 +104,8 @@ pub enum DemoError {
 
 /// Everything the walk looks at.
 struct Scene<'a> {
+    /// Where a sidecar is in front of the shop.
+    access_log: Option<&'a Path>,
     browser: Endpoint,
     folder: &'a Path,
     gateway: &'a Gateway,
@@ -164,8 +167,14 @@ impl Play<'_> {
         stage.serve(shop_listener, None, Arc::clone(&shop)).map_err(DemoError::Serve)?;
         let address = reachable(self.addresses)?;
         let browser = self.folder.endpoint(address)?;
-        let scene =
-            Scene { browser, folder: self.folder.path(), gateway: self.gateway, shop: &shop };
+        let access_log = self.folder.access_log();
+        let scene = Scene {
+            access_log: Some(&access_log),
+            browser,
+            folder: self.folder.path(),
+            gateway: self.gateway,
+            shop: &shop,
+        };
         let mut out = io::stdout();
         let mut report = Report { colour: wants_colour(), out: &mut out };
         show(&scene, &mut report)?;
@@ -175,23 +184,29 @@ impl Play<'_> {
         self.invite(&mut report, address).map_err(DemoError::Print)
     }
 
-    fn invite(&self, report: &mut Report<'_>, shop: SocketAddr) -> io::Result<()> {
-        let access = self.config.with_file_name("access.log");
+    fn invite(&self, report: &mut Report<'_>, address: SocketAddr) -> io::Result<()> {
+        let (email, password) = shop::ACCOUNT;
         report.title("Look round")?;
         report.addresses(&[
-            ("shop", format!("https://{shop}/   (self-signed: your browser will ask)")),
+            ("shop", format!("https://{address}/   (self-signed: your browser will ask)")),
+            ("log in as", format!("{email}, password: {password}")),
+            (
+                "pay with",
+                format!("{CARD_NUMBER} or 3782 822463 10005 (code 1234), any date to come"),
+            ),
             ("metrics", format!("http://{}/metrics", self.addresses.admin)),
-            ("config", format!("{}   (edit it and watch it reload)", self.config.display())),
-            ("log", self.folder.log().display().to_string()),
-            ("access log", access.display().to_string()),
+            ("config", format!("{}   (edit and save it: it is reloaded)", self.config.display())),
+            ("tillgate's log", self.folder.log().display().to_string()),
+            ("access log", self.folder.access_log().display().to_string()),
             ("shop's log", self.folder.shop_log().display().to_string()),
-            ("stop", "Ctrl-C; the folder is removed then".to_owned()),
+            ("stop", "Ctrl-C, which also removes these files".to_owned()),
         ])
     }
 }
 
 /// Walks, prints, and fails if a promise is broken.
 fn show(scene: &Scene<'_>, report: &mut Report<'_>) -> Result<(), DemoError> {
+    report.introduction().map_err(DemoError::Print)?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(DemoError::Serve)?;
     let (evidence, guesses) = runtime.block_on(walk(scene))?;
     let mut promises = evidence.promises();
@@ -208,10 +223,14 @@ async fn walk(scene: &Scene<'_>) -> Result<(Evidence, Vec<Guess>), WalkError> {
     let mut browser = Client::new(scene.browser.clone());
     let seen = walk::buy(&mut browser).await?;
     browser.close().await;
-    let evidence = Evidence::gather(seen, scene.shop, scene.gateway, scene.folder)?;
     let mut browser = Client::new(scene.browser.clone());
     let guesses = walk::guess(&mut browser).await?;
     browser.close().await;
+    if let (Some(access_log), Some(last)) = (scene.access_log, guesses.last()) {
+        traces::await_line(access_log, &last.request_id).await?;
+    }
+    // Last, so that the files that are searched hold the whole walk.
+    let evidence = Evidence::gather(seen, scene.shop, scene.gateway, scene.folder)?;
     Ok((evidence, guesses))
 }
 
@@ -323,7 +342,8 @@ mod tests {
         let shop = Arc::new(Shop::open(charged_at, &folder.shop_log()).unwrap());
         stage.serve(shop_listener, None, Arc::clone(&shop)).unwrap();
         let browser = Endpoint::Plain(front(&stage, shop_address));
-        let scene = Scene { browser, folder: folder.path(), gateway: &gateway, shop: &shop };
+        let folder = folder.path();
+        let scene = Scene { access_log: None, browser, folder, gateway: &gateway, shop: &shop };
         let mut out = Vec::new();
         let outcome = show(&scene, &mut Report { colour: false, out: &mut out });
         stage.close();
@@ -333,7 +353,7 @@ mod tests {
     #[test]
     fn a_shop_without_a_guard_breaks_the_promises() {
         let (outcome, printed) = walked(|_, shop| shop, |_, gateway| gateway);
-        assert!(matches!(outcome, Err(DemoError::Promises { broken: 8, all: 10 })), "{printed}");
+        assert!(matches!(outcome, Err(DemoError::Promises { broken: 9, all: 11 })), "{printed}");
         for broken in [
             "the shop's log holds no card number",
             "the shop's log holds no security code",
@@ -341,7 +361,8 @@ mod tests {
             "the gateway's answer reached the shop as a token",
             "the order page shows a token or a mask",
             "the JSON is sound and its number is no card",
-            "no file of the demo holds the card number",
+            "an old card number is masked on its way out",
+            "no file of the demo holds a card number",
             "guessing passwords ends in 429 with Retry-After",
         ] {
             assert!(printed.contains(&format!("BROKEN   {broken}\n")), "{broken} in\n{printed}");
@@ -354,7 +375,11 @@ mod tests {
             |stage, shop| {
                 let requests =
                     &[("4111+1111+1111+1111", "4929+1234+5678+1111"), ("cvv=123", "cvv=847")];
-                double(stage, shop, requests, &[])
+                let answers = &[
+                    ("5555 5555 5555 4444", "5555 55** **** 4444"),
+                    ("5555555555554444", "5555550000004444"),
+                ];
+                double(stage, shop, requests, answers)
             },
             |stage, gateway| {
                 let requests = &[("4929123456781111", "4111111111111111"), ("=847", "=123")];
@@ -364,6 +389,9 @@ mod tests {
         assert!(outcome.is_ok() && !printed.contains("BROKEN"), "{printed}");
         let row = "card number     4111 1111 1111 1111  4929 1234 5678 1111  4111111111111111     \
                    4929 1234 5678 1111\n";
+        assert!(printed.contains(row), "{printed}");
+        let row = "an old order    -                    5555 5555 5555 4444  -                    \
+                   5555 55** **** 4444\n";
         assert!(printed.contains(row), "{printed}");
         assert!(printed.contains("attempt  6   429   try again in 12 s\n"), "{printed}");
     }

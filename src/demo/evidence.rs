@@ -1,26 +1,26 @@
 //! What each side recorded of the walk, held against the promises.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use http::StatusCode;
-use memchr::memmem;
 use serde_json::Value;
 
 use super::form::Form;
 use super::gateway::{Charge, Gateway};
 use super::records::Order;
-use super::shop::{Shop, digits};
+use super::shop::{OLD_CARD_NUMBER, Shop, digits};
+use super::traces::{reveals, reveals_any, search};
 use super::walk::{CARD_NUMBER, CVV, Guess, Seen, WalkError};
+use crate::card::luhn;
 
-/// Of one file that is searched for the number; the demo writes far less.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+/// What becomes of the old card on a page: first six, last four (PCI DSS 3.4.1).
+const OLD_CARD_MASK: &str = "5555 55** **** 4444";
 
-/// What all sides recorded of the purchase.
+/// What all sides recorded of the purchase, and of the old order.
 pub(super) struct Evidence {
     seen: Seen,
     order: Order,
+    old_order: Order,
     logged_cvv: String,
     log: String,
     charge: Charge,
@@ -48,7 +48,9 @@ impl Evidence {
         folder: &Path,
     ) -> Result<Self, WalkError> {
         let missing = |side| WalkError::Unrecorded { side };
-        let order = shop.orders().into_iter().next().ok_or(missing("the shop"))?;
+        let mut orders = shop.orders().into_iter();
+        let order = orders.next().ok_or(missing("the shop"))?;
+        let old_order = orders.last().ok_or(missing("the shop"))?;
         let charge = gateway.last_charge().ok_or(missing("the gateway"))?;
         let logged = shop.logged();
         let paid = logged.iter().rev().find(|entry| entry.request == "POST /checkout");
@@ -59,6 +61,7 @@ impl Evidence {
         Ok(Self {
             seen,
             order,
+            old_order,
             logged_cvv: paid.field("cvv").to_owned(),
             log: bodies.join("\n"),
             charge,
@@ -71,11 +74,16 @@ impl Evidence {
         let row = |label, cells: [&str; 4]| Row { label, cells: cells.map(str::to_owned) };
         let stored = self.order.card_number.as_str();
         let received = self.charge.number.as_str();
+        let old = self.old_order.card_number.as_str();
+        let page = |order| self.seen.number_on_page(order);
+        let data = |order| self.seen.number_in_data(order);
         vec![
-            row("card number", [CARD_NUMBER, stored, received, self.seen.shown_number()]),
+            row("card number", [CARD_NUMBER, stored, received, page(&self.order)]),
+            row("  in JSON", ["", &digits(stored), "", &data(&self.order)]),
+            row("  in the reply", ["", &self.order.charged_number, received, ""]),
             row("security code", [CVV, &self.logged_cvv, &self.charge.cvc, ""]),
-            row("in JSON", ["", &digits(stored), "", &self.seen.number_in_data()]),
-            row("in the answer", ["", &self.order.charged_number, received, ""]),
+            row("an old order", ["", old, "", page(&self.old_order)]),
+            row("  in JSON", ["", &digits(old), "", &data(&self.old_order)]),
         ]
     }
 
@@ -84,7 +92,7 @@ impl Evidence {
         let promise = |claim, kept| Promise { claim, kept };
         let stored = self.order.card_number.as_str();
         vec![
-            promise("the shop's log holds no card number", !reveals(self.log.as_bytes())),
+            promise("the shop's log holds no card number", !reveals_any(self.log.as_bytes())),
             promise("the shop's log holds no security code", self.logged_cvv != CVV),
             promise("the shop stored a token of the same shape", stands_in(stored)),
             promise(
@@ -96,29 +104,56 @@ impl Evidence {
                 digits(&self.order.charged_number) == digits(stored) && stands_in(stored)
             }),
             promise("the order page shows a token or a mask", {
-                let shown = self.seen.shown_number();
-                shown.ends_with("1111") && !reveals(self.seen.page.as_bytes())
+                let shown = self.seen.number_on_page(&self.order);
+                shown.ends_with("1111") && !reveals(self.seen.page.as_bytes(), CARD_NUMBER)
             }),
             promise("the JSON is sound and its number is no card", {
-                self.seen.number_in_data().len() == digits(CARD_NUMBER).len()
-                    && !reveals(self.seen.data.as_bytes())
+                self.seen.number_in_data(&self.order).len() == digits(CARD_NUMBER).len()
+                    && !reveals(self.seen.data.as_bytes(), CARD_NUMBER)
             }),
-            promise("no file of the demo holds the card number", self.revealing_files.is_empty()),
+            promise("an old card number is masked on its way out", self.masks_the_old_card()),
+            promise("no file of the demo holds a card number", self.revealing_files.is_empty()),
         ]
+    }
+
+    /// A mask with stars in text; as a JSON number, one of as many digits that is no card.
+    fn masks_the_old_card(&self) -> bool {
+        let number = self.seen.number_in_data(&self.old_order);
+        self.old_order.card_number == OLD_CARD_NUMBER
+            && self.seen.number_on_page(&self.old_order) == OLD_CARD_MASK
+            && self.seen.text_in_data(&self.old_order) == OLD_CARD_MASK
+            && number.len() == digits(OLD_CARD_NUMBER).len()
+            && !luhn::holds(number.as_bytes())
+            && !reveals(self.seen.page.as_bytes(), OLD_CARD_NUMBER)
+            && !reveals(self.seen.data.as_bytes(), OLD_CARD_NUMBER)
     }
 }
 
 impl Seen {
-    fn shown_number(&self) -> &str {
-        let (_, after) = self.page.split_once("<td class=\"card-number\">").unwrap_or_default();
-        after.split("</td>").next().unwrap_or_default()
+    /// The card number in the order's row of the order page.
+    fn number_on_page(&self, order: &Order) -> &str {
+        let row = format!("<tr><td>{}</td>", order.number);
+        let (_, row) = self.page.split_once(&row).unwrap_or_default();
+        let (_, cell) = row.split_once("<td class=\"card-number\">").unwrap_or_default();
+        cell.split("</td>").next().unwrap_or_default()
     }
 
     /// The number of `/api/orders` that is a JSON number; empty where it no longer is one.
-    fn number_in_data(&self) -> String {
+    fn number_in_data(&self, order: &Order) -> String {
+        let number = self.in_data(order, "/card/number");
+        number.as_u64().map(|number| number.to_string()).unwrap_or_default()
+    }
+
+    /// The number of `/api/orders` that is a JSON string.
+    fn text_in_data(&self, order: &Order) -> String {
+        self.in_data(order, "/card_number").as_str().unwrap_or_default().to_owned()
+    }
+
+    fn in_data(&self, order: &Order, pointer: &str) -> Value {
         let data: Value = serde_json::from_str(&self.data).unwrap_or_default();
-        let number = data.pointer("/orders/0/card/number").and_then(Value::as_u64);
-        number.map(|number| number.to_string()).unwrap_or_default()
+        let mut orders = data.pointer("/orders").and_then(Value::as_array).into_iter().flatten();
+        let found = orders.find(|found| found.pointer("/order") == Some(&order.number.into()));
+        found.and_then(|found| found.pointer(pointer)).cloned().unwrap_or_default()
     }
 }
 
@@ -139,49 +174,9 @@ fn stands_in(stored: &str) -> bool {
     shape(stored) == shape(CARD_NUMBER) && stored != CARD_NUMBER && stored.ends_with("1111")
 }
 
-/// Whether the customer's number stands anywhere, whatever separates its digits.
-fn reveals(text: &[u8]) -> bool {
-    let separator = |byte: &u8| matches!(byte, b' ' | b'+' | b'-');
-    let joined: Vec<u8> = text.iter().copied().filter(|byte| !separator(byte)).collect();
-    memmem::find(&joined, digits(CARD_NUMBER).as_bytes()).is_some()
-}
-
-fn search(folder: &Path, revealing: &mut Vec<PathBuf>) -> Result<(), WalkError> {
-    let failed = |path: &Path, source| WalkError::Search { path: path.to_owned(), source };
-    for entry in fs::read_dir(folder).map_err(|error| failed(folder, error))? {
-        let path = entry.map_err(|error| failed(folder, error))?.path();
-        if path.is_dir() {
-            search(&path, revealing)?;
-            continue;
-        }
-        match read(&path) {
-            Ok(bytes) if reveals(&bytes) => revealing.push(path),
-            Ok(_) => {}
-            // A journal of the vault may go while we look.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(&path, error)),
-        }
-    }
-    Ok(())
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_number_is_found_whatever_separates_its_digits() {
-        for text in ["x4111111111111111y", "4111 1111 1111 1111", "n=4111+1111-1111+1111"] {
-            assert!(reveals(text.as_bytes()), "{text}");
-        }
-        assert!(!reveals(b"4111 11** **** 1111"));
-    }
 
     #[test]
     fn a_token_has_the_numbers_shape_and_is_another() {

@@ -26,6 +26,7 @@ use super::client::Endpoint;
 const SERVER_NAME: &str = "localhost";
 const PUBLIC_PORT: u16 = 8443;
 const ADMIN_PORT: u16 = 9464;
+const ACCESS_LOG: &str = "access.log";
 
 /// The folder and what was put into it.
 pub(super) struct Folder {
@@ -72,12 +73,17 @@ impl Folder {
         self.directory.path()
     }
 
-    /// The shop's log of what it received.
     /// Where the sidecar's log lies.
     pub(super) fn log(&self) -> PathBuf {
         self.path().join("tillgate.log")
     }
 
+    /// Where the sidecar's access log lies, as the configuration says.
+    pub(super) fn access_log(&self) -> PathBuf {
+        self.path().join(ACCESS_LOG)
+    }
+
+    /// The shop's log of what it received.
     pub(super) fn shop_log(&self) -> PathBuf {
         self.path().join("shop.log")
     }
@@ -145,7 +151,7 @@ upstream = "https://{gateway}"
 ca = "tls/gateway-ca.pem"
 
 [log]
-access = "access.log"
+access = "{ACCESS_LOG}"
 "#
     )
 }

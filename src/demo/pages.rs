@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn markup_in_an_order_is_escaped() {
         let order = json!({
-            "number": 1, "item": "Mug", "price": "1.00", "charge": "ch_1",
+            "number": 1, "item": "Mug", "price": "1.00", "charge": "ch_1", "bought": "now",
             "name": "<script>alert('x')</script>", "card_number": "\"><b>4</b>",
         });
         let pages = Pages::compile().unwrap();

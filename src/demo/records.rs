@@ -35,6 +35,8 @@ pub(super) struct Order {
     /// As the customer's form brought it.
     pub(super) card_number: String,
     pub(super) brand: &'static str,
+    /// When, in the words of the order history.
+    pub(super) bought: &'static str,
     /// The gateway's id of the charge.
     pub(super) charge: String,
     /// The card number as the gateway's answer brought it.

@@ -9,6 +9,11 @@ const LABEL_COLUMNS: usize = 14;
 const CELL_COLUMNS: usize = 19;
 const HEADINGS: [&str; 4] = ["customer sent", "shop stored", "gateway received", "customer saw"];
 
+const INTRODUCTION: &str = "\
+A careless little shop and a stand-in payment gateway now run on this machine, with tillgate between
+them and everybody else. A customer buys a mug with a test card and a stranger guesses passwords;
+then you see what each side recorded of it, and whether tillgate kept its promises.";
+
 /// A writer and whether it takes colours.
 pub(super) struct Report<'a> {
     pub(super) out: &'a mut dyn Write,
@@ -23,6 +28,12 @@ enum Paint {
 }
 
 impl Report<'_> {
+    /// What is going to happen.
+    pub(super) fn introduction(&mut self) -> io::Result<()> {
+        writeln!(self.out, "{INTRODUCTION}")?;
+        self.out.flush()
+    }
+
     /// A title with an empty line before it.
     pub(super) fn title(&mut self, text: &str) -> io::Result<()> {
         let text = self.paint(Paint::Title, text);
@@ -127,8 +138,12 @@ security code   123                  847                  123                  -
     #[test]
     fn guesses_and_promises_are_one_line_each() {
         let guesses = [
-            Guess { status: StatusCode::OK, retry_after: String::new() },
-            Guess { status: StatusCode::TOO_MANY_REQUESTS, retry_after: "12".to_owned() },
+            Guess { status: StatusCode::OK, retry_after: String::new(), request_id: String::new() },
+            Guess {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                retry_after: "12".to_owned(),
+                request_id: String::new(),
+            },
         ];
         assert_eq!(
             printed(false, |report| report.guesses(&guesses)),
@@ -140,6 +155,13 @@ security code   123                  847                  123                  -
             printed(false, |report| report.promises(&promises)),
             "kept     one\nBROKEN   two\n"
         );
+    }
+
+    #[test]
+    fn the_first_lines_are_two_sentences_that_fit_a_hundred_columns() {
+        let said = printed(false, |report| report.introduction());
+        assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+        assert_eq!(said.matches('.').count(), 2);
     }
 
     #[test]

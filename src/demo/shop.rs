@@ -21,6 +21,9 @@ use super::serve::{Handler, Received, Reply, reply};
 
 /// The demo account, which the login page shows.
 pub(super) const ACCOUNT: (&str, &str) = ("ada@example.com", "correct horse");
+/// A card the shop has kept in clear since before tillgate stood in front of it. It lies in memory
+/// only, so that the demo's files can be searched for it.
+pub(super) const OLD_CARD_NUMBER: &str = "5555 5555 5555 4444";
 const SESSION_COOKIE: &str = "PHPSESSID";
 
 /// The shop.
@@ -58,9 +61,11 @@ const ITEMS: [Item; 4] = [
 ];
 
 impl Shop {
-    /// Opens the shop; it will charge cards at `gateway`.
+    /// Opens the shop, with one old order; it will charge cards at `gateway`.
     pub(super) fn open(gateway: SocketAddr, log: &Path) -> Result<Self, ShopError> {
-        Ok(Self { gateway, pages: Pages::compile()?, records: Records::open(log)? })
+        let records = Records::open(log)?;
+        records.place(old_order);
+        Ok(Self { gateway, pages: Pages::compile()?, records })
     }
 
     /// What the demo account bought, latest first.
@@ -112,6 +117,7 @@ impl Shop {
             json!({
                 "order": order.number,
                 "item": order.item,
+                "bought": order.bought,
                 "brand": order.brand,
                 "card_number": order.card_number,
                 "card": { "number": digits(&order.card_number).parse::<u64>().ok() },
@@ -163,6 +169,7 @@ impl Shop {
             name: form.field("name").to_owned(),
             card_number: card.number.to_owned(),
             brand,
+            bought: "behind tillgate",
             charge: text_at(&charge, "/id"),
             charged_number: text_at(&charge, "/card/number"),
         });
@@ -223,6 +230,21 @@ impl Handler for Shop {
             (_, "/account/orders" | "/checkout", None) => redirect("/account/login"),
             (_, _, account) => self.missing(account),
         }
+    }
+}
+
+fn old_order(number: usize) -> Order {
+    Order {
+        number,
+        account: ACCOUNT.0.to_owned(),
+        item: "Oak tray".to_owned(),
+        price: "38.00".to_owned(),
+        name: "Ada Lovelace".to_owned(),
+        card_number: OLD_CARD_NUMBER.to_owned(),
+        brand: "Mastercard",
+        bought: "before tillgate",
+        charge: "ch_old_7".to_owned(),
+        charged_number: digits(OLD_CARD_NUMBER),
     }
 }
 
@@ -324,7 +346,10 @@ mod tests {
         customer.log_in().await;
         let (reply, page) = customer.send(Method::GET, "/account/orders", "").await;
         assert_eq!(reply.status(), StatusCode::OK);
-        assert!(page.contains("not bought anything yet"));
+        let row = "<td>before tillgate</td><td class=\"card-number\">5555 5555 5555 4444</td>";
+        assert!(page.contains(row), "{page}");
+        let (_, data) = customer.send(Method::GET, "/api/orders", "").await;
+        assert!(data.contains("{\"number\":5555555555554444}"), "{data}");
         customer.send(Method::GET, "/account/logout", "").await;
         let (reply, _) = customer.send(Method::GET, "/account/orders", "").await;
         assert_eq!(reply.status(), StatusCode::FOUND);
@@ -338,7 +363,7 @@ mod tests {
         let (reply, page) = customer.send(Method::POST, "/checkout", &form).await;
         assert_eq!(reply.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert!(page.contains("mistyped") && !page.contains("4111111111111112"));
-        assert!(customer.shop.orders().is_empty());
+        assert_eq!(customer.shop.orders().len(), 1, "the old order only");
     }
 
     #[tokio::test]
@@ -353,6 +378,6 @@ mod tests {
         ]);
         let (reply, _) = customer.send(Method::POST, "/checkout", &form).await;
         assert_eq!(reply.status(), StatusCode::BAD_GATEWAY);
-        assert!(customer.shop.orders().is_empty());
+        assert_eq!(customer.shop.orders().len(), 1, "the old order only");
     }
 }

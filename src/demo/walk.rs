@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use http::StatusCode;
 use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderName, StatusCode};
 use thiserror::Error;
 
 use super::client::{Answer, Client, ClientError};
@@ -17,6 +17,7 @@ pub(super) const CARD_NUMBER: &str = "4111 1111 1111 1111";
 pub(super) const CVV: &str = "123";
 /// Whose password is guessed: not the demo account, which a person may want to use afterwards.
 const GUESSED_ACCOUNT: &str = "grace@example.com";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// More than any sensible limit lets through.
 const GUESSES_MAX: usize = 15;
 
@@ -47,8 +48,8 @@ pub enum WalkError {
         /// What came back.
         status: StatusCode,
     },
-    /// One side recorded nothing of the purchase.
-    #[error("{side} recorded no purchase")]
+    /// One side recorded nothing of the walk.
+    #[error("{side} recorded nothing of the walk")]
     Unrecorded {
         /// Which side.
         side: &'static str,
@@ -67,6 +68,8 @@ pub(super) struct Seen {
 pub(super) struct Guess {
     pub(super) status: StatusCode,
     pub(super) retry_after: String,
+    /// As the access log has it; empty where no sidecar gave one.
+    pub(super) request_id: String,
 }
 
 /// Buys a mug.
@@ -105,7 +108,8 @@ pub(super) async fn guess(browser: &mut Client) -> Result<Vec<Guess>, WalkError>
         let answer = answer.map_err(|source| WalkError::Client { step: "guess", source })?;
         let stopped = answer.status == StatusCode::TOO_MANY_REQUESTS;
         let retry_after = answer.header(&RETRY_AFTER).to_owned();
-        guesses.push(Guess { status: answer.status, retry_after });
+        let request_id = answer.header(&REQUEST_ID).to_owned();
+        guesses.push(Guess { status: answer.status, retry_after, request_id });
         if stopped {
             break;
         }

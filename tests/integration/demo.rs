@@ -23,7 +23,13 @@ fn the_demo_shows_the_four_sides_of_one_purchase_and_ends_with_0() {
         assert!(lower.contains(column), "no column \"{column}\" in:\n{said}");
     }
     assert!(said.contains("429"), "no lock after wrong passwords:\n{said}");
-    assert!(said.contains("******"), "no masked number:\n{said}");
+    let old = said.lines().find(|line| line.starts_with("an old order")).unwrap_or_default();
+    let old: Vec<&str> = old.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(old, ["an old order", "-", "5555 5555 5555 4444", "-", "5555 55** **** 4444"]);
+    assert!(said.contains("\nkept     an old card number is masked on its way out\n"), "{said}");
+    assert!(!said.contains("BROKEN"), "{said}");
+    let widest = said.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(100), "{widest:?} columns:\n{said}");
 }
 
 #[test]
