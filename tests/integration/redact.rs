@@ -229,7 +229,7 @@ fn a_strong_tag_and_a_digest_survive_only_where_the_bytes_do() {
 fn p1_a_card_cannot_be_fetched_in_parts() {
     let card = cards::fresh("visa");
     let (masked, text) = (cards::masked(&card), card.clone());
-    let shop = Upstream::start(move |exchange| match exchange.field("range") {
+    let shop = Upstream::start(move |exchange| match exchange.head.field("range") {
         Some(_) => {
             let fields = [("content-range", "bytes 0-7/16"), ("content-type", "text/plain")];
             exchange.answer(206, &fields, &text.as_bytes()[..8])
