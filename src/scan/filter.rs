@@ -12,7 +12,7 @@ use crate::card::PAN_DIGITS_MIN;
 use super::glyph::{self, Class, Form};
 use super::simd::{Kernel, LANES, Masks};
 use super::view::View;
-use super::{base64, cluster};
+use super::{base64, cluster, shape};
 
 /// Twelve digits of a number without markup lie within this many bytes.
 const REACH: usize = 128;
@@ -26,8 +26,10 @@ static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::detect);
 /// Which places are worth a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Mesh {
-    /// Those that may begin twelve digits.
+    /// Those that may begin a card number.
     Cards,
+    /// Those that may begin twelve digits, even if no card has such: a field may be named for one.
+    Digits,
     /// Every digit: verification codes are short.
     Codes,
 }
@@ -68,7 +70,7 @@ impl<'a> Search<'a> {
     /// Loads the masks of the first stretch from `from` on that is not quiet.
     fn load(&mut self, from: usize) -> Option<usize> {
         let mut base = from;
-        if self.mesh == Mesh::Cards && base >= self.loud {
+        if self.mesh != Mesh::Codes && base >= self.loud {
             base += KERNEL.quiet(self.text.get(base..)?);
             self.loud = base + 2 * LANES;
         }
@@ -136,10 +138,22 @@ impl<'a> Search<'a> {
         if length >= 12 {
             return true;
         }
-        let link = wide(self.here.link, self.ahead.link) >> bit;
         let end = place + usize::try_from(length).unwrap_or(0);
-        let tail = self.text.get(end.saturating_sub(2)..end).unwrap_or_default();
-        link >> length & 1 == 1 || tail.contains(&b'%')
+        if wide(self.here.link, self.ahead.link) >> bit >> length & 1 == 0 {
+            let tail = self.text.get(end.saturating_sub(2)..end).unwrap_or_default();
+            return tail.contains(&b'%');
+        }
+        // Of the tags only those that follow digits alone, and style.
+        let digits = (wide(self.here.digit, self.ahead.digit) >> bit).trailing_ones();
+        self.text.get(end) != Some(&b'<') || digits == length && self.styles(end + 1)
+    }
+
+    /// Whether a tag whose name begins at `at` may style a part of a number.
+    fn styles(&self, at: usize) -> bool {
+        let closing = usize::from(self.text.get(at) == Some(&b'/'));
+        self.text
+            .get(at + closing)
+            .is_none_or(|byte| b"!/abcdefiklmnsuw\\".contains(&byte.to_ascii_lowercase()))
     }
 
     /// Whether the character at a lead may write a digit.
@@ -181,6 +195,9 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
     if glyph.form != Form::Raw || glyph.length > 1 {
         return dense(view, place);
     }
+    if mesh == Mesh::Cards && shape::ruled_out(view, place).is_some() {
+        return false;
+    }
     let mut digits = 0;
     let mut end = place;
     while let Some(byte) = view.byte(end).filter(|&byte| is_plain(byte)) {
@@ -195,7 +212,10 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
     }
     let stop = escape_over(view, end, place).unwrap_or(end);
     match view.byte(stop) {
-        Some(b'<') => end - place == digits && cluster::read_gap(view, stop).is_some(),
+        Some(b'<') => {
+            let whole = end - place == digits && cluster::read_gap(view, stop).is_some();
+            whole && (tagged(view, stop) || dense(view, place))
+        }
         Some(0 | b'%' | b'&' | b'=' | b'\\' | 0x80..) => {
             let on = cluster::read_digit(view, stop).is_some()
                 || cluster::read_gap(view, stop).is_some();
@@ -203,6 +223,13 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether another digit stands before a tag soon after.
+fn tagged(view: &View<'_>, tag: usize) -> bool {
+    (tag + 1..tag + REACH).any(|at| {
+        view.byte(at + 1) == Some(b'<') && view.byte(at).is_some_and(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Whether enough digits follow within the reach of one number.

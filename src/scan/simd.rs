@@ -14,6 +14,8 @@ pub(super) const LANES: usize = 64;
 const WEIGHT_MIN: u32 = 12;
 /// `M`, `N` and `O` in two neighbouring blocks below which no number is there in base64.
 const TRIPLES_MIN: u32 = 3;
+/// Digits right before a tag below which no number is there split by tags.
+const TAGS_MIN: u32 = 2;
 
 /// One bit per byte, the first byte lowest.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -85,9 +87,6 @@ impl Kernel {
             if before.is_some_and(|before| before.loud_with(&tally)) {
                 return done - BLOCK;
             }
-            if tally.tagged {
-                return done;
-            }
             before = Some(tally);
             done += BLOCK;
         }
@@ -100,13 +99,15 @@ impl Kernel {
 struct Tally {
     weight: u32,
     triples: u32,
-    /// A digit stands before `<`.
-    tagged: bool,
+    /// Digits right before `<`.
+    tags: u32,
 }
 
 impl Tally {
     fn loud_with(&self, next: &Self) -> bool {
-        self.weight + next.weight >= WEIGHT_MIN || self.triples + next.triples >= TRIPLES_MIN
+        self.weight + next.weight >= WEIGHT_MIN
+            || self.triples + next.triples >= TRIPLES_MIN
+            || self.tags + next.tags >= TAGS_MIN
     }
 }
 
@@ -130,9 +131,13 @@ mod portable {
         let weight =
             block.iter().take(BLOCK).filter(|byte| byte.is_ascii_digit() || **byte >= 0x80);
         let triples = block.iter().take(BLOCK).filter(|byte| is_triple(**byte));
-        let tagged = block.windows(2).any(|pair| matches!(pair, [b'0'..=b'9', b'<']));
+        let tags = block.windows(2).filter(|pair| matches!(pair, [b'0'..=b'9', b'<']));
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Tally { weight: count(weight.count()), triples: count(triples.count()), tagged }
+        Tally {
+            weight: count(weight.count()),
+            triples: count(triples.count()),
+            tags: count(tags.count()),
+        }
     }
 
     fn is_separator(byte: u8) -> bool {
@@ -156,10 +161,10 @@ mod portable {
 mod avx2 {
     use std::arch::x86_64::{
         __m256i, _mm_add_epi64, _mm_cvtsi128_si64, _mm_unpackhi_epi64, _mm256_add_epi8,
-        _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8,
-        _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256,
-        _mm256_sad_epu8, _mm256_set1_epi8, _mm256_setr_epi8, _mm256_setzero_si256,
-        _mm256_shuffle_epi8, _mm256_sub_epi8, _mm256_testz_si256,
+        _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi8,
+        _mm256_cmpgt_epi8, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_movemask_epi8,
+        _mm256_or_si256, _mm256_sad_epu8, _mm256_set1_epi8, _mm256_setr_epi8, _mm256_setzero_si256,
+        _mm256_shuffle_epi8, _mm256_slli_epi64, _mm256_sub_epi8,
     };
 
     use super::{BLOCK, LANES, Masks, Tally};
@@ -191,10 +196,10 @@ mod avx2 {
             // A lane that matches is all ones, which is minus one.
             weight = _mm256_sub_epi8(weight, _mm256_or_si256(digits, other_script(here)));
             triples = _mm256_sub_epi8(triples, triple(here));
-            tags = _mm256_or_si256(tags, _mm256_and_si256(digits, tagged));
+            tags = _mm256_sub_epi8(tags, _mm256_and_si256(digits, tagged));
         }
-        let tagged = _mm256_testz_si256(tags, tags) == 0;
-        Tally { weight: sum(weight), triples: sum(triples), tagged }
+        let [weight, triples, tags] = sums(weight, triples, tags);
+        Tally { weight, triples, tags }
     }
 
     #[target_feature(enable = "avx2")]
@@ -210,12 +215,17 @@ mod avx2 {
         half(low) | half(high) << WIDTH
     }
 
+    /// The sums of the lanes of three vectors, at most 128 each, in one go.
     #[target_feature(enable = "avx2")]
-    fn sum(counts: __m256i) -> u32 {
-        let sums = _mm256_sad_epu8(counts, _mm256_setzero_si256());
-        let pair = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
-        let total = _mm_add_epi64(pair, _mm_unpackhi_epi64(pair, pair));
-        u32::try_from(_mm_cvtsi128_si64(total)).unwrap_or(u32::MAX)
+    fn sums(first: __m256i, second: __m256i, third: __m256i) -> [u32; 3] {
+        let sum = |lanes| _mm256_sad_epu8(lanes, _mm256_setzero_si256());
+        let (second, third) =
+            (_mm256_slli_epi64::<16>(sum(second)), _mm256_slli_epi64::<32>(sum(third)));
+        let all = _mm256_add_epi64(_mm256_add_epi64(sum(first), second), third);
+        let pair = _mm_add_epi64(_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
+        let total = _mm_cvtsi128_si64(_mm_add_epi64(pair, _mm_unpackhi_epi64(pair, pair)));
+        let part = |bits: u32| u32::try_from(total.cast_unsigned() >> bits & 0xFFFF).unwrap_or(0);
+        [part(0), part(16), part(32)]
     }
 
     /// `last` and the two or nine bytes below it: moved to the top of the signed range, so that
@@ -307,11 +317,10 @@ mod neon {
             // A lane that matches is all ones, which is minus one.
             weight = vsubq_u8(weight, vorrq_u8(digits, other_script(here)));
             triples = vsubq_u8(triples, triple(here));
-            tags = vorrq_u8(tags, vandq_u8(digits, tagged));
+            tags = vsubq_u8(tags, vandq_u8(digits, tagged));
         }
-        let (weight, triples) = (vaddlvq_u8(weight), vaddlvq_u8(triples));
-        let tagged = vmaxvq_u8(tags) != 0;
-        Tally { weight: u32::from(weight), triples: u32::from(triples), tagged }
+        let sum = |lanes| u32::from(vaddlvq_u8(lanes));
+        Tally { weight: sum(weight), triples: sum(triples), tags: sum(tags) }
     }
 
     #[target_feature(enable = "neon")]
