@@ -68,10 +68,16 @@ pub(super) fn ruled_out(view: &View<'_>, place: usize) -> Option<usize> {
         return None;
     }
     let digits = view.seen(place, end);
+    (!may_be_card(digits)).then_some(end)
+}
+
+/// Whether these ASCII digits may be a card number by themselves; the cheap questions first.
+pub(super) fn may_be_card(digits: &[u8]) -> bool {
     let lengths = iin::lengths(digits);
-    let has = |set: u32| length <= PAN_DIGITS_MAX && set >> length & 1 == 1;
-    let possible = has(lengths.any) && (has(lengths.unchecked) || luhn::holds(digits));
-    (!possible).then_some(end)
+    let has = |set: u32| digits.len() <= PAN_DIGITS_MAX && set >> digits.len() & 1 == 1;
+    has(lengths.any)
+        && (has(lengths.unchecked) || luhn::holds(digits))
+        && issuer_of(digits).is_some()
 }
 
 /// The windows of a cluster that may be cards, in order and apart from each other. Where two
