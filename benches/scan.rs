@@ -3,6 +3,8 @@
 //! `cargo bench --bench scan`. One core, medians of several rounds, GB/s; the last rows are
 //! microseconds per 16 KiB body, scanned, masked and handed on.
 
+#![expect(clippy::as_conversions, reason = "figures for people: precision does not matter")]
+
 use std::hint::black_box;
 use std::io::Write;
 use std::sync::Arc;
