@@ -54,12 +54,53 @@ impl fmt::Display for Brand {
 /// The most specific row for these ASCII digits and their length; a strong row wins over a weak one.
 #[must_use]
 pub fn issuer(digits: &[u8]) -> Option<&'static Issuer> {
-    let matching = TABLE.iter().filter(|row| row.covers(digits));
+    let bucket = INDEX.get(head(digits)?)?;
+    let rows = bucket.rows.iter().filter_map(|&row| TABLE.get(row));
+    let matching = rows.filter(|row| row.covers(digits));
     matching.max_by_key(|row| (row.issuer.strength, row.width)).map(|row| &row.issuer)
+}
+
+/// Which lengths the ranges that begin with the first two of these digits have.
+pub(crate) fn lengths(digits: &[u8]) -> Lengths {
+    head(digits).and_then(|head| INDEX.get(head)).map_or(Lengths::default(), |found| found.lengths)
+}
+
+/// Lengths as bits: bit 16 for 16 digits.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lengths {
+    /// Of any range.
+    pub(crate) any: u32,
+    /// Of ranges without a check digit.
+    pub(crate) unchecked: u32,
 }
 
 static TABLE: LazyLock<Vec<Row>> =
     LazyLock::new(|| include_str!("iin.csv").lines().skip(1).filter_map(Row::parse).collect());
+
+/// The rows by the first two digits of the numbers they cover.
+static INDEX: LazyLock<Vec<Bucket>> = LazyLock::new(|| {
+    let bucket = |first: usize| {
+        let mut bucket = Bucket { rows: Vec::new(), lengths: Lengths::default() };
+        for (place, row) in TABLE.iter().enumerate().filter(|(_, row)| row.meets(first)) {
+            bucket.rows.push(place);
+            bucket.lengths.any |= row.lengths;
+            bucket.lengths.unchecked |= if row.issuer.luhn { 0 } else { row.lengths };
+        }
+        bucket
+    };
+    (0..100).map(bucket).collect()
+});
+
+struct Bucket {
+    rows: Vec<usize>,
+    lengths: Lengths,
+}
+
+/// The value of the first two digits.
+fn head(digits: &[u8]) -> Option<usize> {
+    let [tens, ones, ..] = digits else { return None };
+    Some(usize::from(tens.wrapping_sub(b'0')) * 10 + usize::from(ones.wrapping_sub(b'0')))
+}
 
 struct Row {
     start: u64,
@@ -84,6 +125,19 @@ impl Row {
             lengths: lengths.fold(0, |set, length| set | 1 << length),
             issuer: Issuer { brand, luhn, prefix_digits: start.len().min(4), strength },
         })
+    }
+
+    /// Whether numbers that begin with the two digits `first` may be in the range.
+    fn meets(&self, first: usize) -> bool {
+        let two = |value: u64| match self.width {
+            1 => (value * 10, value * 10 + 9),
+            width => {
+                let digits = u32::try_from(width - 2).unwrap_or(0);
+                (value / 10_u64.pow(digits), value / 10_u64.pow(digits))
+            }
+        };
+        let first = u64::try_from(first).unwrap_or(u64::MAX);
+        (two(self.start).0..=two(self.end).1).contains(&first)
     }
 
     fn covers(&self, digits: &[u8]) -> bool {

@@ -17,12 +17,12 @@ pub fn check_digit(payload: &[u8]) -> u8 {
 }
 
 fn sum(digits: &[u8]) -> u32 {
-    let places = digits.iter().rev().enumerate();
-    places
-        .map(|(place, &digit)| {
-            weigh(digit, if place.is_multiple_of(2) { Place::Plain } else { Place::Doubled })
-        })
-        .sum()
+    let pairs = digits.rchunks(2).map(|pair| match pair {
+        [tens, ones] => weigh(*tens, Place::Doubled) + weigh(*ones, Place::Plain),
+        [ones] => weigh(*ones, Place::Plain),
+        _ => 0,
+    });
+    pairs.sum()
 }
 
 enum Place {

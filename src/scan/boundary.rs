@@ -107,7 +107,7 @@ fn ends_escape(before: &[u8]) -> bool {
 pub(super) fn is_iban(view: &View<'_>, cluster: &Cluster) -> bool {
     /// The longest IBAN with its spaces.
     const LENGTH_MAX: usize = 42;
-    let Some(first) = cluster.groups.first() else { return false };
+    let Some(first) = cluster.groups().first() else { return false };
     let before = view.before(first.start);
     let held = |byte: &&u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b' ';
     let length = before.iter().rev().take(LENGTH_MAX).take_while(held).count();

@@ -5,10 +5,12 @@ use super::view::View;
 
 /// More groups than any card with its neighbours has; a longer stretch is read in pieces.
 const GROUPS_MAX: usize = 32;
-/// Digits kept per cluster; a longer run is no card.
-const DIGITS_MAX: usize = 192;
 /// The longest run of digits that still matters.
 const RUN_MAX: usize = 40;
+/// A group of so many digits is a number by itself.
+const LONG: usize = 14;
+/// Digits of groups that are not long, and of two that are.
+const DIGITS_MAX: usize = GROUPS_MAX * LONG + 2 * RUN_MAX;
 /// The longest gap without markup, in bytes.
 const GAP_LENGTH_MAX: usize = 16;
 /// The longest where nothing visible stands between two digits.
@@ -50,41 +52,66 @@ pub(super) struct Group {
 
 /// Groups of digits with single separators between them.
 pub(super) struct Cluster {
-    pub(super) groups: Vec<Group>,
-    pub(super) digits: Vec<u8>,
+    groups: [Group; GROUPS_MAX],
+    count: usize,
+    digits: [u8; DIGITS_MAX],
+    length: usize,
     /// Where scanning goes on when nothing is found.
-    pub(super) end: usize,
-    /// It goes on after [`Cluster::end`], past what is read at once.
-    pub(super) cut: bool,
+    pub(super) resume: usize,
+    /// How many groups a number may begin with; what begins later is read again from `resume`.
+    pub(super) heads: usize,
 }
 
 impl Cluster {
     /// Reads the cluster whose first digit is at `at`.
     pub(super) fn read(view: &View<'_>, at: usize) -> Self {
-        let mut cluster = Self { groups: Vec::new(), digits: Vec::new(), end: at, cut: false };
+        let none = Group { start: at, end: at, first: 0, count: 0, gap: None };
+        let mut cluster = Self {
+            groups: [none; GROUPS_MAX],
+            count: 0,
+            digits: [0; DIGITS_MAX],
+            length: 0,
+            resume: at,
+            heads: 0,
+        };
         let mut begin = Some((at, None));
+        let mut long = false;
         while let Some((start, gap)) = begin {
             begin = cluster.group(view, start, gap);
-            let long = cluster.groups.last().is_some_and(|group| group.count >= RUN_MAX);
-            let full = cluster.groups.len() >= GROUPS_MAX || cluster.digits.len() > DIGITS_MAX;
-            if long || begin.is_some() && full {
-                cluster.cut = true;
-                return cluster;
+            let group = cluster.groups().last().copied().unwrap_or(none);
+            (cluster.resume, cluster.heads) = (group.end, cluster.count);
+            // Nothing written in groups has one so long: of what follows only the next group
+            // matters, as a fraction or the rest of an identifier.
+            if long || group.count >= RUN_MAX {
+                cluster.heads -= usize::from(long);
+                cluster.resume = if long { group.start } else { group.end };
+                break;
             }
+            if cluster.count == GROUPS_MAX {
+                cluster.heads = GROUPS_MAX / 2;
+                cluster.resume = cluster.groups().get(cluster.heads).map_or(at, |g| g.start);
+                break;
+            }
+            long = group.count >= LONG;
         }
         cluster
     }
 
-    /// The digits of a stretch of groups.
-    pub(super) fn digits_of(&self, from: usize, to: usize) -> &[u8] {
-        let start = self.groups.get(from).map_or(0, |group| group.first);
-        let end = self.groups.get(to).map_or(0, |group| group.first + group.count);
-        self.digits.get(start..end).unwrap_or_default()
+    /// The groups, in order; at least one.
+    pub(super) fn groups(&self) -> &[Group] {
+        self.groups.get(..self.count).unwrap_or_default()
     }
 
-    /// Whether a gap with or without markup goes with those before it.
-    fn agrees(&self, tagged: bool, gap: Option<Gap>) -> bool {
-        self.groups.is_empty() && gap.is_none() || tagged == (gap == Some(Gap::Tags))
+    /// All digits.
+    pub(super) fn digits(&self) -> &[u8] {
+        self.digits.get(..self.length).unwrap_or_default()
+    }
+
+    /// The digits of a stretch of groups.
+    pub(super) fn digits_of(&self, from: usize, to: usize) -> &[u8] {
+        let start = self.groups().get(from).map_or(0, |group| group.first);
+        let end = self.groups().get(to).map_or(0, |group| group.first + group.count);
+        self.digits.get(start..end).unwrap_or_default()
     }
 
     /// Reads one group and returns where the next begins and what stands between.
@@ -94,16 +121,17 @@ impl Cluster {
         at: usize,
         gap: Option<Gap>,
     ) -> Option<(usize, Option<Gap>)> {
-        let first = self.digits.len();
-        let mut place = at;
+        let first = self.length;
+        let (mut place, mut end) = (at, at);
         let next = loop {
+            if self.length - first >= RUN_MAX {
+                break None;
+            }
             if let Some((digit, length)) = read_digit(view, place) {
-                self.digits.push(digit);
+                *self.digits.get_mut(self.length)? = digit;
+                self.length += 1;
                 place += length;
-                self.end = place;
-                if self.digits.len() - first >= RUN_MAX {
-                    break None;
-                }
+                end = place;
                 continue;
             }
             match read_gap(view, place) {
@@ -113,9 +141,15 @@ impl Cluster {
                 other => break other,
             }
         };
-        let count = self.digits.len() - first;
-        self.groups.push(Group { start: at, end: self.end, first, count, gap });
+        let group = Group { start: at, end, first, count: self.length - first, gap };
+        *self.groups.get_mut(self.count)? = group;
+        self.count += 1;
         next
+    }
+
+    /// Whether a gap with or without markup goes with those before it.
+    fn agrees(&self, tagged: bool, gap: Option<Gap>) -> bool {
+        self.count == 0 || tagged == (gap == Some(Gap::Tags))
     }
 }
 
@@ -198,19 +232,19 @@ const INLINE: [&[u8]; 26] = [
     b"sub", b"sup", b"u", b"wbr",
 ];
 
-/// The length of the inline tag or comment at `at`.
+/// The length of the inline tag or comment at `at`; `<\\/` closes one within a script.
 fn inline_tag(view: &View<'_>, at: usize) -> Option<usize> {
-    let closing =
-        usize::from(view.byte(at + 1)? == b'/') + usize::from(view.has(at + 1, b"\\/")) * 2;
-    let name_start = at + 1 + closing;
-    let mut name = Vec::new();
-    while let Some(byte) = view.byte(name_start + name.len()).filter(u8::is_ascii_alphabetic) {
-        name.push(byte.to_ascii_lowercase());
-        if name.len() > 6 {
-            return None;
-        }
+    let mut start = at + 1;
+    while matches!(view.byte(start)?, b'/' | b'\\') && start < at + 3 {
+        start += 1;
     }
-    if !INLINE.contains(&name.as_slice()) && !view.has(at, b"<!--") {
+    let mut name = [0; 7];
+    let mut length = 0;
+    while let Some(byte) = view.byte(start + length).filter(u8::is_ascii_alphabetic) {
+        *name.get_mut(length)? = byte.to_ascii_lowercase();
+        length += 1;
+    }
+    if !INLINE.contains(&name.get(..length)?) && !view.has(at, b"<!--") {
         return None;
     }
     let length = (1..TAG_LENGTH_MAX).find(|&place| view.byte(at + place) == Some(b'>'))?;

@@ -6,7 +6,7 @@
 use super::view::View;
 
 /// Characters of a value between its beginning and the number that are walked over.
-const VALUE_MAX: usize = 320;
+const VALUE_MAX: usize = 160;
 /// The longest name kept.
 const NAME_MAX: usize = 64;
 

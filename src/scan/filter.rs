@@ -12,10 +12,14 @@ use crate::card::PAN_DIGITS_MIN;
 use super::glyph::{self, Class, Form};
 use super::simd::{Kernel, LANES, Masks};
 use super::view::View;
-use super::{base64, cluster};
+use super::{base64, cluster, shape};
 
 /// Twelve digits of a number without markup lie within this many bytes.
 const REACH: usize = 128;
+/// How far a text that is not quiet is read in detail before the coarse level is asked again.
+const LOUD: usize = 512;
+/// Twelve, as masks count.
+const TWELVE: u32 = 12;
 /// How far a run of digits and plain separators is followed.
 const RUN_MAX: usize = 64;
 /// The longest escape that a digit may be part of.
@@ -26,8 +30,10 @@ static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::detect);
 /// Which places are worth a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Mesh {
-    /// Those that may begin twelve digits.
+    /// Those that may begin a card number.
     Cards,
+    /// Those that may begin twelve digits, even if no card has such: a field may be named for one.
+    Digits,
     /// Every digit: verification codes are short.
     Codes,
 }
@@ -40,6 +46,7 @@ pub(super) struct Search<'a> {
     base: usize,
     here: Masks,
     ahead: Masks,
+    hot: u64,
     /// Up to where the coarse level has nothing more to say.
     loud: usize,
     loaded: bool,
@@ -48,19 +55,24 @@ pub(super) struct Search<'a> {
 impl<'a> Search<'a> {
     pub(super) fn new(text: &'a [u8], mesh: Mesh) -> Self {
         let (here, ahead) = (Masks::default(), Masks::default());
-        Self { text, mesh, base: 0, here, ahead, loud: 0, loaded: false }
+        Self { text, mesh, base: 0, here, ahead, hot: 0, loud: 0, loaded: false }
     }
 
     /// The next place from `from` on that may be worth a decision.
     pub(super) fn next(&mut self, mut from: usize) -> Option<usize> {
+        // A run that goes on from the stretch before was looked at where it began.
+        let mut carried = 0;
         loop {
             let within = self.loaded && from >= self.base && from < self.base + LANES;
             if !within {
-                from = self.load(from)?;
+                let base = self.load(from)?;
+                carried = if base == from { carried } else { 0 };
+                from = base;
             }
-            if let Some(place) = self.candidate(from) {
+            if let Some(place) = self.candidate(from, carried) {
                 return Some(place);
             }
+            carried = self.here.digit >> (LANES - 1);
             from = self.base + LANES;
         }
     }
@@ -68,9 +80,9 @@ impl<'a> Search<'a> {
     /// Loads the masks of the first stretch from `from` on that is not quiet.
     fn load(&mut self, from: usize) -> Option<usize> {
         let mut base = from;
-        if self.mesh == Mesh::Cards && base >= self.loud {
+        if self.mesh != Mesh::Codes && base >= self.loud {
             base += KERNEL.quiet(self.text.get(base..)?);
-            self.loud = base + 2 * LANES;
+            self.loud = base + LOUD;
         }
         if base >= self.text.len() {
             return None;
@@ -79,7 +91,24 @@ impl<'a> Search<'a> {
         self.here = if follows { self.ahead } else { self.masks(base) };
         self.ahead = self.masks(base + LANES);
         (self.base, self.loaded) = (base, true);
+        self.hot = self.hot();
         Some(base)
+    }
+
+    /// Where runs of digits and separators begin that are long, or all of them if one goes on behind
+    /// something longer than a byte.
+    fn hot(&self) -> u64 {
+        let plain = wide(self.here.plain, self.ahead.plain);
+        let digit = wide(self.here.digit, self.ahead.digit);
+        let link = wide(self.here.link, self.ahead.link);
+        let percent = plain & wide(self.here.lead, self.ahead.lead);
+        let tail = digit | digit << 1 | digit << 2 | digit << 3;
+        if tail & (plain & link >> 1 | percent) != 0 {
+            return u64::MAX;
+        }
+        let pairs = plain & plain >> 1;
+        let fours = pairs & pairs >> 2;
+        low(fours & fours >> 4 & fours >> 8)
     }
 
     fn masks(&self, at: usize) -> Masks {
@@ -103,12 +132,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn candidate(&self, from: usize) -> Option<usize> {
+    fn candidate(&self, from: usize, carried: u64) -> Option<usize> {
         let skipped = from - self.base;
         let open = u64::MAX << skipped;
         let digits = self.here.digit & open;
         let encoded = self.encoded(open);
-        let mut starts = (digits & !(digits << 1) | self.here.lead) & open | encoded;
+        let hot = if self.mesh == Mesh::Codes { u64::MAX } else { self.hot };
+        let mut starts =
+            (digits & !(digits << 1 | carried) & hot | self.here.lead) & open | encoded;
         while starts != 0 {
             let bit = starts.trailing_zeros();
             starts &= starts - 1;
@@ -130,16 +161,40 @@ impl<'a> Search<'a> {
         if self.here.digit >> bit & 1 == 0 {
             return self.leads(place);
         }
-        let wide = |low: u64, high: u64| u128::from(low) | u128::from(high) << LANES;
+        let digits = (wide(self.here.digit, self.ahead.digit) >> bit).trailing_ones();
+        if digits >= TWELVE {
+            return self.mesh != Mesh::Cards || !self.ruled_out(place, digits);
+        }
         let plain = wide(self.here.plain, self.ahead.plain) >> bit;
         let length = plain.trailing_ones();
-        if length >= 12 {
+        if length >= TWELVE {
             return true;
         }
-        let link = wide(self.here.link, self.ahead.link) >> bit;
         let end = place + usize::try_from(length).unwrap_or(0);
-        let tail = self.text.get(end.saturating_sub(2)..end).unwrap_or_default();
-        link >> length & 1 == 1 || tail.contains(&b'%')
+        if wide(self.here.link, self.ahead.link) >> bit >> length & 1 == 0 {
+            let tail = self.text.get(end.saturating_sub(2)..=end).unwrap_or_default();
+            return matches!(tail, [b'%', ..] | [_, b'%', b'0'..=b'9' | b'A'..=b'F' | b'a'..=b'f']);
+        }
+        // Of the tags only those that follow digits alone, and style.
+        self.text.get(end) != Some(&b'<') || digits == length && self.styles(end + 1)
+    }
+
+    /// Whether so many digits from `place` on are a number by themselves, and no card's: what
+    /// [`shape::ruled_out`] says too, where the bytes on both sides allow no doubt.
+    fn ruled_out(&self, place: usize, digits: u32) -> bool {
+        let end = place + usize::try_from(digits).unwrap_or(0);
+        let before = place.checked_sub(1).and_then(|at| self.text.get(at));
+        let (Some(&before), Some(&after)) = (before, self.text.get(end)) else { return false };
+        let run = self.text.get(place..end).unwrap_or_default();
+        ends_word(before) && ends_word(after) && !shape::may_be_card(run)
+    }
+
+    /// Whether a tag whose name begins at `at` may style a part of a number.
+    fn styles(&self, at: usize) -> bool {
+        let closing = usize::from(self.text.get(at) == Some(&b'/'));
+        self.text
+            .get(at + closing)
+            .is_none_or(|byte| b"!/abcdefiklmnsuw\\".contains(&byte.to_ascii_lowercase()))
     }
 
     /// Whether the character at a lead may write a digit.
@@ -157,9 +212,8 @@ impl<'a> Search<'a> {
     /// Where three groups of three digits in base64 may begin, and the group before them that may
     /// hold more of the number; none before the lowest bit that is `open`.
     fn encoded(&self, open: u64) -> u64 {
-        let wide = u128::from(self.here.triple) | u128::from(self.ahead.triple) << LANES;
-        let thrice = wide & wide >> 4 & wide >> 8;
-        let low = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
+        let triple = wide(self.here.triple, self.ahead.triple);
+        let thrice = triple & triple >> 4 & triple >> 8;
         let lowest = open & open.wrapping_neg();
         let late = low(thrice) & lowest.wrapping_mul(0b1111);
         low(thrice >> 4) & open | if late == 0 { 0 } else { lowest }
@@ -181,6 +235,9 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
     if glyph.form != Form::Raw || glyph.length > 1 {
         return dense(view, place);
     }
+    if mesh == Mesh::Cards && shape::ruled_out(view, place).is_some() {
+        return false;
+    }
     let mut digits = 0;
     let mut end = place;
     while let Some(byte) = view.byte(end).filter(|&byte| is_plain(byte)) {
@@ -195,7 +252,10 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
     }
     let stop = escape_over(view, end, place).unwrap_or(end);
     match view.byte(stop) {
-        Some(b'<') => end - place == digits && cluster::read_gap(view, stop).is_some(),
+        Some(b'<') => {
+            let whole = end - place == digits && cluster::read_gap(view, stop).is_some();
+            whole && (tagged(view, stop) || dense(view, place))
+        }
         Some(0 | b'%' | b'&' | b'=' | b'\\' | 0x80..) => {
             let on = cluster::read_digit(view, stop).is_some()
                 || cluster::read_gap(view, stop).is_some();
@@ -203,6 +263,13 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether another digit stands before a tag soon after.
+fn tagged(view: &View<'_>, tag: usize) -> bool {
+    (tag + 1..tag + REACH).any(|at| {
+        view.byte(at + 1) == Some(b'<') && view.byte(at).is_some_and(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Whether enough digits follow within the reach of one number.
@@ -240,6 +307,37 @@ fn escape_over(view: &View<'_>, place: usize, anchor: usize) -> Option<usize> {
         matches!(view.byte(start), Some(b'%' | b'&' | b'\\'))
             && glyph::read(view, start).is_some_and(|glyph| start + glyph.length > place)
     })
+}
+
+/// Bytes that belong to no word, escape or entity.
+fn ends_word(byte: u8) -> bool {
+    matches!(
+        byte,
+        b' ' | b'"'
+            | b'\''
+            | b','
+            | b':'
+            | b'>'
+            | b'<'
+            | b'/'
+            | b'|'
+            | b'('
+            | b')'
+            | b'['
+            | b']'
+            | b'}'
+            | b'\n'
+            | b'\r'
+            | b'\t'
+    )
+}
+
+fn wide(low: u64, high: u64) -> u128 {
+    u128::from(low) | u128::from(high) << LANES
+}
+
+fn low(bits: u128) -> u64 {
+    u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0)
 }
 
 /// What a number without entities, escapes of JSON or markup is made of.

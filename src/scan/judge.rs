@@ -47,23 +47,19 @@ pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
         return Step { next: find.span.end, finds: vec![find] };
     }
     if boundary::continues(view, at) {
-        return skip(cluster.groups.first().map_or(cluster.end, |group| group.end));
+        return skip(cluster.groups().first().map_or(cluster.resume, |group| group.end));
     }
     let finds = judge(view, &cluster, setting);
     let found = finds.last().map_or(0, |find| find.span.end);
-    let resume = match cluster.groups.get(cluster.groups.len() / 2) {
-        Some(group) if cluster.cut && cluster.groups.len() > 1 => group.start,
-        _ => cluster.end,
-    };
-    Step { next: resume.max(found), finds }
+    Step { next: cluster.resume.max(found), finds }
 }
 
 /// The numbers in a cluster.
 pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Vec<Find> {
-    let (Some(first), Some(last)) = (cluster.groups.first(), cluster.groups.last()) else {
+    let (Some(first), Some(last)) = (cluster.groups().first(), cluster.groups().last()) else {
         return Vec::new();
     };
-    if cluster.digits.len() < crate::card::PAN_DIGITS_MIN {
+    if cluster.digits().len() < crate::card::PAN_DIGITS_MIN {
         let code = setting.rules.finds_codes().then(|| code(view, cluster, setting));
         return code.flatten().into_iter().collect();
     }
@@ -78,7 +74,7 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
     }
     let field = field_of(view, first.start, setting);
     let invalid = field.filter(|field| field.direct && setting.rules.is_card_field(&field.name));
-    let fits = cluster.digits.len() <= crate::card::PAN_DIGITS_MAX;
+    let fits = cluster.digits().len() <= crate::card::PAN_DIGITS_MAX;
     let find = invalid.filter(|_| fits).map(|field| Find {
         span: first.start..last.end,
         kind: FindKind::InvalidCard,
@@ -95,12 +91,12 @@ fn card(
     window: &Window,
     setting: &Setting<'_>,
 ) -> Option<Find> {
-    let (head, tail) = (cluster.groups.get(window.first)?, cluster.groups.get(window.last)?);
+    let (head, tail) = (cluster.groups().get(window.first)?, cluster.groups().get(window.last)?);
     let digits = cluster.digits_of(window.first, window.last);
     if window.first == 0 && !boundary::opens(view, head, digits.len()) {
         return None;
     }
-    if window.last + 1 == cluster.groups.len() && !boundary::closes(view, tail) {
+    if window.last + 1 == cluster.groups().len() && !boundary::closes(view, tail) {
         return None;
     }
     let pan = Pan::from_digits(digits)?;
@@ -151,7 +147,7 @@ fn allowed(
 
 /// The verification code a cluster is, if its field is named so and holds nothing else.
 fn code(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Find> {
-    let [group] = cluster.groups.as_slice() else { return None };
+    let [group] = cluster.groups() else { return None };
     if !matches!(group.count, 3 | 4) {
         return None;
     }
@@ -166,7 +162,7 @@ fn code(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Fin
     }
     Some(Find {
         span: group.start..group.end,
-        kind: FindKind::Cvv(Cvv::from_digits(&cluster.digits)?),
+        kind: FindKind::Cvv(Cvv::from_digits(cluster.digits())?),
         field: field.name.to_lowercase(),
         medium: literal::medium(view, group.start, group.end, setting.carrier),
     })

@@ -17,21 +17,21 @@ pub(super) enum Sense {
 const CARD: [&str; 46] = [
     "acct",
     "amex",
+    "card",
     "cardholder",
+    "cardno",
     "cardnr",
     "cardnum",
     "cardnumb",
     "cardnumber",
-    "cardno",
-    "card",
     "cards",
     "carta",
-    "carte",
     "cartao",
+    "carte",
     "cc",
     "ccn",
-    "ccnr",
     "ccno",
+    "ccnr",
     "ccnum",
     "ccnumb",
     "ccnumber",
@@ -75,8 +75,8 @@ const CODE: [&str; 22] = [
     "cardverificationnumber",
     "cardverificationvalue",
     "cav2",
-    "ccv",
     "ccid",
+    "ccv",
     "cid",
     "csc",
     "cvc",
@@ -129,11 +129,11 @@ const OTHER: [&str; 66] = [
     "issn",
     "lat",
     "latitude",
-    "license",
     "licence",
+    "license",
     "lng",
-    "longitude",
     "lon",
+    "longitude",
     "meid",
     "meter",
     "mobile",
@@ -169,24 +169,25 @@ const OTHER_PROSE: [&str; 14] = [
     "sscc", "tracking", "upc",
 ];
 
-/// The most words of a name that count, from its end.
-const WORDS_MAX: usize = 8;
+/// The most words of a name that count.
+const WORDS_MAX: usize = 12;
+/// The most letters of a name that count.
+const WORDS_LENGTH_MAX: usize = 64;
 
 /// What a name says by itself.
 pub(super) fn sense(name: &str) -> Sense {
-    let words = words(name);
-    if (1..=words.len().min(4)).any(|count| contains(&CODE, &last_words(&words, count))) {
+    let words = Words::of(name.as_bytes());
+    let count = words.count();
+    if (1..=count.min(4)).any(|last| contains(&CODE, words.last(last))) {
         return Sense::Code;
     }
-    if words.iter().any(|word| is_card_word(word.as_bytes())) || joined_card(&words) {
+    let card = words.iter().any(is_card_word);
+    if card || (2..=count.min(4)).any(|last| contains(&CARD, words.last(last))) {
         return Sense::Card;
     }
-    let identifies =
-        words.last().is_some_and(|word| word == "id") || words.len() == 1 && is_id(name);
-    if identifies || words.iter().any(|word| contains(&OTHER, word)) {
-        return Sense::Other;
-    }
-    if name.eq_ignore_ascii_case("google_ad_client") {
+    let whole = words.last(count);
+    let id = words.last(1) == b"id" || count == 1 && is_id(name, whole);
+    if id || whole == b"googleadclient" || words.iter().any(|word| contains(&OTHER, word)) {
         return Sense::Other;
     }
     Sense::Unknown
@@ -194,36 +195,32 @@ pub(super) fn sense(name: &str) -> Sense {
 
 /// Whether one lower-case word names a card.
 pub(super) fn is_card_word(word: &[u8]) -> bool {
-    let Ok(word) = std::str::from_utf8(word) else { return false };
-    let compound = |part: &str| {
-        const NOT: [&str; 9] = [
-            "discard",
-            "cardinal",
-            "cardiff",
-            "cardio",
-            "wildcard",
-            "postcard",
-            "scorecard",
-            "cardiac",
-            "cardboard",
-        ];
-        word.len() > part.len()
-            && (word.starts_with(part) || word.ends_with(part))
-            && !NOT.iter().any(|not| word.starts_with(not))
-    };
-    contains(&CARD, word) || compound("card")
+    const NOT: [&[u8]; 9] = [
+        b"discard",
+        b"cardinal",
+        b"cardiff",
+        b"cardio",
+        b"wildcard",
+        b"postcard",
+        b"scorecard",
+        b"cardiac",
+        b"cardboard",
+    ];
+    let compound = word.starts_with(b"card") || word.ends_with(b"card");
+    contains(&CARD, word) || compound && !NOT.iter().any(|not| word.starts_with(not))
 }
 
 /// Whether text before a number speaks of cards.
 pub(super) fn speaks_of_cards(text: &[u8]) -> bool {
-    let ascii = text.split(|byte| !byte.is_ascii_alphanumeric());
-    let mut pieces = ascii.filter(|piece| (2..=40).contains(&piece.len()));
-    pieces.any(|piece| {
-        let piece = std::str::from_utf8(piece).unwrap_or_default();
-        words(piece).iter().any(|word| is_card_word(word.as_bytes()))
-            || is_card_word(piece.to_ascii_lowercase().as_bytes())
-            || contains(&CODE, &piece.to_ascii_lowercase())
-            || piece.eq_ignore_ascii_case("paymentmethod")
+    let pieces = text.split(|byte| !byte.is_ascii_alphanumeric());
+    let mut names = pieces.filter(|piece| (2..=WORDS_LENGTH_MAX).contains(&piece.len()));
+    names.any(|name| {
+        let words = Words::of(name);
+        let whole = words.last(words.count());
+        words.iter().any(is_card_word)
+            || is_card_word(whole)
+            || contains(&CODE, whole)
+            || whole == b"paymentmethod"
     }) || CARD_FOREIGN.iter().any(|word| memchr::memmem::find(text, word.as_bytes()).is_some())
 }
 
@@ -232,44 +229,107 @@ pub(super) fn prose_says_other(text: &[u8]) -> bool {
     let trimmed = text.trim_ascii_end();
     let trimmed = trimmed.strip_suffix(b":").or(trimmed.strip_suffix(b"#")).unwrap_or(trimmed);
     let letters = trimmed.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-    let word = trimmed.get(trimmed.len() - letters..).unwrap_or_default().to_ascii_lowercase();
-    std::str::from_utf8(&word).is_ok_and(|word| contains(&OTHER_PROSE, word))
+    let words = Words::of(trimmed.get(trimmed.len() - letters..).unwrap_or_default());
+    contains(&OTHER_PROSE, words.last(words.count()))
 }
 
 /// The lower-case words of a name: `payment[ccNumber]` has `payment`, `cc` and `number`.
-pub(super) fn words(name: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut previous = ' ';
-    for letter in name.chars() {
-        let apart = !previous.is_ascii_alphanumeric();
-        let hump = previous.is_ascii_lowercase() && letter.is_ascii_uppercase();
-        if letter.is_ascii_alphanumeric() {
-            if apart || hump {
-                words.push(String::new());
+struct Words {
+    /// The letters of all words.
+    letters: [u8; WORDS_LENGTH_MAX],
+    /// Where each word ends.
+    ends: [usize; WORDS_MAX],
+    count: usize,
+}
+
+impl Words {
+    /// Reads the beginning of a name; longer ones say nothing.
+    fn of(name: &[u8]) -> Self {
+        let mut words = Self { letters: [0; WORDS_LENGTH_MAX], ends: [0; WORDS_MAX], count: 0 };
+        let mut length = 0;
+        let mut previous = b' ';
+        for &letter in name {
+            let hump = previous.is_ascii_lowercase() && letter.is_ascii_uppercase();
+            let begins = hump || !previous.is_ascii_alphanumeric();
+            previous = letter;
+            if !letter.is_ascii_alphanumeric() {
+                continue;
             }
-            if let Some(word) = words.last_mut() {
-                word.push(letter.to_ascii_lowercase());
-            }
+            words.count += usize::from(begins);
+            let place = words.letters.get_mut(length);
+            let end = words.ends.get_mut(words.count.saturating_sub(1));
+            let (Some(place), Some(end)) = (place, end) else { break };
+            *place = letter.to_ascii_lowercase();
+            length += 1;
+            *end = length;
         }
-        previous = letter;
+        words.count = words.count.min(WORDS_MAX);
+        words
     }
-    let skip = words.len().saturating_sub(WORDS_MAX);
-    words.split_off(skip)
-}
 
-fn joined_card(words: &[String]) -> bool {
-    (2..=words.len().min(4)).any(|count| contains(&CARD, &last_words(words, count)))
-}
+    fn count(&self) -> usize {
+        self.count
+    }
 
-fn last_words(words: &[String], count: usize) -> String {
-    words.get(words.len().saturating_sub(count)..).unwrap_or_default().concat()
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.count).filter_map(|word| self.letters.get(self.start(word)..self.end(word)))
+    }
+
+    /// The last `count` words, written together.
+    fn last(&self, count: usize) -> &[u8] {
+        let first = self.start(self.count.saturating_sub(count));
+        self.letters.get(first..self.end(self.count.saturating_sub(1))).unwrap_or_default()
+    }
+
+    fn start(&self, word: usize) -> usize {
+        word.checked_sub(1).map_or(0, |before| self.end(before))
+    }
+
+    fn end(&self, word: usize) -> usize {
+        self.ends.get(word).copied().unwrap_or_default()
+    }
 }
 
 /// `userID`, `orderid`: written together.
-fn is_id(name: &str) -> bool {
-    name.ends_with("ID") || ["orderid", "itemid", "userid", "productid"].contains(&name)
+fn is_id(name: &str, whole: &[u8]) -> bool {
+    const TOGETHER: [&[u8]; 4] = [b"itemid", b"orderid", b"productid", b"userid"];
+    name.ends_with("ID") || TOGETHER.contains(&whole)
 }
 
-fn contains(list: &[&str], word: &str) -> bool {
-    list.contains(&word)
+/// Whether a sorted list has the word.
+fn contains(list: &[&str], word: &[u8]) -> bool {
+    list.binary_search_by(|known| known.as_bytes().cmp(word)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_sorted() {
+        for list in [&CARD[..], &CODE, &OTHER, &OTHER_PROSE] {
+            assert!(list.is_sorted());
+        }
+    }
+
+    #[test]
+    fn names_are_read_by_their_words() {
+        let cases = [
+            (
+                Sense::Card,
+                "cardNumber card_number payment[cc_number] PAN X-Card-Number savedcard ACCT",
+            ),
+            (
+                Sense::Code,
+                "cvv card[cvc] securityCode card_security_code cvv2 CID verification_value",
+            ),
+            (Sense::Other, "order_id orderId chrome_id ean trackingNumber userID google_ad_client"),
+            (Sense::Unknown, "number value text discard wildcard identity"),
+        ];
+        for (expected, names) in cases {
+            for name in names.split(' ') {
+                assert_eq!(sense(name), expected, "{name}");
+            }
+        }
+    }
 }

@@ -3,7 +3,10 @@
 use crate::card::iin::{self, Issuer, Strength};
 use crate::card::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, luhn};
 
+use super::boundary;
 use super::cluster::{Cluster, Gap};
+use super::glyph::hex;
+use super::view::View;
 
 /// How card numbers are grouped when people write them.
 const GROUPINGS: [&[usize]; 16] = [
@@ -46,12 +49,42 @@ pub(super) fn issuer_of(digits: &[u8]) -> Option<&'static Issuer> {
     (!issuer.luhn || luhn::holds(digits)).then_some(issuer)
 }
 
+/// Where the run of digits at `place` ends, if it is a number by itself and certainly no card's: the
+/// quick answer for most long numbers there are.
+pub(super) fn ruled_out(view: &View<'_>, place: usize) -> Option<usize> {
+    let length =
+        (place..).take_while(|&at| view.byte(at).is_some_and(|b| b.is_ascii_digit())).count();
+    let end = place + length;
+    let next = view.byte(end);
+    // What may continue the number, or make it part of a data object in hexadecimal.
+    let open =
+        |byte: u8| matches!(byte, 0 | b'%' | b'&' | b'=' | b'\\' | 0x80..) || hex(byte).is_some();
+    if length < PAN_DIGITS_MIN || next.is_some_and(open) {
+        return None;
+    }
+    if view.before(place).last().is_some_and(|&byte| hex(byte).is_some())
+        && !boundary::continues(view, place)
+    {
+        return None;
+    }
+    let digits = view.seen(place, end);
+    (!may_be_card(digits)).then_some(end)
+}
+
+/// Whether these ASCII digits may be a card number by themselves; the cheap questions first.
+pub(super) fn may_be_card(digits: &[u8]) -> bool {
+    let lengths = iin::lengths(digits);
+    let has = |set: u32| digits.len() <= PAN_DIGITS_MAX && set >> digits.len() & 1 == 1;
+    has(lengths.any)
+        && (has(lengths.unchecked) || luhn::holds(digits))
+        && issuer_of(digits).is_some()
+}
+
 /// The windows of a cluster that may be cards, in order and apart from each other. Where two
 /// overlap, the stronger range wins, then the one that leaves the more likely neighbours, then the
 /// longer number, then the earlier.
 pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
-    let mut all: Vec<Window> =
-        (0..cluster.groups.len()).flat_map(|first| from(cluster, first)).collect();
+    let mut all: Vec<Window> = (0..cluster.heads).flat_map(|first| from(cluster, first)).collect();
     if all.len() > 1 {
         all.sort_by_key(|window| {
             let digits = cluster.digits_of(window.first, window.last).len();
@@ -70,7 +103,7 @@ pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
 }
 
 fn from(cluster: &Cluster, first: usize) -> impl Iterator<Item = Window> {
-    let lasts = (first..cluster.groups.len()).take(PAN_DIGITS_MAX);
+    let lasts = (first..cluster.groups().len()).take(PAN_DIGITS_MAX);
     lasts.filter_map(move |last| {
         if !grouped(cluster, first, last) || joined(cluster, first, last) {
             return None;
@@ -82,7 +115,7 @@ fn from(cluster: &Cluster, first: usize) -> impl Iterator<Item = Window> {
 
 /// Whether the groups are written as cards are, with the same separator throughout.
 fn grouped(cluster: &Cluster, first: usize, last: usize) -> bool {
-    let Some(groups) = cluster.groups.get(first..=last) else { return false };
+    let Some(groups) = cluster.groups().get(first..=last) else { return false };
     let inner = groups.get(1..).unwrap_or_default();
     let Some(gap) = inner.first().map(|group| group.gap) else { return true };
     if inner.iter().any(|group| group.gap != gap) {
@@ -97,8 +130,8 @@ fn grouped(cluster: &Cluster, first: usize, last: usize) -> bool {
 }
 
 fn tagged_alone(cluster: &Cluster, first: usize, last: usize) -> bool {
-    let before = cluster.groups.get(first).and_then(|group| group.gap);
-    let after = cluster.groups.get(last + 1).and_then(|group| group.gap);
+    let before = cluster.groups().get(first).and_then(|group| group.gap);
+    let after = cluster.groups().get(last + 1).and_then(|group| group.gap);
     before != Some(Gap::Tags) && after != Some(Gap::Tags)
 }
 
@@ -120,7 +153,7 @@ fn is_expiry(digits: &[u8]) -> bool {
 
 /// Whether dashes or dots join the window to something longer.
 fn joined(cluster: &Cluster, first: usize, last: usize) -> bool {
-    let edge = |index: usize| cluster.groups.get(index).and_then(|group| group.gap);
+    let edge = |index: usize| cluster.groups().get(index).and_then(|group| group.gap);
     !edge_allows(edge(first))
         || !edge_allows(edge(last + 1)) && !zero_fraction(cluster, first, last)
 }
@@ -130,13 +163,13 @@ fn listed(cluster: &Cluster, window: &Window, chosen: &[Window]) -> bool {
     if window.first == window.last {
         return false;
     }
-    let length = cluster.groups.get(window.first).map_or(0, |group| group.count);
+    let length = cluster.groups().get(window.first).map_or(0, |group| group.count);
     let free = |index: usize| chosen.iter().all(|other| index < other.first || other.last < index);
     let like = |index: &usize| {
-        free(*index) && cluster.groups.get(*index).is_some_and(|group| group.count == length)
+        free(*index) && cluster.groups().get(*index).is_some_and(|group| group.count == length)
     };
     let before = (0..window.first).rev().take_while(like).count();
-    let after = (window.last + 1..cluster.groups.len()).take_while(like).count();
+    let after = (window.last + 1..cluster.groups().len()).take_while(like).count();
     before > LIKE_BEFORE_MAX || after > LIKE_AFTER_MAX
 }
 
@@ -150,8 +183,8 @@ fn edge_allows(edge: Option<Gap>) -> bool {
 
 /// `4111111111111111.0`: a number that some language turned into a float.
 fn zero_fraction(cluster: &Cluster, first: usize, last: usize) -> bool {
-    let Some(fraction) = cluster.groups.get(last + 1) else { return false };
+    let Some(fraction) = cluster.groups().get(last + 1) else { return false };
     let zeros = cluster.digits_of(last + 1, last + 1).iter().all(|&digit| digit == b'0');
-    let ends = last + 2 == cluster.groups.len() && first == last;
+    let ends = last + 2 == cluster.groups().len() && first == last;
     ends && zeros && fraction.gap == Some(Gap::Dot) && fraction.count <= 2
 }

@@ -14,6 +14,8 @@ pub(super) const LANES: usize = 64;
 const WEIGHT_MIN: u32 = 12;
 /// `M`, `N` and `O` in two neighbouring blocks below which no number is there in base64.
 const TRIPLES_MIN: u32 = 3;
+/// Digits right before a tag below which no number is there split by tags.
+const TAGS_MIN: u32 = 2;
 
 /// One bit per byte, the first byte lowest.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -68,31 +70,35 @@ impl Kernel {
     }
 
     /// How many bytes at the beginning of `text`, a multiple of [`BLOCK`], hold no beginning of
-    /// anything: too few digits near, none before a tag, no base64 of digits.
+    /// anything: too few digits near, too few before tags, no base64 of digits.
     pub(super) fn quiet(self, text: &[u8]) -> usize {
-        let mut before: Option<Tally> = None;
-        let mut done = 0;
-        // One byte more than the block, for the digit before a tag.
-        while let Some(block) = text.get(done..done + BLOCK + 1) {
-            let tally = match self {
-                // SAFETY: as above; the block has BLOCK + 1 bytes.
-                #[cfg(target_arch = "x86_64")]
-                Self::Avx2 => unsafe { avx2::tally(block) },
-                #[cfg(target_arch = "aarch64")]
-                Self::Neon => unsafe { neon::tally(block) },
-                Self::Portable => portable::tally(block),
-            };
-            if before.is_some_and(|before| before.loud_with(&tally)) {
-                return done - BLOCK;
-            }
-            if tally.tagged {
-                return done;
-            }
-            before = Some(tally);
-            done += BLOCK;
+        match self {
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { avx2::quiet(text) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => unsafe { neon::quiet(text) },
+            Self::Portable => quiet(text, portable::tally),
         }
-        done.saturating_sub(BLOCK)
     }
+}
+
+/// Tallies blocks up to the first that makes a loud pair with the next.
+#[inline(always)]
+fn quiet(text: &[u8], tally: impl Fn(&[u8; BLOCK + 1]) -> Tally) -> usize {
+    let mut before = Tally { weight: WEIGHT_MIN, triples: 0, tags: 0 };
+    let mut done = 0;
+    // One byte more than the block, for the digit before a tag.
+    while let Some(block) = text.get(done..).and_then(|rest| rest.first_chunk()) {
+        let tally = tally(block);
+        if done > 0 && before.loud_with(&tally) {
+            break;
+        }
+        before = tally;
+        done += BLOCK;
+    }
+    done.saturating_sub(BLOCK)
 }
 
 /// What a block holds.
@@ -100,13 +106,15 @@ impl Kernel {
 struct Tally {
     weight: u32,
     triples: u32,
-    /// A digit stands before `<`.
-    tagged: bool,
+    /// Digits right before `<`.
+    tags: u32,
 }
 
 impl Tally {
     fn loud_with(&self, next: &Self) -> bool {
-        self.weight + next.weight >= WEIGHT_MIN || self.triples + next.triples >= TRIPLES_MIN
+        self.weight + next.weight >= WEIGHT_MIN
+            || self.triples + next.triples >= TRIPLES_MIN
+            || self.tags + next.tags >= TAGS_MIN
     }
 }
 
@@ -126,13 +134,17 @@ mod portable {
         masks
     }
 
-    pub(super) fn tally(block: &[u8]) -> Tally {
+    pub(super) fn tally(block: &[u8; BLOCK + 1]) -> Tally {
         let weight =
             block.iter().take(BLOCK).filter(|byte| byte.is_ascii_digit() || **byte >= 0x80);
         let triples = block.iter().take(BLOCK).filter(|byte| is_triple(**byte));
-        let tagged = block.windows(2).any(|pair| matches!(pair, [b'0'..=b'9', b'<']));
+        let tags = block.windows(2).filter(|pair| matches!(pair, [b'0'..=b'9', b'<']));
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Tally { weight: count(weight.count()), triples: count(triples.count()), tagged }
+        Tally {
+            weight: count(weight.count()),
+            triples: count(triples.count()),
+            tags: count(tags.count()),
+        }
     }
 
     fn is_separator(byte: u8) -> bool {
@@ -156,10 +168,10 @@ mod portable {
 mod avx2 {
     use std::arch::x86_64::{
         __m256i, _mm_add_epi64, _mm_cvtsi128_si64, _mm_unpackhi_epi64, _mm256_add_epi8,
-        _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8,
-        _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256,
-        _mm256_sad_epu8, _mm256_set1_epi8, _mm256_setr_epi8, _mm256_setzero_si256,
-        _mm256_shuffle_epi8, _mm256_sub_epi8, _mm256_testz_si256,
+        _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi8,
+        _mm256_cmpgt_epi8, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_movemask_epi8,
+        _mm256_or_si256, _mm256_sad_epu8, _mm256_set1_epi8, _mm256_setr_epi8, _mm256_setzero_si256,
+        _mm256_shuffle_epi8, _mm256_slli_epi64, _mm256_sub_epi8,
     };
 
     use super::{BLOCK, LANES, Masks, Tally};
@@ -179,24 +191,57 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn tally(block: &[u8]) -> Tally {
+    pub(super) fn quiet(text: &[u8]) -> usize {
+        super::quiet(text, |block| tally(block))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn tally(block: &[u8; BLOCK + 1]) -> Tally {
         let mut weight = _mm256_setzero_si256();
-        let mut triples = _mm256_setzero_si256();
-        let mut tags = _mm256_setzero_si256();
-        let open = _mm256_set1_epi8(0x3C);
+        let mut rare = _mm256_setzero_si256();
         for at in (0..BLOCK).step_by(WIDTH) {
             let here = load(block, at);
             let digits = digit(here);
-            let tagged = _mm256_cmpeq_epi8(load(block, at + 1), open);
             // A lane that matches is all ones, which is minus one.
-            weight = _mm256_sub_epi8(weight, _mm256_or_si256(digits, other_script(here)));
-            triples = _mm256_sub_epi8(triples, triple(here));
-            tags = _mm256_or_si256(tags, _mm256_and_si256(digits, tagged));
+            weight = _mm256_sub_epi8(weight, digits);
+            let other = _mm256_or_si256(before_tag(block, at, digits), triple(here));
+            rare = _mm256_or_si256(rare, _mm256_or_si256(other, here));
         }
-        let tagged = _mm256_testz_si256(tags, tags) == 0;
-        Tally { weight: sum(weight), triples: sum(triples), tagged }
+        // The top bit of a lane: a byte of another script, or a class whose lanes are all ones.
+        if _mm256_movemask_epi8(rare) != 0 {
+            return tally_rare(block);
+        }
+        let none = _mm256_setzero_si256();
+        let [weight, ..] = sums(weight, none, none);
+        Tally { weight, triples: 0, tags: 0 }
     }
 
+    /// The same where the rarer classes occur.
+    #[target_feature(enable = "avx2")]
+    fn tally_rare(block: &[u8; BLOCK + 1]) -> Tally {
+        let mut weight = _mm256_setzero_si256();
+        let mut triples = _mm256_setzero_si256();
+        let mut tags = _mm256_setzero_si256();
+        for at in (0..BLOCK).step_by(WIDTH) {
+            let here = load(block, at);
+            let digits = digit(here);
+            weight = _mm256_sub_epi8(weight, _mm256_or_si256(digits, other_script(here)));
+            triples = _mm256_sub_epi8(triples, triple(here));
+            tags = _mm256_sub_epi8(tags, before_tag(block, at, digits));
+        }
+        let [weight, triples, tags] = sums(weight, triples, tags);
+        Tally { weight, triples, tags }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn before_tag(block: &[u8; BLOCK + 1], at: usize, digits: __m256i) -> __m256i {
+        let open = _mm256_set1_epi8(0x3C);
+        _mm256_and_si256(digits, _mm256_cmpeq_epi8(load(block, at + 1), open))
+    }
+
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn load(text: &[u8], at: usize) -> __m256i {
         let Some(lanes) = text.get(at..at + WIDTH) else { return _mm256_setzero_si256() };
@@ -204,43 +249,55 @@ mod avx2 {
         unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn bits(low: __m256i, high: __m256i) -> u64 {
         let half = |lanes| u64::from(_mm256_movemask_epi8(lanes).cast_unsigned());
         half(low) | half(high) << WIDTH
     }
 
+    /// The sums of the lanes of three vectors, at most 128 each, in one go.
+    #[inline]
     #[target_feature(enable = "avx2")]
-    fn sum(counts: __m256i) -> u32 {
-        let sums = _mm256_sad_epu8(counts, _mm256_setzero_si256());
-        let pair = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
-        let total = _mm_add_epi64(pair, _mm_unpackhi_epi64(pair, pair));
-        u32::try_from(_mm_cvtsi128_si64(total)).unwrap_or(u32::MAX)
+    fn sums(first: __m256i, second: __m256i, third: __m256i) -> [u32; 3] {
+        let sum = |lanes| _mm256_sad_epu8(lanes, _mm256_setzero_si256());
+        let (second, third) =
+            (_mm256_slli_epi64::<16>(sum(second)), _mm256_slli_epi64::<32>(sum(third)));
+        let all = _mm256_add_epi64(_mm256_add_epi64(sum(first), second), third);
+        let pair = _mm_add_epi64(_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
+        let total = _mm_cvtsi128_si64(_mm_add_epi64(pair, _mm_unpackhi_epi64(pair, pair)));
+        let part = |bits: u32| u32::try_from(total.cast_unsigned() >> bits & 0xFFFF).unwrap_or(0);
+        [part(0), part(16), part(32)]
     }
 
     /// `last` and the two or nine bytes below it: moved to the top of the signed range, so that
     /// one comparison tells them from everything else.
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn ending(lanes: __m256i, last: i8, count: i8) -> __m256i {
         let moved = _mm256_add_epi8(lanes, _mm256_set1_epi8(i8::MAX - last));
         _mm256_cmpgt_epi8(moved, _mm256_set1_epi8(i8::MAX - count))
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn digit(lanes: __m256i) -> __m256i {
         ending(lanes, 0x39, 10)
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn triple(lanes: __m256i) -> __m256i {
         ending(lanes, 0x4F, 3)
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn other_script(lanes: __m256i) -> __m256i {
         _mm256_cmpgt_epi8(_mm256_setzero_si256(), lanes)
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn plain(lanes: __m256i) -> __m256i {
         // By low half: ` ` `%` `+` `-` `.`; zero matches none, for its own entry is the space.
@@ -252,6 +309,7 @@ mod avx2 {
         _mm256_or_si256(digit(lanes), separator)
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn link(lanes: __m256i) -> __m256i {
         // By low half: NUL `&` `<` `=`; the other entries have low half zero, so match no byte.
@@ -264,6 +322,7 @@ mod avx2 {
         _mm256_or_si256(_mm256_or_si256(one_of, bar), other_script(lanes))
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn lead(lanes: __m256i) -> __m256i {
         let is = |byte| _mm256_cmpeq_epi8(lanes, _mm256_set1_epi8(byte));
@@ -296,7 +355,13 @@ mod neon {
     }
 
     #[target_feature(enable = "neon")]
-    pub(super) fn tally(block: &[u8]) -> Tally {
+    pub(super) fn quiet(text: &[u8]) -> usize {
+        super::quiet(text, |block| tally(block))
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn tally(block: &[u8; BLOCK + 1]) -> Tally {
         let mut weight = vdupq_n_u8(0);
         let mut triples = vdupq_n_u8(0);
         let mut tags = vdupq_n_u8(0);
@@ -307,13 +372,13 @@ mod neon {
             // A lane that matches is all ones, which is minus one.
             weight = vsubq_u8(weight, vorrq_u8(digits, other_script(here)));
             triples = vsubq_u8(triples, triple(here));
-            tags = vorrq_u8(tags, vandq_u8(digits, tagged));
+            tags = vsubq_u8(tags, vandq_u8(digits, tagged));
         }
-        let (weight, triples) = (vaddlvq_u8(weight), vaddlvq_u8(triples));
-        let tagged = vmaxvq_u8(tags) != 0;
-        Tally { weight: u32::from(weight), triples: u32::from(triples), tagged }
+        let sum = |lanes| u32::from(vaddlvq_u8(lanes));
+        Tally { weight: sum(weight), triples: sum(triples), tags: sum(tags) }
     }
 
+    #[inline]
     #[target_feature(enable = "neon")]
     fn load(text: &[u8], at: usize) -> uint8x16_t {
         let Some(lanes) = text.get(at..at + WIDTH) else { return vdupq_n_u8(0) };
@@ -322,6 +387,7 @@ mod neon {
     }
 
     /// One bit per lane: each keeps the bit of its place among eight, and pairs are added up.
+    #[inline]
     #[target_feature(enable = "neon")]
     fn bits(four: [uint8x16_t; 4]) -> u64 {
         let places = load(&[1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128], 0);
@@ -330,31 +396,37 @@ mod neon {
         vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(halves, halves)))
     }
 
+    #[inline]
     #[target_feature(enable = "neon")]
     fn is(lanes: uint8x16_t, byte: u8) -> uint8x16_t {
         vceqq_u8(lanes, vdupq_n_u8(byte))
     }
 
+    #[inline]
     #[target_feature(enable = "neon")]
     fn between(lanes: uint8x16_t, first: u8, last: u8) -> uint8x16_t {
         vcleq_u8(vaddq_u8(lanes, vdupq_n_u8(first.wrapping_neg())), vdupq_n_u8(last - first))
     }
 
+    #[inline]
     #[target_feature(enable = "neon")]
     fn digit(lanes: uint8x16_t) -> uint8x16_t {
         between(lanes, b'0', b'9')
     }
 
+    #[inline]
     #[target_feature(enable = "neon")]
     fn triple(lanes: uint8x16_t) -> uint8x16_t {
         between(lanes, b'M', b'O')
     }
 
+    #[inline]
     #[target_feature(enable = "neon")]
     fn other_script(lanes: uint8x16_t) -> uint8x16_t {
         vcgeq_u8(lanes, vdupq_n_u8(0x80))
     }
 
+    #[inline]
     #[target_feature(enable = "neon")]
     fn plain(lanes: uint8x16_t) -> uint8x16_t {
         let blank = vorrq_u8(is(lanes, b' '), is(lanes, b'%'));
@@ -362,6 +434,7 @@ mod neon {
         vorrq_u8(digit(lanes), vorrq_u8(blank, sign))
     }
 
+    #[inline]
     #[target_feature(enable = "neon")]
     fn link(lanes: uint8x16_t) -> uint8x16_t {
         let markup = vorrq_u8(is(lanes, b'&'), is(lanes, b'<'));
@@ -369,6 +442,7 @@ mod neon {
         vorrq_u8(vorrq_u8(markup, other), other_script(lanes))
     }
 
+    #[inline]
     #[target_feature(enable = "neon")]
     fn lead(lanes: uint8x16_t) -> uint8x16_t {
         let escapes = vorrq_u8(vorrq_u8(is(lanes, b'%'), is(lanes, b'&')), is(lanes, b'\\'));

@@ -118,7 +118,11 @@ impl Stream {
     ) -> Scanned {
         let carrier = self.carrier();
         let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset };
-        let mesh = if self.rules.finds_codes() { Mesh::Codes } else { Mesh::Cards };
+        let mesh = match (self.rules.finds_codes(), self.rules.names_cards()) {
+            (true, _) => Mesh::Codes,
+            (false, true) => Mesh::Digits,
+            (false, false) => Mesh::Cards,
+        };
         let mut search = Search::new(text, mesh);
         let mut finds = Vec::new();
         let mut at = range.start;

@@ -21,7 +21,7 @@ const OBJECTS_MAX: usize = 64;
 
 /// The card number in a data object that the cluster lies in.
 pub(super) fn find(view: &View<'_>, cluster: &Cluster) -> Option<Find> {
-    let group = cluster.groups.iter().find(|group| group.count >= PAN_DIGITS_MIN)?;
+    let group = cluster.groups().iter().find(|group| group.count >= PAN_DIGITS_MIN)?;
     let hexadecimal = |byte: Option<u8>| byte.is_some_and(|byte| hex(byte).is_some());
     let before = view.before(group.start);
     let inside = hexadecimal(before.last().copied()) || hexadecimal(view.byte(group.end));
@@ -37,7 +37,7 @@ pub(super) fn find(view: &View<'_>, cluster: &Cluster) -> Option<Find> {
     if view.before(start).last().is_some_and(|byte| byte.is_ascii_alphanumeric()) {
         return None;
     }
-    walk(view, start, cluster.groups.first()?.start)
+    walk(view, start, cluster.groups().first()?.start)
 }
 
 /// Walks the objects from `start` and returns the first number at or after `from`.

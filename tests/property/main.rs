@@ -1,1 +1,3 @@
 //! Properties: what holds for every input.
+
+mod scan;
