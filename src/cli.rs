@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::app::{self, AppError};
 use crate::config::{self, Problems};
 use crate::demo::{self, DemoError, DemoOptions};
+use crate::inspect::{self, InspectError, InspectOptions, Verdict};
 use crate::telemetry::Metrics;
 use crate::telemetry::logging::{self, LoggingError};
 
@@ -42,6 +43,9 @@ enum Command {
     #[command(after_help = "Examples:\n  tillgate run --config /etc/tillgate/tillgate.toml\n  \
                       tillgate run --upstream http://127.0.0.1:8080")]
     Run(RunOptions),
+    /// Find card numbers in files, folders and what is piped in.
+    #[command(after_help = InspectOptions::HELP)]
+    Scan(InspectOptions),
     /// Print the JSON Schema of the configuration file.
     #[command(after_help = "Example:\n  tillgate schema > tillgate.schema.json")]
     Schema,
@@ -85,6 +89,8 @@ enum CliError {
     Config(#[from] Problems),
     #[error(transparent)]
     Demo(#[from] DemoError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     #[error("cannot start logging")]
     Logging(#[from] LoggingError),
     #[error("cannot write the answer")]
@@ -100,6 +106,7 @@ impl Cli {
             Command::Check { config } => check(&config),
             Command::Demo(options) => run_demo(&options),
             Command::Run(options) => run(options),
+            Command::Scan(options) => scan(&options),
             Command::Schema => schema(),
         };
         done.unwrap_or_else(|error| {
@@ -128,6 +135,13 @@ fn run(options: RunOptions) -> Result<ExitCode, CliError> {
 fn run_demo(options: &DemoOptions) -> Result<ExitCode, CliError> {
     demo::run(options)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn scan(options: &InspectOptions) -> Result<ExitCode, CliError> {
+    Ok(match inspect::run(options)? {
+        Verdict::Clean => ExitCode::SUCCESS,
+        Verdict::Found | Verdict::Incomplete => ExitCode::FAILURE,
+    })
 }
 
 fn check(path: &Path) -> Result<ExitCode, CliError> {

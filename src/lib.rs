@@ -29,6 +29,7 @@ pub mod reload;
 pub mod server;
 
 pub mod app;
+pub mod inspect;
 
 pub mod demo;
 

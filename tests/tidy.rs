@@ -17,7 +17,7 @@ mod tidy {
         &["vault"],
         &["proxy"],
         &["reload", "server"],
-        &["app"],
+        &["app", "inspect"],
         &["demo"],
         &["cli"],
         &["main"],

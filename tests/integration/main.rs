@@ -15,6 +15,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod inspect;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod metrics;
