@@ -20,8 +20,8 @@ pub struct Decided {
 
 /// One body being scanned.
 ///
-/// Between two pieces it holds at most [`LOOK_AHEAD`] bytes that are not decided, and copies of
-/// [`LOOK_BACK`] decided ones and of the body's first line.
+/// Between two pieces it holds at most 1 KiB that is not decided, and copies of 1 KiB of what is
+/// decided and of the first line of the body.
 pub struct Stream {
     rules: Arc<Rules>,
     declared: Carrier,

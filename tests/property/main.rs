@@ -1,3 +1,4 @@
 //! Properties: what holds for every input.
 
+#[cfg(test)]
 mod scan;
