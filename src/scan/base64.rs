@@ -55,10 +55,7 @@ pub(super) fn find(
 ) -> Option<Find> {
     let before = view.before(at);
     let length = before.iter().rev().take_while(|byte| value(**byte).is_some()).count();
-    let whole = length < before.len() || length == at;
-    if whole && length % 4 != 0 {
-        return None;
-    }
+    // What is glued before the token may make its length odd: the digits tell where groups begin.
     let start = at - length.min(AROUND) / 4 * 4;
     let bytes = decode(view, start, at + AROUND);
     let first = (at - start) / 4 * 3;

@@ -12,11 +12,15 @@ pub(super) fn opens(view: &View<'_>, group: &Group, digits: usize) -> bool {
     if ends_escape(before) {
         return true;
     }
+    // The stars of a mask in other scripts: what follows is the rest of a number.
+    if ["＊", "٭"].iter().any(|star| before.ends_with(star.as_bytes())) {
+        return false;
+    }
     match last {
         b'a'..=b'z' | b'A'..=b'Z' | b'_' => named_before(before),
         b'0'..=b'9' => false,
         // Stars mask; a single one may delimit (EDI).
-        b'*' => !head.ends_with(b"*"),
+        b'*' => head.last().is_none_or(u8::is_ascii_alphanumeric),
         b'.' => head.last().is_some_and(u8::is_ascii_alphabetic) && named_before(head),
         b'-' => match head.last() {
             Some(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => named_before(head),

@@ -74,7 +74,7 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
     }
     let field = field_of(view, first.start, setting);
     let invalid = field.filter(|field| field.direct && setting.rules.is_card_field(&field.name));
-    let fits = cluster.digits().len() <= crate::card::PAN_DIGITS_MAX;
+    let fits = cluster.digits().len() <= crate::card::PAN_DIGITS_MAX && !cluster.torn;
     let find = invalid.filter(|_| fits).map(|field| Find {
         span: first.start..last.end,
         kind: FindKind::InvalidCard,

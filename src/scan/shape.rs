@@ -131,8 +131,8 @@ fn grouped(cluster: &Cluster, first: usize, last: usize) -> bool {
 
 fn tagged_alone(cluster: &Cluster, first: usize, last: usize) -> bool {
     let before = cluster.groups().get(first).and_then(|group| group.gap);
-    let after = cluster.groups().get(last + 1).and_then(|group| group.gap);
-    before != Some(Gap::Tags) && after != Some(Gap::Tags)
+    let whole = last + 1 == cluster.groups().len() && !cluster.torn;
+    before != Some(Gap::Tags) && whole
 }
 
 /// How unlikely the groups beside a window are: after a card comes its expiry, before it anything.
