@@ -216,6 +216,38 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_go_on_is_not_held_back() {
+        let events = [
+            "data: {\"price\": 12}\n\n",
+            "data: 4111 1111 1111 1111\n\n",
+            "data: 5&nbsp;€ or 10%</span> of 7 €\n\n",
+            "data: {\"pan\":\"4111111111111111\"}\n\n",
+            "id: 17\ndata: a=b;c=d&e=%34\n\n",
+        ];
+        let mut stream = Stream::new(Arc::new(response()), Carrier::EventStream);
+        for event in events {
+            let mut decided = Vec::new();
+            stream.push(Bytes::from(event), &mut decided);
+            let passed: usize = decided.iter().map(|run| run.bytes.len()).sum();
+            assert_eq!(passed, event.len(), "{event}");
+        }
+    }
+
+    #[test]
+    fn little_is_held_back_of_anything() {
+        for text in
+            ["1", "1 ", "4111-", "<b>4</b>", "%34", "&#52;", "MTExMTExMTEx", "5A08", "\u{200b}1"]
+        {
+            let mut stream = Stream::new(Arc::new(request()), Carrier::Html);
+            let mut decided = Vec::new();
+            let body = text.repeat(100_000 / text.len());
+            stream.push(Bytes::from(body.clone()), &mut decided);
+            let passed: usize = decided.iter().map(|run| run.bytes.len()).sum();
+            assert!(body.len() - passed <= 1024, "{text}: {} held", body.len() - passed);
+        }
+    }
+
+    #[test]
     fn written_digits_keep_the_writing_of_each() {
         let body = r"3\u00378282246310005";
         let mut runs = scan(response(), Carrier::Json, body, 64);

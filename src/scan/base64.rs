@@ -33,9 +33,22 @@ pub(super) fn begins(view: &View<'_>, at: usize) -> Option<usize> {
 }
 
 fn stands(view: &View<'_>, at: usize) -> bool {
-    (0..GROUPS * 4).all(|place| {
+    (0..GROUPS).all(|group| group_stands(view, at + group * 4))
+}
+
+/// Where groups of encoded digits that begin at `at` end.
+pub(super) fn end(view: &View<'_>, at: usize) -> usize {
+    let mut end = at;
+    while group_stands(view, end) {
+        end += 4;
+    }
+    end
+}
+
+fn group_stands(view: &View<'_>, at: usize) -> bool {
+    (0..4).all(|place| {
         let Some(byte) = view.byte(at + place) else { return false };
-        match place % 4 {
+        match place {
             0 => matches!(byte, b'M' | b'N' | b'O'),
             1 => matches!(byte, b'D' | b'T' | b'j' | b'z'),
             2 => {

@@ -35,7 +35,7 @@ pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
     let skip = |next| Step { next, finds: Vec::new() };
     if let Some(encoded) = base64::begins(view, at) {
         let find = base64::find(view, encoded, at, setting);
-        let next = find.as_ref().map_or(at + 1, |find| find.span.end);
+        let next = find.as_ref().map_or(base64::end(view, encoded), |find| find.span.end);
         return Step { next, finds: find.into_iter().collect() };
     }
     if cluster::read_digit(view, at).is_none() {
