@@ -8,6 +8,7 @@
 mod base64;
 mod boundary;
 mod carrier;
+mod classes;
 mod cluster;
 mod edit;
 mod field;
@@ -29,7 +30,7 @@ mod view;
 pub use carrier::Carrier;
 pub use fields::{FieldRules, Rules};
 pub use find::{Find, FindKind};
-pub use stream::{Decided, Stream};
+pub use stream::{Decided, Stream, find_all};
 
 #[cfg(test)]
 mod tests {
@@ -195,6 +196,27 @@ mod tests {
         let body = r#"{"order_id":"4111111111111111"}"#;
         let expected = r#"{"order_id":"411111******1111"}"#;
         assert_eq!(masked(|| response().strict(), Carrier::Json, body), expected);
+    }
+
+    #[test]
+    fn numbers_left_alone_for_their_name_are_counted() {
+        let body =
+            r#"{"order_id":"4111111111111111","ean":4012888888881881,"n":"5555555555554444"}"#;
+        let mut stream = Stream::new(Arc::new(response()), Carrier::Json);
+        let mut decided = Vec::new();
+        for piece in body.as_bytes().chunks(3) {
+            stream.push(Bytes::copy_from_slice(piece), &mut decided);
+        }
+        stream.finish(&mut decided);
+        assert_eq!(stream.vetoed(), 2);
+    }
+
+    #[test]
+    fn a_whole_text_is_searched_at_once() {
+        let text = Bytes::from("a 4111 1111 1111 1111 b 5555555555554444");
+        let finds = find_all(&Arc::new(response()), Carrier::Text, &text);
+        let spans: Vec<_> = finds.iter().map(|find| find.span.clone()).collect();
+        assert_eq!(spans, [2..21, 24..40]);
     }
 
     #[test]

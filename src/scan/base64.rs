@@ -3,6 +3,8 @@
 //! Three digits make four characters of a narrow kind, at whatever offset: `M`–`O`, then one of
 //! four, one of ten, one of ten. Three such groups in a row tell a number without decoding the rest.
 
+use std::cell::Cell;
+
 use crate::card::PAN_DIGITS_MAX;
 
 use super::cluster::Cluster;
@@ -76,8 +78,13 @@ pub(super) fn find(
     let inner = View::new(&bytes, true);
     inner.focus(first - head);
     let cluster = Cluster::read(&inner, first - head);
-    let nested =
-        Setting { carrier: Carrier::Text, table: &Table::default(), offset: 0, ..*setting };
+    let nested = Setting {
+        rules: setting.rules,
+        carrier: Carrier::Text,
+        table: &Table::default(),
+        offset: 0,
+        vetoed: Cell::new(0),
+    };
     let find = judge::judge(&inner, &cluster, &nested).into_iter().next()?;
     if bytes.get(find.span.clone())?.iter().any(|byte| !byte.is_ascii_digit()) {
         return None;

@@ -9,9 +9,10 @@ use std::sync::LazyLock;
 
 use crate::card::PAN_DIGITS_MIN;
 
+use super::classes::{LANES, Masks};
 use super::cluster::{self, Cluster};
 use super::glyph::{self, Class, Form};
-use super::simd::{Kernel, LANES, Masks};
+use super::simd::Kernel;
 use super::view::View;
 use super::{base64, shape};
 

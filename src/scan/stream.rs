@@ -1,5 +1,6 @@
 //! A body as it arrives, in any pieces.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,12 +33,14 @@ pub struct Stream {
     held: Vec<u8>,
     /// How many bytes of the body came before `back`.
     passed: usize,
+    vetoed: u64,
 }
 
 /// Finds with spans in one text, and where its undecided rest begins.
 struct Scanned {
     finds: Vec<Find>,
     decided: usize,
+    vetoed: u64,
 }
 
 impl Stream {
@@ -51,6 +54,7 @@ impl Stream {
             back: Vec::new(),
             held: Vec::new(),
             passed: 0,
+            vetoed: 0,
         }
     }
 
@@ -76,8 +80,10 @@ impl Stream {
             let from = upto.saturating_sub(joint);
             let far = self.scan(&chunk, from, chunk.len(), self.passed + joint);
             upto = joint + far.decided;
+            scanned.vetoed += far.vetoed;
             scanned.finds.extend(far.finds.into_iter().map(|find| shifted(find, joint)));
         }
+        self.vetoed += scanned.vetoed;
         self.emit(&chunk, upto, scanned.finds, decided);
     }
 
@@ -88,10 +94,17 @@ impl Stream {
         text.append(&mut self.held);
         let view = View::new(&text, true);
         let scanned = self.run(&view, &text, start..text.len(), self.passed);
+        self.vetoed += scanned.vetoed;
         let finds = scanned.finds.into_iter().map(|find| moved_back(find, start)).collect();
         if text.len() > start {
             decided.push(Decided { bytes: Bytes::from(text).slice(start..), finds });
         }
+    }
+
+    /// How many numbers so far would be cards but for the name of their field (`order_id`).
+    #[must_use]
+    pub fn vetoed(&self) -> u64 {
+        self.vetoed
     }
 
     /// What the body is read as.
@@ -117,7 +130,9 @@ impl Stream {
         offset: usize,
     ) -> Scanned {
         let carrier = self.carrier();
-        let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset };
+        let vetoed = Cell::new(0);
+        let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset, vetoed };
+        let mut counted = 0;
         let mesh = match (self.rules.finds_codes(), self.rules.names_cards()) {
             (true, _) => Mesh::Codes,
             (false, true) => Mesh::Digits,
@@ -134,12 +149,13 @@ impl Stream {
                 Step { next: filter::behind(view, place), finds: Vec::new() }
             };
             if view.starved() {
-                return Scanned { finds, decided: place };
+                return Scanned { finds, decided: place, vetoed: counted };
             }
+            counted = setting.vetoed.get();
             finds.extend(step.finds);
             at = step.next;
         }
-        Scanned { finds, decided: at.max(range.end) }
+        Scanned { finds, decided: at.max(range.end), vetoed: counted }
     }
 
     /// Hands out everything before `upto` (counted from the beginning of `back`) and keeps the rest.
@@ -186,6 +202,22 @@ impl Stream {
         self.passed += drop;
         self.back = all;
     }
+}
+
+/// Everything found in one text, with spans in it.
+#[must_use]
+pub fn find_all(rules: &Arc<Rules>, carrier: Carrier, text: &Bytes) -> Vec<Find> {
+    let mut stream = Stream::new(Arc::clone(rules), carrier);
+    let mut decided = Vec::new();
+    stream.push(text.clone(), &mut decided);
+    stream.finish(&mut decided);
+    let mut offset = 0;
+    let mut finds = Vec::new();
+    for run in decided {
+        finds.extend(run.finds.into_iter().map(|find| shifted(find, offset)));
+        offset += run.bytes.len();
+    }
+    finds
 }
 
 fn shifted(mut find: Find, by: usize) -> Find {

@@ -44,8 +44,8 @@ fn written() -> impl Strategy<Value = String> {
                 (1, 0) => format!("%3{digit}"),
                 (2, 1) => format!(r"\u003{digit}"),
                 (3, 2) => format!("&#{};", u32::from(digit)),
-                (4, _) => char::from_u32(u32::from(digit) - 0x30 + 0xFF10).unwrap().to_string(),
-                (5, _) => char::from_u32(u32::from(digit) - 0x30 + 0x660).unwrap().to_string(),
+                (4, _) => char::from_u32(u32::from(digit) - 0x30 + 0xFF10).into_iter().collect(),
+                (5, _) => char::from_u32(u32::from(digit) - 0x30 + 0x660).into_iter().collect(),
                 _ => digit.to_string(),
             };
             if place > 0 && place % 4 == 0 { format!("{gap}{digit}") } else { digit }
