@@ -199,6 +199,36 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_found_wherever_people_put_them() {
+        let utf16: String = "card 4111 1111 1111 1111.".chars().flat_map(|c| [c, '\0']).collect();
+        let cases = [
+            "POST /pay/4111111111111111/confirm HTTP/1.1",
+            "GET /x?a=%224111111111111111%22&b=1",
+            "(4111111111111111), [5555555555554444]; {378282246310005}",
+            "Card:\t4111-1111-1111-1111\tvalid 03/29",
+            "4111111111111111/03/29/123",
+            "4111111111111111:03:29:123",
+            "Zahlung mit Kartennr.4111 1111 1111 1111!",
+            "my card (4111 1111 1111 1111) and my phone +49 170 1234567",
+            "4111 1111 =\r\n1111 1111",
+            "<td>4111 1111 1111 1111</td><td>12</td>",
+            "<b>4111</b> <b>1111</b> <b>1111</b> <b>1111</b>",
+            r#"{"a":"\u003cb\u003e4111111111111111\u003c/b\u003e"}"#,
+            r#"{"html":"<b>4111<\/b><b>1111<\/b><b>1111<\/b><b>1111<\/b>"}"#,
+            r#"{\"pan\":\"4111111111111111\"}"#,
+            r"var card = 4111111111111111n;",
+            "line one\\n4111111111111111\\nline three",
+            "2026-11-02 10:22:07 4111111111111111 ok",
+            "eyJuIjoiNDExMTExMTExMTExMTExMSJ9",
+            &utf16,
+        ];
+        for body in cases {
+            let text = Bytes::copy_from_slice(body.as_bytes());
+            assert!(!find_all(&Arc::new(response()), Carrier::Text, &text).is_empty(), "{body}");
+        }
+    }
+
+    #[test]
     fn numbers_left_alone_for_their_name_are_counted() {
         let body =
             r#"{"order_id":"4111111111111111","ean":4012888888881881,"n":"5555555555554444"}"#;

@@ -36,6 +36,9 @@ pub struct Stream {
     vetoed: u64,
 }
 
+/// Bytes of a new piece that are copied behind those that came before.
+const SEAM: usize = LOOK_BACK + LOOK_AHEAD;
+
 /// Finds with spans in one text, and where its undecided rest begins.
 struct Scanned {
     finds: Vec<Find>,
@@ -64,27 +67,17 @@ impl Stream {
             return;
         }
         self.table.learn(&chunk);
-        // The seam: enough of the new piece for every candidate that looks back before it.
         let joint = self.back.len() + self.held.len();
-        let reach = chunk.len().min(LOOK_BACK + LOOK_AHEAD);
-        let mut seam = Vec::with_capacity(joint + reach);
-        seam.extend_from_slice(&self.back);
-        seam.extend_from_slice(&self.held);
-        seam.extend_from_slice(chunk.get(..reach).unwrap_or_default());
-        let whole = reach == chunk.len();
-        let until = if whole { seam.len() } else { joint + LOOK_BACK };
-        let near = self.scan(&seam, self.back.len(), until, self.passed);
-        let mut scanned = near;
-        let mut upto = scanned.decided;
-        if !whole {
-            let from = upto.saturating_sub(joint);
+        let mut scanned = self.seam(&chunk, joint);
+        if joint == 0 || chunk.len() > SEAM {
+            let from = scanned.decided.saturating_sub(joint);
             let far = self.scan(&chunk, from, chunk.len(), self.passed + joint);
-            upto = joint + far.decided;
+            scanned.decided = joint + far.decided;
             scanned.vetoed += far.vetoed;
             scanned.finds.extend(far.finds.into_iter().map(|find| shifted(find, joint)));
         }
         self.vetoed += scanned.vetoed;
-        self.emit(&chunk, upto, scanned.finds, decided);
+        self.emit(&chunk, scanned.decided, scanned.finds, decided);
     }
 
     /// Ends the body and appends what was held back.
@@ -115,6 +108,18 @@ impl Stream {
             (Carrier::Form | Carrier::Text | Carrier::Json, Some(b'<')) => Carrier::Html,
             (declared, _) => declared,
         }
+    }
+
+    /// Decides what was held and the places of the piece that look back before it, in a copy of
+    /// just those bytes and what they look ahead at.
+    fn seam(&self, chunk: &[u8], joint: usize) -> Scanned {
+        if joint == 0 {
+            return Scanned { finds: Vec::new(), decided: 0, vetoed: 0 };
+        }
+        let near = chunk.get(..SEAM).unwrap_or(chunk);
+        let text = [&self.back, &self.held, near].concat();
+        let until = if near.len() < chunk.len() { joint + LOOK_BACK } else { text.len() };
+        self.scan(&text, self.back.len(), until, self.passed)
     }
 
     fn scan(&self, text: &[u8], from: usize, until: usize, offset: usize) -> Scanned {
