@@ -8,6 +8,7 @@
 mod base64;
 mod boundary;
 mod carrier;
+mod classes;
 mod cluster;
 mod edit;
 mod field;
@@ -29,7 +30,7 @@ mod view;
 pub use carrier::Carrier;
 pub use fields::{FieldRules, Rules};
 pub use find::{Find, FindKind};
-pub use stream::{Decided, Stream};
+pub use stream::{Decided, Stream, find_all};
 
 #[cfg(test)]
 mod tests {
@@ -198,6 +199,57 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_found_wherever_people_put_them() {
+        let utf16: String = "card 4111 1111 1111 1111.".chars().flat_map(|c| [c, '\0']).collect();
+        let cases = [
+            "POST /pay/4111111111111111/confirm HTTP/1.1",
+            "GET /x?a=%224111111111111111%22&b=1",
+            "(4111111111111111), [5555555555554444]; {378282246310005}",
+            "Card:\t4111-1111-1111-1111\tvalid 03/29",
+            "4111111111111111/03/29/123",
+            "4111111111111111:03:29:123",
+            "Zahlung mit Kartennr.4111 1111 1111 1111!",
+            "my card (4111 1111 1111 1111) and my phone +49 170 1234567",
+            "4111 1111 =\r\n1111 1111",
+            "<td>4111 1111 1111 1111</td><td>12</td>",
+            "<b>4111</b> <b>1111</b> <b>1111</b> <b>1111</b>",
+            r#"{"a":"\u003cb\u003e4111111111111111\u003c/b\u003e"}"#,
+            r#"{"html":"<b>4111<\/b><b>1111<\/b><b>1111<\/b><b>1111<\/b>"}"#,
+            r#"{\"pan\":\"4111111111111111\"}"#,
+            r"var card = 4111111111111111n;",
+            "line one\\n4111111111111111\\nline three",
+            "2026-11-02 10:22:07 4111111111111111 ok",
+            "eyJuIjoiNDExMTExMTExMTExMTExMSJ9",
+            &utf16,
+        ];
+        for body in cases {
+            let text = Bytes::copy_from_slice(body.as_bytes());
+            assert!(!find_all(&Arc::new(response()), Carrier::Text, &text).is_empty(), "{body}");
+        }
+    }
+
+    #[test]
+    fn numbers_left_alone_for_their_name_are_counted() {
+        let body =
+            r#"{"order_id":"4111111111111111","ean":4012888888881881,"n":"5555555555554444"}"#;
+        let mut stream = Stream::new(Arc::new(response()), Carrier::Json);
+        let mut decided = Vec::new();
+        for piece in body.as_bytes().chunks(3) {
+            stream.push(Bytes::copy_from_slice(piece), &mut decided);
+        }
+        stream.finish(&mut decided);
+        assert_eq!(stream.vetoed(), 2);
+    }
+
+    #[test]
+    fn a_whole_text_is_searched_at_once() {
+        let text = Bytes::from("a 4111 1111 1111 1111 b 5555555555554444");
+        let finds = find_all(&Arc::new(response()), Carrier::Text, &text);
+        let spans: Vec<_> = finds.iter().map(|find| find.span.clone()).collect();
+        assert_eq!(spans, [2..21, 24..40]);
+    }
+
+    #[test]
     fn track_data_is_told_from_a_card() {
         let find = |body| finds(response(), Carrier::Text, body).remove(0).kind;
         assert!(matches!(find(";4111111111111111=25121010000012300?"), FindKind::Track { .. }));
@@ -213,6 +265,38 @@ mod tests {
         stream.finish(&mut decided);
         assert_eq!(decided.len(), 1);
         assert_eq!(decided[0].bytes.as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn what_cannot_go_on_is_not_held_back() {
+        let events = [
+            "data: {\"price\": 12}\n\n",
+            "data: 4111 1111 1111 1111\n\n",
+            "data: 5&nbsp;€ or 10%</span> of 7 €\n\n",
+            "data: {\"pan\":\"4111111111111111\"}\n\n",
+            "id: 17\ndata: a=b;c=d&e=%34\n\n",
+        ];
+        let mut stream = Stream::new(Arc::new(response()), Carrier::EventStream);
+        for event in events {
+            let mut decided = Vec::new();
+            stream.push(Bytes::from(event), &mut decided);
+            let passed: usize = decided.iter().map(|run| run.bytes.len()).sum();
+            assert_eq!(passed, event.len(), "{event}");
+        }
+    }
+
+    #[test]
+    fn little_is_held_back_of_anything() {
+        for text in
+            ["1", "1 ", "4111-", "<b>4</b>", "%34", "&#52;", "MTExMTExMTEx", "5A08", "\u{200b}1"]
+        {
+            let mut stream = Stream::new(Arc::new(request()), Carrier::Html);
+            let mut decided = Vec::new();
+            let body = text.repeat(100_000 / text.len());
+            stream.push(Bytes::from(body.clone()), &mut decided);
+            let passed: usize = decided.iter().map(|run| run.bytes.len()).sum();
+            assert!(body.len() - passed <= 1024, "{text}: {} held", body.len() - passed);
+        }
     }
 
     #[test]

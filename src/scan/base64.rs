@@ -3,6 +3,8 @@
 //! Three digits make four characters of a narrow kind, at whatever offset: `M`–`O`, then one of
 //! four, one of ten, one of ten. Three such groups in a row tell a number without decoding the rest.
 
+use std::cell::Cell;
+
 use crate::card::PAN_DIGITS_MAX;
 
 use super::cluster::Cluster;
@@ -33,9 +35,22 @@ pub(super) fn begins(view: &View<'_>, at: usize) -> Option<usize> {
 }
 
 fn stands(view: &View<'_>, at: usize) -> bool {
-    (0..GROUPS * 4).all(|place| {
+    (0..GROUPS).all(|group| group_stands(view, at + group * 4))
+}
+
+/// Where groups of encoded digits that begin at `at` end.
+pub(super) fn end(view: &View<'_>, at: usize) -> usize {
+    let mut end = at;
+    while group_stands(view, end) {
+        end += 4;
+    }
+    end
+}
+
+fn group_stands(view: &View<'_>, at: usize) -> bool {
+    (0..4).all(|place| {
         let Some(byte) = view.byte(at + place) else { return false };
-        match place % 4 {
+        match place {
             0 => matches!(byte, b'M' | b'N' | b'O'),
             1 => matches!(byte, b'D' | b'T' | b'j' | b'z'),
             2 => {
@@ -55,10 +70,7 @@ pub(super) fn find(
 ) -> Option<Find> {
     let before = view.before(at);
     let length = before.iter().rev().take_while(|byte| value(**byte).is_some()).count();
-    let whole = length < before.len() || length == at;
-    if whole && length % 4 != 0 {
-        return None;
-    }
+    // What is glued before the token may make its length odd: the digits tell where groups begin.
     let start = at - length.min(AROUND) / 4 * 4;
     let bytes = decode(view, start, at + AROUND);
     let first = (at - start) / 4 * 3;
@@ -66,8 +78,13 @@ pub(super) fn find(
     let inner = View::new(&bytes, true);
     inner.focus(first - head);
     let cluster = Cluster::read(&inner, first - head);
-    let nested =
-        Setting { carrier: Carrier::Text, table: &Table::default(), offset: 0, ..*setting };
+    let nested = Setting {
+        rules: setting.rules,
+        carrier: Carrier::Text,
+        table: &Table::default(),
+        offset: 0,
+        vetoed: Cell::new(0),
+    };
     let find = judge::judge(&inner, &cluster, &nested).into_iter().next()?;
     if bytes.get(find.span.clone())?.iter().any(|byte| !byte.is_ascii_digit()) {
         return None;

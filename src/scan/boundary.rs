@@ -12,12 +12,16 @@ pub(super) fn opens(view: &View<'_>, group: &Group, digits: usize) -> bool {
     if ends_escape(before) {
         return true;
     }
+    // The stars of a mask in other scripts: what follows is the rest of a number.
+    if ["＊", "٭"].iter().any(|star| before.ends_with(star.as_bytes())) {
+        return false;
+    }
     match last {
         b'a'..=b'z' | b'A'..=b'Z' | b'_' => named_before(before),
         b'0'..=b'9' => false,
         // Stars mask; a single one may delimit (EDI).
-        b'*' => !head.ends_with(b"*"),
-        b'.' => head.last().is_some_and(u8::is_ascii_alphabetic) && named_before(head),
+        b'*' => head.last().is_none_or(u8::is_ascii_alphanumeric),
+        b'.' => named_before(head) || ["no", "No", "nr", "Nr"].iter().any(|n| ends_word(head, n)),
         b'-' => match head.last() {
             Some(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => named_before(head),
             _ => true,
@@ -76,6 +80,11 @@ fn named_before(before: &[u8]) -> bool {
     let glued = before.len().checked_sub(letters + 1).and_then(|at| before.get(at));
     let whole = glued.is_none_or(|byte| !byte.is_ascii_alphanumeric());
     whole && names::is_card_word(&word.to_ascii_lowercase())
+}
+
+fn ends_word(text: &[u8], word: &str) -> bool {
+    let head = text.strip_suffix(word.as_bytes());
+    head.is_some_and(|head| head.last().is_none_or(|byte| !byte.is_ascii_alphanumeric()))
 }
 
 /// Whether the last byte ends an escaped character that is not a letter or digit: `\n`, `%22`,

@@ -60,6 +60,15 @@ pub(super) struct Cluster {
     pub(super) resume: usize,
     /// How many groups a number may begin with; what begins later is read again from `resume`.
     pub(super) heads: usize,
+    /// Markup splits a whole number or none of it: the last group may also begin the next number.
+    pub(super) torn: bool,
+}
+
+/// What follows a group.
+enum Next {
+    End,
+    Group(usize, Option<Gap>),
+    Torn,
 }
 
 impl Cluster {
@@ -73,18 +82,18 @@ impl Cluster {
             length: 0,
             resume: at,
             heads: 0,
+            torn: false,
         };
-        let mut begin = Some((at, None));
+        let mut next = Next::Group(at, None);
         let mut long = false;
-        while let Some((start, gap)) = begin {
-            begin = cluster.group(view, start, gap);
+        while let Next::Group(start, gap) = next {
+            next = cluster.group(view, start, gap).unwrap_or(Next::End);
             let group = cluster.groups().last().copied().unwrap_or(none);
             (cluster.resume, cluster.heads) = (group.end, cluster.count);
-            // Nothing written in groups has one so long: of what follows only the next group
-            // matters, as a fraction or the rest of an identifier.
-            if long || group.count >= RUN_MAX {
-                cluster.heads -= usize::from(long);
-                cluster.resume = if long { group.start } else { group.end };
+            if long {
+                // Nothing written in groups has one so long: of what follows only the next group
+                // matters, as a fraction or the rest of an identifier.
+                (cluster.resume, cluster.heads) = (group.start, cluster.count - 1);
                 break;
             }
             if cluster.count == GROUPS_MAX {
@@ -93,6 +102,10 @@ impl Cluster {
                 break;
             }
             long = group.count >= LONG;
+        }
+        if matches!(next, Next::Torn) {
+            cluster.torn = true;
+            cluster.resume = cluster.groups().last().map_or(at, |group| group.start);
         }
         cluster
     }
@@ -114,18 +127,13 @@ impl Cluster {
         self.digits.get(start..end).unwrap_or_default()
     }
 
-    /// Reads one group and returns where the next begins and what stands between.
-    fn group(
-        &mut self,
-        view: &View<'_>,
-        at: usize,
-        gap: Option<Gap>,
-    ) -> Option<(usize, Option<Gap>)> {
+    /// Reads one group; `None` where there is no room for it.
+    fn group(&mut self, view: &View<'_>, at: usize, gap: Option<Gap>) -> Option<Next> {
         let first = self.length;
         let (mut place, mut end) = (at, at);
         let next = loop {
             if self.length - first >= RUN_MAX {
-                break None;
+                break Next::End;
             }
             if let Some((digit, length)) = read_digit(view, place) {
                 *self.digits.get_mut(self.length)? = digit;
@@ -136,15 +144,15 @@ impl Cluster {
             }
             match read_gap(view, place) {
                 Some((start, None)) => place = start,
-                // Markup splits a whole number or none of it.
-                Some((_, next)) if !self.agrees(next == Some(Gap::Tags), gap) => break None,
-                other => break other,
+                Some((_, kind)) if !self.agrees(kind == Some(Gap::Tags), gap) => break Next::Torn,
+                Some((start, kind)) => break Next::Group(start, kind),
+                None => break Next::End,
             }
         };
         let group = Group { start: at, end, first, count: self.length - first, gap };
         *self.groups.get_mut(self.count)? = group;
         self.count += 1;
-        next
+        Some(next)
     }
 
     /// Whether a gap with or without markup goes with those before it.

@@ -55,6 +55,13 @@ impl Find {
         }
     }
 
+    /// Whether the digits are a number literal of JSON or JavaScript, where only digits may stand and
+    /// the first must not be zero (RFC 8259 §6).
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        self.medium == Medium::Number
+    }
+
     /// Where the digits are, and how they are written.
     fn places(&self, run: &[u8]) -> Vec<(usize, Glyph)> {
         let view = View::new(run, true);

@@ -9,15 +9,19 @@ use std::sync::LazyLock;
 
 use crate::card::PAN_DIGITS_MIN;
 
+use super::classes::{LANES, Masks};
+use super::cluster::{self, Cluster};
 use super::glyph::{self, Class, Form};
-use super::simd::{Kernel, LANES, Masks};
+use super::simd::Kernel;
 use super::view::View;
-use super::{base64, cluster, shape};
+use super::{base64, shape};
 
 /// Twelve digits of a number without markup lie within this many bytes.
 const REACH: usize = 128;
 /// How far a text that is not quiet is read in detail before the coarse level is asked again.
 const LOUD: usize = 512;
+/// How many digits a verification code has.
+const CODE_DIGITS: std::ops::RangeInclusive<u32> = 3..=4;
 /// Twelve, as masks count.
 const TWELVE: u32 = 12;
 /// How far a run of digits and plain separators is followed.
@@ -147,8 +151,7 @@ impl<'a> Search<'a> {
             if place >= self.text.len() {
                 return None;
             }
-            let certain = self.mesh == Mesh::Codes || encoded >> bit & 1 == 1;
-            if certain || self.promises(bit, place) {
+            if encoded >> bit & 1 == 1 || self.promises(bit, place) {
                 return Some(place);
             }
         }
@@ -164,6 +167,9 @@ impl<'a> Search<'a> {
         let digits = (wide(self.here.digit, self.ahead.digit) >> bit).trailing_ones();
         if digits >= TWELVE {
             return self.mesh != Mesh::Cards || !self.ruled_out(place, digits);
+        }
+        if self.mesh == Mesh::Codes && CODE_DIGITS.contains(&digits) {
+            return true;
         }
         let plain = wide(self.here.plain, self.ahead.plain) >> bit;
         let length = plain.trailing_ones();
@@ -229,11 +235,11 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
     if !matches!(glyph.class(), Class::Digit(_)) {
         return false;
     }
-    if mesh == Mesh::Codes {
-        return true;
-    }
     if glyph.form != Form::Raw || glyph.length > 1 {
-        return dense(view, place);
+        return mesh == Mesh::Codes || dense(view, place);
+    }
+    if mesh == Mesh::Codes && may_be_code(view, place) {
+        return true;
     }
     if mesh == Mesh::Cards && shape::ruled_out(view, place).is_some() {
         return false;
@@ -265,6 +271,16 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
     }
 }
 
+/// Whether three or four digits stand there, or fewer before what may be another, escaped.
+fn may_be_code(view: &View<'_>, place: usize) -> bool {
+    let digits =
+        (place..place + 5).take_while(|&at| view.byte(at).is_some_and(|b| b.is_ascii_digit()));
+    let count = digits.count();
+    let next = view.byte(place + count);
+    matches!(count, 3 | 4)
+        || count < 3 && matches!(next, Some(0 | b'%' | b'&' | b'=' | b'\\' | 0x80..))
+}
+
 /// Whether another digit stands before a tag soon after.
 fn tagged(view: &View<'_>, tag: usize) -> bool {
     (tag + 1..tag + REACH).any(|at| {
@@ -272,8 +288,12 @@ fn tagged(view: &View<'_>, tag: usize) -> bool {
     })
 }
 
-/// Whether enough digits follow within the reach of one number.
+/// Whether the cluster at `place` has enough digits, and within the reach of one number. The
+/// cluster comes first, for it does not look past its own end.
 fn dense(view: &View<'_>, place: usize) -> bool {
+    if Cluster::read(view, place).digits().len() < PAN_DIGITS_MIN {
+        return false;
+    }
     let counts = |byte: u8| byte.is_ascii_digit() || byte >= 0x80;
     let bytes = (place..place + REACH).map_while(|at| view.byte(at));
     bytes.filter(|&byte| counts(byte)).take(PAN_DIGITS_MIN).count() == PAN_DIGITS_MIN

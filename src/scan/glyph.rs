@@ -206,8 +206,10 @@ const NAMED: [(&[u8], u32); 17] = [
 const ENTITY_DIGITS_MAX: usize = 7;
 
 fn entity(view: &View<'_>, at: usize) -> Option<Glyph> {
-    if view.byte(at + 1)? != b'#' {
-        let (name, code) = NAMED.into_iter().find(|(name, _)| view.has(at, name))?;
+    let second = view.byte(at + 1)?;
+    if second != b'#' {
+        let mut alike = NAMED.into_iter().filter(|(name, _)| name.get(1) == Some(&second));
+        let (name, code) = alike.find(|(name, _)| view.has(at, name))?;
         return Some(Glyph { code, form: Form::Named, length: name.len() });
     }
     let is_hex = matches!(view.byte(at + 2)?, b'x' | b'X');

@@ -1,5 +1,7 @@
 //! Decides about one place: is a card number, a track or a verification code there?
 
+use std::cell::Cell;
+
 use crate::card::iin::Strength;
 use crate::card::{Cvv, Pan};
 
@@ -21,6 +23,8 @@ pub(super) struct Setting<'a> {
     pub(super) table: &'a Table,
     /// Where the view's text begins in the body.
     pub(super) offset: usize,
+    /// How many numbers the decision at hand left alone for their field's name.
+    pub(super) vetoed: Cell<u64>,
 }
 
 /// What was decided at a place.
@@ -35,7 +39,7 @@ pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
     let skip = |next| Step { next, finds: Vec::new() };
     if let Some(encoded) = base64::begins(view, at) {
         let find = base64::find(view, encoded, at, setting);
-        let next = find.as_ref().map_or(at + 1, |find| find.span.end);
+        let next = find.as_ref().map_or(base64::end(view, encoded), |find| find.span.end);
         return Step { next, finds: find.into_iter().collect() };
     }
     if cluster::read_digit(view, at).is_none() {
@@ -74,7 +78,7 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
     }
     let field = field_of(view, first.start, setting);
     let invalid = field.filter(|field| field.direct && setting.rules.is_card_field(&field.name));
-    let fits = cluster.digits().len() <= crate::card::PAN_DIGITS_MAX;
+    let fits = cluster.digits().len() <= crate::card::PAN_DIGITS_MAX && !cluster.torn;
     let find = invalid.filter(|_| fits).map(|field| Find {
         span: first.start..last.end,
         kind: FindKind::InvalidCard,
@@ -115,7 +119,7 @@ fn card(
         return Some(find(FindKind::Track { pan }));
     }
     let known = setting.rules.is_card_field(name)
-        || allowed(view, head.start, field.as_ref(), window, setting.rules);
+        || allowed(view, head.start, field.as_ref(), window, setting);
     known.then(|| find(FindKind::Card { pan, brand: window.issuer.brand }))
 }
 
@@ -125,7 +129,7 @@ fn allowed(
     start: usize,
     field: Option<&Field>,
     window: &Window,
-    rules: &Rules,
+    setting: &Setting<'_>,
 ) -> bool {
     let before = view.before(start);
     let near = before.get(before.len().saturating_sub(CONTEXT_MAX)..).unwrap_or_default();
@@ -136,13 +140,13 @@ fn allowed(
         Sense::Card => false,
         Sense::Code | Sense::Unknown => names::prose_says_other(near),
     };
-    if vetoed && !rules.is_strict() {
-        return false;
-    }
-    match window.issuer.strength {
+    let vetoed = vetoed && !setting.rules.is_strict();
+    let proven = match window.issuer.strength {
         Strength::Strong => true,
-        Strength::Weak => sense == Sense::Card || names::speaks_of_cards(near),
-    }
+        Strength::Weak => sense == Sense::Card || !vetoed && names::speaks_of_cards(near),
+    };
+    setting.vetoed.set(setting.vetoed.get() + u64::from(vetoed && proven));
+    proven && !vetoed
 }
 
 /// The verification code a cluster is, if its field is named so and holds nothing else.

@@ -14,9 +14,11 @@ pub(super) enum Sense {
 }
 
 /// Words that name a card by themselves, and names written as one word.
-const CARD: [&str; 46] = [
+const CARD: [&str; 52] = [
     "acct",
     "amex",
+    "bankcard",
+    "bankkarte",
     "card",
     "cardholder",
     "cardno",
@@ -41,10 +43,14 @@ const CARD: [&str; 46] = [
     "dpan",
     "fpan",
     "kaart",
+    "kaartnummer",
     "kart",
     "karta",
     "karte",
+    "kartennr",
+    "kartennummer",
     "kort",
+    "kortnummer",
     "kreditkarte",
     "maestro",
     "mastercard",

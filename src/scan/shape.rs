@@ -4,7 +4,7 @@ use crate::card::iin::{self, Issuer, Strength};
 use crate::card::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, luhn};
 
 use super::boundary;
-use super::cluster::{Cluster, Gap};
+use super::cluster::{Cluster, Gap, Group};
 use super::glyph::hex;
 use super::view::View;
 
@@ -102,37 +102,38 @@ pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
     chosen.iter().filter(|window| !listed(cluster, window, &chosen)).copied().collect()
 }
 
+/// The windows that begin with one group.
 fn from(cluster: &Cluster, first: usize) -> impl Iterator<Item = Window> {
-    let lasts = (first..cluster.groups().len()).take(PAN_DIGITS_MAX);
-    lasts.filter_map(move |last| {
-        if !grouped(cluster, first, last) || joined(cluster, first, last) {
-            return None;
-        }
+    let groups = cluster.groups().get(first..).unwrap_or_default();
+    let count = groups.first().map_or(0, |group| group.count);
+    let gap = groups.get(1).and_then(|group| group.gap);
+    let grouped = GROUPINGS.iter().filter(move |grouping| grouping.first() == Some(&count));
+    let grouped = grouped.filter(move |grouping| written_so(groups, grouping, gap));
+    // Markup may split a number anywhere, as long as all of it belongs to the number.
+    let tagged = (gap == Some(Gap::Tags)).then_some(groups.len());
+    let tagged = tagged.filter(|_| tagged_alone(cluster, first));
+    let lengths = std::iter::once(1).chain(grouped.map(|grouping| grouping.len())).chain(tagged);
+    lengths.filter_map(move |length| {
+        let last = first + length - 1;
         let issuer = issuer_of(cluster.digits_of(first, last))?;
-        Some(Window { first, last, issuer })
+        (!joined(cluster, first, last)).then_some(Window { first, last, issuer })
     })
 }
 
-/// Whether the groups are written as cards are, with the same separator throughout.
-fn grouped(cluster: &Cluster, first: usize, last: usize) -> bool {
-    let Some(groups) = cluster.groups().get(first..=last) else { return false };
-    let inner = groups.get(1..).unwrap_or_default();
-    let Some(gap) = inner.first().map(|group| group.gap) else { return true };
-    if inner.iter().any(|group| group.gap != gap) {
-        return false;
-    }
-    let known = GROUPINGS.iter().any(|grouping| {
-        grouping.len() == groups.len()
-            && grouping.iter().zip(groups).all(|(&length, group)| length == group.count)
-    });
-    // Markup may split a number anywhere, as long as all of it belongs to the number.
-    known || gap == Some(Gap::Tags) && tagged_alone(cluster, first, last)
+/// Whether the groups begin as a card is written, with the same separator throughout.
+fn written_so(groups: &[Group], grouping: &[usize], gap: Option<Gap>) -> bool {
+    groups.get(..grouping.len()).is_some_and(|groups| {
+        groups.iter().zip(grouping).all(|(group, &length)| group.count == length)
+            && groups.iter().skip(1).all(|group| group.gap == gap)
+    })
 }
 
-fn tagged_alone(cluster: &Cluster, first: usize, last: usize) -> bool {
+/// Whether markup joins this group to those after it, and to none before.
+fn tagged_alone(cluster: &Cluster, first: usize) -> bool {
     let before = cluster.groups().get(first).and_then(|group| group.gap);
-    let after = cluster.groups().get(last + 1).and_then(|group| group.gap);
-    before != Some(Gap::Tags) && after != Some(Gap::Tags)
+    let rest = cluster.groups().get(first + 1..).unwrap_or_default();
+    let all = rest.iter().all(|group| group.gap == Some(Gap::Tags));
+    before != Some(Gap::Tags) && all && !cluster.torn
 }
 
 /// How unlikely the groups beside a window are: after a card comes its expiry, before it anything.

@@ -1,71 +1,43 @@
-//! The byte classes of the filter, 64 bytes at a time: AVX2, NEON, and the portable twin that says
-//! what they must compute.
-#![expect(
-    unsafe_code,
-    reason = "vector instructions; every load is inside a slice of known length"
-)]
+//! The byte classes of `classes` by vector instructions: AVX2 or NEON where the processor has them.
+#![expect(unsafe_code, reason = "vector instructions behind detection; loads lie inside slices")]
 
-/// Bytes per step of the coarse level.
-pub(super) const BLOCK: usize = 128;
-/// Bytes per set of masks.
-pub(super) const LANES: usize = 64;
-
-/// Digits and bytes of other scripts in two neighbouring blocks that rule a number out below.
-const WEIGHT_MIN: u32 = 12;
-/// `M`, `N` and `O` in two neighbouring blocks below which no number is there in base64.
-const TRIPLES_MIN: u32 = 3;
-/// Digits right before a tag below which no number is there split by tags.
-const TAGS_MIN: u32 = 2;
-
-/// One bit per byte, the first byte lowest.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Masks {
-    /// ASCII digits.
-    pub(super) digit: u64,
-    /// ASCII digits and plain separators.
-    pub(super) plain: u64,
-    /// What may stand between digits and is longer than a byte: markup, entities, escapes.
-    pub(super) link: u64,
-    /// What may begin an escaped digit or one of another script.
-    pub(super) lead: u64,
-    /// `M`, `N`, `O`: how base64 begins three digits.
-    pub(super) triple: u64,
-}
+use super::classes::{self, BLOCK, LANES, Masks, Tally};
 
 /// The instructions this processor has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kernel {
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
     Neon,
     Portable,
 }
 
 impl Kernel {
+    /// What needs no asking: NEON belongs to 64-bit ARM.
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    const FIXED: Self = Self::Neon;
+    #[cfg(not(all(target_arch = "aarch64", target_feature = "neon")))]
+    const FIXED: Self = Self::Portable;
+
     /// The fastest that runs here.
     pub(super) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
             return Self::Avx2;
         }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            return Self::Neon;
-        }
-        Self::Portable
+        Self::FIXED
     }
 
     /// The classes of 64 bytes.
     pub(super) fn masks(self, lanes: &[u8; LANES]) -> Masks {
         match self {
-            // SAFETY: the variant exists only where the processor has AVX2.
+            // SAFETY: `detect` alone makes the variant, where the processor has AVX2.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { avx2::masks(lanes) },
-            // SAFETY: the variant exists only where the processor has NEON.
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => unsafe { neon::masks(lanes) },
-            Self::Portable => portable::masks(lanes),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Self::Neon => neon::masks(lanes),
+            Self::Portable => classes::masks(lanes),
         }
     }
 
@@ -76,91 +48,10 @@ impl Kernel {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { avx2::quiet(text) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => unsafe { neon::quiet(text) },
-            Self::Portable => quiet(text, portable::tally),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Self::Neon => neon::quiet(text),
+            Self::Portable => classes::quiet(text, classes::tally),
         }
-    }
-}
-
-/// Tallies blocks up to the first that makes a loud pair with the next.
-#[inline(always)]
-fn quiet(text: &[u8], tally: impl Fn(&[u8; BLOCK + 1]) -> Tally) -> usize {
-    let mut before = Tally { weight: WEIGHT_MIN, triples: 0, tags: 0 };
-    let mut done = 0;
-    // One byte more than the block, for the digit before a tag.
-    while let Some(block) = text.get(done..).and_then(|rest| rest.first_chunk()) {
-        let tally = tally(block);
-        if done > 0 && before.loud_with(&tally) {
-            break;
-        }
-        before = tally;
-        done += BLOCK;
-    }
-    done.saturating_sub(BLOCK)
-}
-
-/// What a block holds.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Tally {
-    weight: u32,
-    triples: u32,
-    /// Digits right before `<`.
-    tags: u32,
-}
-
-impl Tally {
-    fn loud_with(&self, next: &Self) -> bool {
-        self.weight + next.weight >= WEIGHT_MIN
-            || self.triples + next.triples >= TRIPLES_MIN
-            || self.tags + next.tags >= TAGS_MIN
-    }
-}
-
-mod portable {
-    use super::{BLOCK, LANES, Masks, Tally};
-
-    pub(super) fn masks(lanes: &[u8; LANES]) -> Masks {
-        let mut masks = Masks::default();
-        for (place, &byte) in lanes.iter().enumerate() {
-            let bit = |holds: bool| u64::from(holds) << place;
-            masks.digit |= bit(byte.is_ascii_digit());
-            masks.plain |= bit(byte.is_ascii_digit() || is_separator(byte));
-            masks.link |= bit(is_link(byte));
-            masks.lead |= bit(is_lead(byte));
-            masks.triple |= bit(is_triple(byte));
-        }
-        masks
-    }
-
-    pub(super) fn tally(block: &[u8; BLOCK + 1]) -> Tally {
-        let weight =
-            block.iter().take(BLOCK).filter(|byte| byte.is_ascii_digit() || **byte >= 0x80);
-        let triples = block.iter().take(BLOCK).filter(|byte| is_triple(**byte));
-        let tags = block.windows(2).filter(|pair| matches!(pair, [b'0'..=b'9', b'<']));
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Tally {
-            weight: count(weight.count()),
-            triples: count(triples.count()),
-            tags: count(tags.count()),
-        }
-    }
-
-    fn is_separator(byte: u8) -> bool {
-        matches!(byte, b' ' | b'%' | b'+' | b'-' | b'.')
-    }
-
-    fn is_link(byte: u8) -> bool {
-        matches!(byte, 0 | b'&' | b'<' | b'=' | b'\\' | 0x80..)
-    }
-
-    fn is_lead(byte: u8) -> bool {
-        matches!(byte, b'%' | b'&' | b'\\' | 0x80..)
-    }
-
-    fn is_triple(byte: u8) -> bool {
-        matches!(byte, b'M'..=b'O')
     }
 }
 
@@ -192,7 +83,7 @@ mod avx2 {
 
     #[target_feature(enable = "avx2")]
     pub(super) fn quiet(text: &[u8]) -> usize {
-        super::quiet(text, |block| tally(block))
+        crate::scan::classes::quiet(text, |block| tally(block))
     }
 
     #[inline]
@@ -331,7 +222,7 @@ mod avx2 {
     }
 }
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon {
     use std::arch::aarch64::{
         uint8x16_t, vaddlvq_u8, vaddq_u8, vandq_u8, vceqq_u8, vcgeq_u8, vcleq_u8, vdupq_n_u8,
@@ -342,7 +233,6 @@ mod neon {
 
     const WIDTH: usize = 16;
 
-    #[target_feature(enable = "neon")]
     pub(super) fn masks(lanes: &[u8; LANES]) -> Masks {
         let four = [load(lanes, 0), load(lanes, 16), load(lanes, 32), load(lanes, 48)];
         Masks {
@@ -354,13 +244,11 @@ mod neon {
         }
     }
 
-    #[target_feature(enable = "neon")]
     pub(super) fn quiet(text: &[u8]) -> usize {
-        super::quiet(text, |block| tally(block))
+        crate::scan::classes::quiet(text, |block| tally(block))
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn tally(block: &[u8; BLOCK + 1]) -> Tally {
         let mut weight = vdupq_n_u8(0);
         let mut triples = vdupq_n_u8(0);
@@ -379,7 +267,6 @@ mod neon {
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn load(text: &[u8], at: usize) -> uint8x16_t {
         let Some(lanes) = text.get(at..at + WIDTH) else { return vdupq_n_u8(0) };
         // SAFETY: `lanes` has WIDTH bytes, and the load needs no alignment.
@@ -388,7 +275,6 @@ mod neon {
 
     /// One bit per lane: each keeps the bit of its place among eight, and pairs are added up.
     #[inline]
-    #[target_feature(enable = "neon")]
     fn bits(four: [uint8x16_t; 4]) -> u64 {
         let places = load(&[1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128], 0);
         let [a, b, c, d] = four.map(|lanes| vandq_u8(lanes, places));
@@ -397,37 +283,31 @@ mod neon {
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn is(lanes: uint8x16_t, byte: u8) -> uint8x16_t {
         vceqq_u8(lanes, vdupq_n_u8(byte))
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn between(lanes: uint8x16_t, first: u8, last: u8) -> uint8x16_t {
         vcleq_u8(vaddq_u8(lanes, vdupq_n_u8(first.wrapping_neg())), vdupq_n_u8(last - first))
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn digit(lanes: uint8x16_t) -> uint8x16_t {
         between(lanes, b'0', b'9')
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn triple(lanes: uint8x16_t) -> uint8x16_t {
         between(lanes, b'M', b'O')
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn other_script(lanes: uint8x16_t) -> uint8x16_t {
         vcgeq_u8(lanes, vdupq_n_u8(0x80))
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn plain(lanes: uint8x16_t) -> uint8x16_t {
         let blank = vorrq_u8(is(lanes, b' '), is(lanes, b'%'));
         let sign = vorrq_u8(vorrq_u8(is(lanes, b'+'), is(lanes, b'-')), is(lanes, b'.'));
@@ -435,7 +315,6 @@ mod neon {
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn link(lanes: uint8x16_t) -> uint8x16_t {
         let markup = vorrq_u8(is(lanes, b'&'), is(lanes, b'<'));
         let other = vorrq_u8(vorrq_u8(is(lanes, 0), is(lanes, b'=')), is(lanes, b'\\'));
@@ -443,7 +322,6 @@ mod neon {
     }
 
     #[inline]
-    #[target_feature(enable = "neon")]
     fn lead(lanes: uint8x16_t) -> uint8x16_t {
         let escapes = vorrq_u8(vorrq_u8(is(lanes, b'%'), is(lanes, b'&')), is(lanes, b'\\'));
         vorrq_u8(escapes, other_script(lanes))

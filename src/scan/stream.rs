@@ -1,5 +1,6 @@
 //! A body as it arrives, in any pieces.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,12 +33,17 @@ pub struct Stream {
     held: Vec<u8>,
     /// How many bytes of the body came before `back`.
     passed: usize,
+    vetoed: u64,
 }
+
+/// Bytes of a new piece that are copied behind those that came before.
+const SEAM: usize = LOOK_BACK + LOOK_AHEAD;
 
 /// Finds with spans in one text, and where its undecided rest begins.
 struct Scanned {
     finds: Vec<Find>,
     decided: usize,
+    vetoed: u64,
 }
 
 impl Stream {
@@ -51,6 +57,7 @@ impl Stream {
             back: Vec::new(),
             held: Vec::new(),
             passed: 0,
+            vetoed: 0,
         }
     }
 
@@ -60,25 +67,17 @@ impl Stream {
             return;
         }
         self.table.learn(&chunk);
-        // The seam: enough of the new piece for every candidate that looks back before it.
         let joint = self.back.len() + self.held.len();
-        let reach = chunk.len().min(LOOK_BACK + LOOK_AHEAD);
-        let mut seam = Vec::with_capacity(joint + reach);
-        seam.extend_from_slice(&self.back);
-        seam.extend_from_slice(&self.held);
-        seam.extend_from_slice(chunk.get(..reach).unwrap_or_default());
-        let whole = reach == chunk.len();
-        let until = if whole { seam.len() } else { joint + LOOK_BACK };
-        let near = self.scan(&seam, self.back.len(), until, self.passed);
-        let mut scanned = near;
-        let mut upto = scanned.decided;
-        if !whole {
-            let from = upto.saturating_sub(joint);
+        let mut scanned = self.seam(&chunk, joint);
+        if joint == 0 || chunk.len() > SEAM {
+            let from = scanned.decided.saturating_sub(joint);
             let far = self.scan(&chunk, from, chunk.len(), self.passed + joint);
-            upto = joint + far.decided;
+            scanned.decided = joint + far.decided;
+            scanned.vetoed += far.vetoed;
             scanned.finds.extend(far.finds.into_iter().map(|find| shifted(find, joint)));
         }
-        self.emit(&chunk, upto, scanned.finds, decided);
+        self.vetoed += scanned.vetoed;
+        self.emit(&chunk, scanned.decided, scanned.finds, decided);
     }
 
     /// Ends the body and appends what was held back.
@@ -88,10 +87,17 @@ impl Stream {
         text.append(&mut self.held);
         let view = View::new(&text, true);
         let scanned = self.run(&view, &text, start..text.len(), self.passed);
+        self.vetoed += scanned.vetoed;
         let finds = scanned.finds.into_iter().map(|find| moved_back(find, start)).collect();
         if text.len() > start {
             decided.push(Decided { bytes: Bytes::from(text).slice(start..), finds });
         }
+    }
+
+    /// How many numbers so far would be cards but for the name of their field (`order_id`).
+    #[must_use]
+    pub fn vetoed(&self) -> u64 {
+        self.vetoed
     }
 
     /// What the body is read as.
@@ -102,6 +108,18 @@ impl Stream {
             (Carrier::Form | Carrier::Text | Carrier::Json, Some(b'<')) => Carrier::Html,
             (declared, _) => declared,
         }
+    }
+
+    /// Decides what was held and the places of the piece that look back before it, in a copy of
+    /// just those bytes and what they look ahead at.
+    fn seam(&self, chunk: &[u8], joint: usize) -> Scanned {
+        if joint == 0 {
+            return Scanned { finds: Vec::new(), decided: 0, vetoed: 0 };
+        }
+        let near = chunk.get(..SEAM).unwrap_or(chunk);
+        let text = [&self.back, &self.held, near].concat();
+        let until = if near.len() < chunk.len() { joint + LOOK_BACK } else { text.len() };
+        self.scan(&text, self.back.len(), until, self.passed)
     }
 
     fn scan(&self, text: &[u8], from: usize, until: usize, offset: usize) -> Scanned {
@@ -117,7 +135,9 @@ impl Stream {
         offset: usize,
     ) -> Scanned {
         let carrier = self.carrier();
-        let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset };
+        let vetoed = Cell::new(0);
+        let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset, vetoed };
+        let mut counted = 0;
         let mesh = match (self.rules.finds_codes(), self.rules.names_cards()) {
             (true, _) => Mesh::Codes,
             (false, true) => Mesh::Digits,
@@ -134,12 +154,13 @@ impl Stream {
                 Step { next: filter::behind(view, place), finds: Vec::new() }
             };
             if view.starved() {
-                return Scanned { finds, decided: place };
+                return Scanned { finds, decided: place, vetoed: counted };
             }
+            counted = setting.vetoed.get();
             finds.extend(step.finds);
             at = step.next;
         }
-        Scanned { finds, decided: at.max(range.end) }
+        Scanned { finds, decided: at.max(range.end), vetoed: counted }
     }
 
     /// Hands out everything before `upto` (counted from the beginning of `back`) and keeps the rest.
@@ -186,6 +207,22 @@ impl Stream {
         self.passed += drop;
         self.back = all;
     }
+}
+
+/// Everything found in one text, with spans in it.
+#[must_use]
+pub fn find_all(rules: &Arc<Rules>, carrier: Carrier, text: &Bytes) -> Vec<Find> {
+    let mut stream = Stream::new(Arc::clone(rules), carrier);
+    let mut decided = Vec::new();
+    stream.push(text.clone(), &mut decided);
+    stream.finish(&mut decided);
+    let mut offset = 0;
+    let mut finds = Vec::new();
+    for run in decided {
+        finds.extend(run.finds.into_iter().map(|find| shifted(find, offset)));
+        offset += run.bytes.len();
+    }
+    finds
 }
 
 fn shifted(mut find: Find, by: usize) -> Find {
