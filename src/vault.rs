@@ -39,7 +39,7 @@ use crate::keys::{DerivedKey, MasterKey};
 
 pub use error::{OpenError, VaultError};
 pub use health::{Health, Outage};
-pub use standin::{CODES_MAX, StandInError, StandIns, Taken};
+pub use standin::{CODES_MAX, StandInError, StandIns};
 pub use store::sqlite::SqliteOpenError;
 
 /// How long a call waits for the store before it is refused as stalled.

@@ -12,7 +12,7 @@ use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::CounterKey;
 use crate::policy::{Lockout, Site, SiteName};
 use crate::telemetry::{AccessLog, Audit, AuditEvent, CvvEvent, LastFour, Metrics, TokenOrigin};
-use crate::vault::{Standing, Taken, Tokenized, Vault};
+use crate::vault::{Standing, Tokenized, Vault};
 
 /// What outlives every reload.
 pub struct Services {
@@ -145,7 +145,7 @@ impl Services {
         kept.map_err(Rejection::StandIn)
     }
 
-    pub(super) fn take_cvv(&self, stand_in: &Cvv, tokens: &[Token]) -> Result<Taken, Rejection> {
+    pub(super) fn take_cvv(&self, stand_in: &Cvv, tokens: &[Token]) -> Result<Box<Cvv>, Rejection> {
         let taken = self.vault.stand_ins().take(stand_in, tokens, Instant::now());
         self.metrics.cvv(if taken.is_some() { CvvEvent::Revealed } else { CvvEvent::Refused }, 1);
         taken.ok_or(Rejection::UnknownCvv)

@@ -177,7 +177,7 @@ impl Editor {
             if let Some(stand_in) = page.take_cvv(place) {
                 let taken = self.services.take_cvv(&stand_in, &tokens);
                 let refused = |why| self.services.reveal_refused(gateway, &self.exchange, why);
-                page.write(place, taken.map_err(refused)?.code().expose());
+                page.write(place, taken.map_err(refused)?.expose());
             }
         }
         Ok(())
