@@ -210,15 +210,6 @@ async fn a_closed_vault_says_so_at_once() {
     assert_eq!(vault.health(), Health::Failing { cause: Outage::Stopped });
 }
 
-#[tokio::test]
-async fn opaque_tokens_are_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let vault = opened(folder.path()).await;
-    let format = TokenFormat::Opaque;
-    let refused = vault.tokenize(visa(), format).await;
-    assert_eq!(refused, Err(VaultError::FormatUnsupported { format }));
-}
-
 /// A real store that fails and waits when the test says so, and counts its transactions.
 struct Faulty {
     inner: SqliteStore,
