@@ -199,6 +199,11 @@ impl Running {
         if cut > 0 {
             warn!(connections = cut, "cut off what did not end within the grace");
         }
+        // Without it nothing is lost, but the next start has a log to go through.
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(self.services.vault.close()),
+            Err(error) => warn!(%error, "the vault is not closed in order"),
+        }
         self.services.audit.record(SystemTime::now(), AuditEvent::Stopped);
         self.services.access.close();
         info!("stopped");
