@@ -60,6 +60,8 @@ struct State {
     waiting: HashMap<u64, Waiting>,
     /// In the order of expiry.
     order: VecDeque<(Instant, u64)>,
+    /// How many were wiped unused since somebody asked.
+    expired: u64,
 }
 
 impl StandIns {
@@ -109,7 +111,14 @@ impl StandIns {
         self.state.lock().sweep(now);
     }
 
+    /// How many codes have expired unused since the last call, for the metrics page.
+    #[must_use]
+    pub fn take_expired(&self) -> u64 {
+        std::mem::take(&mut self.state.lock().expired)
+    }
+
     /// How many codes are waiting.
+    #[cfg(test)]
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.state.lock().waiting.len()
@@ -166,7 +175,7 @@ impl State {
                 return;
             }
             self.order.pop_front();
-            self.remove(id);
+            self.expired += u64::from(self.remove(id).is_some());
         }
     }
 }
@@ -236,6 +245,7 @@ mod tests {
         assert_eq!(codes.waiting(), 1);
         codes.sweep(now + TTL);
         assert_eq!(codes.waiting(), 0);
+        assert_eq!((codes.take_expired(), codes.take_expired()), (1, 0));
         assert_eq!(code(codes.take(&stand_in, &[], now)), None);
     }
 
