@@ -38,4 +38,5 @@ pub use mask::mask_text;
 pub use metrics::Metrics;
 pub use reloads::{CertificateExpiry, Complaint};
 pub use routes::{InFlight, RouteMetrics};
+pub use upstreams::UpstreamMetrics;
 pub use vaults::{CvvEvent, TokenOrigin};

@@ -151,10 +151,6 @@ impl Services {
         taken.ok_or(Rejection::UnknownCvv)
     }
 
-    pub(super) fn upstream_failed(&self, site: &Site, rejection: &Rejection) {
-        self.metrics.upstream_failed(&site.name.0, rejection.reason());
-    }
-
     pub(super) fn login_refused(
         &self,
         site: &Site,
