@@ -170,7 +170,7 @@ pub fn check(loaded: Loaded) -> Result<(), AppError> {
 /// # Errors
 /// When the key that the chain is made with cannot be read.
 pub fn verify_audit(startup: &Startup) -> Result<Result<Verified, AuditFault>, AppError> {
-    let master = parts::key_source(startup).obtain(keys::IfMissing::Refuse)?;
+    let master = parts::key_source(startup).obtain(keys::IfMissing::Refuse)?.into_key();
     Ok(audit::verify(&parts::audit_path(startup), &parts::audit_key(&master)))
 }
 
