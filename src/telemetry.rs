@@ -32,7 +32,6 @@ pub use audit::Audit;
 pub use audit_event::{AuditEvent, LastFour};
 pub use cards::{CardAction, Direction, SkipReason};
 pub use connections::{ConnectionGuard, ListenerRole};
-pub use gateways::GatewayMetrics;
 pub use lines::DroppedLines;
 pub use mask::mask_text;
 pub use metrics::Metrics;

@@ -66,6 +66,10 @@ impl Services {
         for made in &tokenized {
             let origin = match made {
                 Tokenized::AlreadyToken => TokenOrigin::Already,
+                Tokenized::Collided => {
+                    self.metrics.token_collision();
+                    TokenOrigin::Already
+                }
                 Tokenized::Created(_) => TokenOrigin::Created,
                 Tokenized::Known(_) => TokenOrigin::Known,
             };
@@ -118,6 +122,7 @@ impl Services {
             let written = self.audit.record_durable(SystemTime::now(), event).await;
             written.map_err(Rejection::Audit)?;
         }
+        self.metrics.cards_revealed(gateway, u64::try_from(pans.len()).unwrap_or(u64::MAX));
         Ok(pans)
     }
 
@@ -128,6 +133,7 @@ impl Services {
         exchange: &Exchange,
         rejection: Rejection,
     ) -> Rejection {
+        self.metrics.reveal_refused(gateway, rejection.reason(), exchange.id.as_str());
         let event = AuditEvent::RevealRefused {
             gateway: gateway.to_string(),
             request_id: exchange.id.to_string(),

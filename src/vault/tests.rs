@@ -33,7 +33,7 @@ fn visa() -> Vec<Pan> {
 fn token(answer: Tokenized) -> Token {
     match answer {
         Tokenized::Created(token) | Tokenized::Known(token) => token,
-        Tokenized::AlreadyToken => panic!("the card is a token"),
+        Tokenized::AlreadyToken | Tokenized::Collided => panic!("the card is a token"),
     }
 }
 

@@ -115,7 +115,7 @@ impl Editor {
                         tokens.push(token);
                         self.say(page, CardAction::Tokenized);
                     }
-                    Tokenized::AlreadyToken => {
+                    Tokenized::AlreadyToken | Tokenized::Collided => {
                         tokens.extend(written);
                         self.say(page, CardAction::Kept);
                     }
