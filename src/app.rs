@@ -173,7 +173,7 @@ pub fn check(loaded: Loaded) -> Result<(), AppError> {
 /// # Errors
 /// When the key that the chain is made with cannot be read.
 pub fn verify_audit(startup: &Startup) -> Result<Result<Verified, AuditFault>, AppError> {
-    let master = parts::key_source(startup).obtain(keys::IfMissing::Refuse)?;
+    let master = parts::key_source(startup).obtain(keys::IfMissing::Refuse)?.into_key();
     Ok(audit::verify(&parts::audit_path(startup), &parts::audit_key(&master)))
 }
 
@@ -202,6 +202,11 @@ impl Running {
         let _ended_too = self.control.join();
         if cut > 0 {
             warn!(connections = cut, "cut off what did not end within the grace");
+        }
+        // Without it nothing is lost, but the next start has a log to go through.
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(self.services.vault.close()),
+            Err(error) => warn!(%error, "the vault is not closed in order"),
         }
         self.services.audit.record(SystemTime::now(), AuditEvent::Stopped);
         self.services.access.close();

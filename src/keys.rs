@@ -26,7 +26,15 @@ pub trait KeySource: Send + Sync {
     ///
     /// # Errors
     /// When there is no key, it cannot be read, others may read it, or it has the wrong size.
-    fn obtain(&self, missing: IfMissing) -> Result<MasterKey, KeyError>;
+    fn obtain(&self, missing: IfMissing) -> Result<Obtained, KeyError>;
+}
+
+/// A master key, and whether it is older than this process.
+pub enum Obtained {
+    /// It was made just now: nobody has a backup of it.
+    Made(MasterKey),
+    /// It was there.
+    Read(MasterKey),
 }
 
 /// What to do when the source holds no key.
@@ -103,6 +111,16 @@ pub enum KeyError {
     /// The system gave no random bytes.
     #[error("the system's random generator failed; the master key was not made")]
     Random,
+}
+
+impl Obtained {
+    /// The key itself.
+    #[must_use]
+    pub fn into_key(self) -> MasterKey {
+        match self {
+            Self::Made(key) | Self::Read(key) => key,
+        }
+    }
 }
 
 impl IfMissing {

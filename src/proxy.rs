@@ -187,7 +187,7 @@ impl Proxy {
         headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
         let request = Request::from_parts(head, body);
         let whole = forward::without_range(&request);
-        let mut answer = match self.forward(place, (peer, exchange), request, timeouts).await {
+        let mut answer = match forward(place, (peer, exchange), request, timeouts).await {
             Ok(answer) => answer,
             Err(rejection) => {
                 self.settle_undecided(attempt, (place.site, exchange));
@@ -199,7 +199,7 @@ impl Proxy {
             && cards::is_unreadable_part(answer.response.status(), answer.response.headers())
         {
             drop(answer);
-            answer = self.forward(place, (peer, exchange), whole, timeouts).await?;
+            answer = forward(place, (peer, exchange), whole, timeouts).await?;
         }
 
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -210,22 +210,6 @@ impl Proxy {
         let source = self.settle_login(attempt, (place.site, exchange), (&head, source)).await;
         let body = self.edit_response(place, exchange, (&mut head.headers, source)).await?;
         Ok(Response::from_parts(head, body))
-    }
-
-    /// Talks to the shop.
-    async fn forward(
-        &self,
-        place: &generation::Place<'_>,
-        (peer, exchange): (&Peer, &Exchange),
-        request: Request<Body>,
-        timeouts: &Timeouts,
-    ) -> Result<Answer, Rejection> {
-        let (dialer, targets) = (&peer.dialer, place.targets);
-        let answer = async {
-            let connected = dialer.connect(targets, timeouts, Reuse::Allowed).await?;
-            dialer.send(connected, targets, request, (timeouts, exchange)).await
-        };
-        answer.await.inspect_err(|error| self.services.upstream_failed(place.site, error))
     }
 
     /// Replaces card numbers on their way to the shop.
@@ -328,6 +312,17 @@ fn prepare(
     let target = head.uri.path_and_query().cloned();
     head.uri = target.map(Uri::from).unwrap_or_default();
     head.version = http::Version::HTTP_11;
+}
+
+/// Talks to the shop.
+async fn forward(
+    place: &generation::Place<'_>,
+    (peer, exchange): (&Peer, &Exchange),
+    request: Request<Body>,
+    timeouts: &Timeouts,
+) -> Result<Answer, Rejection> {
+    let connected = peer.dialer.connect(place.targets, timeouts, Reuse::Allowed).await?;
+    peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await
 }
 
 fn authority(head: &request::Parts) -> HeaderValue {

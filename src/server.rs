@@ -10,6 +10,6 @@ mod connection;
 mod listen;
 mod worker;
 
-pub use admin::{Admin, Readiness};
+pub use admin::Admin;
 pub use listen::{Bound, ListenError, Share};
 pub use worker::{Drained, Worker, WorkerError};

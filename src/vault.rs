@@ -39,7 +39,7 @@ use crate::keys::{DerivedKey, MasterKey};
 
 pub use error::{OpenError, VaultError};
 pub use health::{Health, Outage};
-pub use standin::{CODES_MAX, StandInError, StandIns, Taken};
+pub use standin::{CODES_MAX, StandInError, StandIns};
 pub use store::sqlite::SqliteOpenError;
 
 /// How long a call waits for the store before it is refused as stalled.
@@ -75,6 +75,8 @@ pub struct Vault {
 pub enum Tokenized {
     /// The number is itself an issued token: leave it as it is.
     AlreadyToken,
+    /// The same, and a card by accident: it became another card's token after it was looked up.
+    Collided,
     /// A card seen for the first time.
     Created(Token),
     /// A card that had this token.
@@ -242,7 +244,7 @@ impl Vault {
             for (answer, outcome) in missing.into_iter().zip(self.insert(rows).await?) {
                 *answer = match outcome {
                     Inserted::Created(token) => Some(Tokenized::Created(token)),
-                    Inserted::IsToken => Some(Tokenized::AlreadyToken),
+                    Inserted::IsToken => Some(Tokenized::Collided),
                     Inserted::Known(token) => Some(Tokenized::Known(token)),
                     Inserted::TokenTaken => None,
                 };

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::AppError;
 use crate::config::{self, MasterKeySource, Startup};
 use crate::counters::LocalCounter;
-use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKey};
+use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKey, Obtained};
 use crate::proxy::login::LoginGuard;
 use crate::proxy::{LockTeller, Services};
 use crate::telemetry::audit::AuditKey;
-use crate::telemetry::{AccessFormat, AccessLog, AccessTarget, Audit, Metrics};
+use crate::telemetry::{AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, Metrics};
 use crate::tls::{Identities, IdentityError};
 use crate::vault::{Vault, VaultSettings};
 
@@ -51,10 +51,18 @@ pub(super) fn self_signed(startup: &Startup) -> Result<Identities, IdentityError
 pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Services, AppError> {
     let path = startup.data_dir.join("vault.db");
     let metrics = Arc::new(metrics);
-    let master = key_source(startup).obtain(IfMissing::for_vault(&path))?;
+    let source = key_source(startup);
+    let obtained = source.obtain(IfMissing::for_vault(&path))?;
+    let made = matches!(obtained, Obtained::Made(_));
+    let master = obtained.into_key();
     let (log, key) = (audit_path(startup), audit_key(&master));
     let dropped = metrics.lines_dropped("audit");
     let audit = Arc::new(Audit::open(&log, key, dropped, SystemTime::now())?);
+    if made {
+        let place = source.describe();
+        info!(place, "master key made; back it up");
+        audit.record_durable(SystemTime::now(), AuditEvent::KeyCreated { place }).await?;
+    }
     let access = access_log(startup, &metrics).map_err(AppError::Log)?;
     let counter = Arc::new(LocalCounter::new());
     let teller = LockTeller { audit: Arc::clone(&audit), metrics: Arc::clone(&metrics) };

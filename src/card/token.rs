@@ -4,13 +4,12 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// The longest token: `opaque` is `tok_` and 22 characters.
-const TOKEN_LENGTH_MAX: usize = 26;
+use super::pan::PAN_DIGITS_MAX;
 
-/// A string that stands for a card number. Safe to log, store and show.
+/// Digits that stand for a card number. Safe to log, store and show.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Token {
-    text: [u8; TOKEN_LENGTH_MAX],
+    text: [u8; PAN_DIGITS_MAX],
     length: usize,
 }
 
@@ -20,8 +19,6 @@ pub enum TokenFormat {
     /// Brand prefix and last four kept, rest random, passes Luhn, same length.
     #[default]
     BrandFour,
-    /// `tok_` and 22 URL-safe characters.
-    Opaque,
     /// First six and last four kept, passes Luhn.
     SixFour,
     /// First six and last four kept, fails Luhn.
@@ -32,14 +29,14 @@ pub enum TokenFormat {
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum TokenError {
     /// Empty or longer than any token.
-    #[error("a token has 1 to {TOKEN_LENGTH_MAX} characters, not {length}")]
+    #[error("a token has 1 to {PAN_DIGITS_MAX} digits, not {length}")]
     Length {
         /// How many bytes were given.
         length: usize,
     },
-    /// Not made of the characters that tokens are made of.
-    #[error("a token is made of ASCII letters, digits, '_' and '-'")]
-    Alphabet,
+    /// Not made of digits.
+    #[error("a token is made of ASCII digits")]
+    NotDigits,
 }
 
 impl Token {
@@ -49,15 +46,14 @@ impl Token {
     /// When the text cannot be a token of any format.
     pub fn parse(text: &[u8]) -> Result<Self, TokenError> {
         let length = text.len();
-        let mut token = Self { text: [0; TOKEN_LENGTH_MAX], length };
+        let mut token = Self { text: [0; PAN_DIGITS_MAX], length };
         if length == 0 {
             return Err(TokenError::Length { length });
         }
         let room = token.text.get_mut(..length).ok_or(TokenError::Length { length })?;
         room.copy_from_slice(text);
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        if !text.iter().all(plain) {
-            return Err(TokenError::Alphabet);
+        if !text.iter().all(u8::is_ascii_digit) {
+            return Err(TokenError::NotDigits);
         }
         Ok(token)
     }
@@ -81,7 +77,6 @@ impl TokenFormat {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BrandFour => "brand-four",
-            Self::Opaque => "opaque",
             Self::SixFour => "six-four",
             Self::SixFourInvalid => "six-four-invalid",
         }

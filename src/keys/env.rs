@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MasterKey};
+use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MasterKey, Obtained};
 
 /// A variable that holds the key's 32 bytes in base64 (RFC 4648 section 4) or hex.
 ///
@@ -23,10 +23,11 @@ impl KeySource for EnvKey {
     }
 
     /// Never makes a key: a process cannot hand one to its next start.
-    fn obtain(&self, _: IfMissing) -> Result<MasterKey, KeyError> {
+    fn obtain(&self, _: IfMissing) -> Result<Obtained, KeyError> {
         match env::var(&self.name).map(Zeroizing::new) {
             Ok(text) => {
-                decode(&text).ok_or_else(|| KeyError::EnvFormat { name: self.name.clone() })
+                let key = decode(&text).map(Obtained::Read);
+                key.ok_or_else(|| KeyError::EnvFormat { name: self.name.clone() })
             }
             Err(env::VarError::NotPresent) => Err(KeyError::EnvMissing { name: self.name.clone() }),
             Err(env::VarError::NotUnicode(_)) => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MasterKey};
+use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MasterKey, Obtained};
 
 /// A key file. Links are followed, as secrets mounted by an orchestrator are links.
 #[derive(Clone, Debug)]
@@ -22,9 +22,9 @@ impl KeySource for FileKey {
         format!("the file {}", self.path.display())
     }
 
-    fn obtain(&self, missing: IfMissing) -> Result<MasterKey, KeyError> {
+    fn obtain(&self, missing: IfMissing) -> Result<Obtained, KeyError> {
         match (File::open(&self.path), missing) {
-            (Ok(file), _) => self.read(file),
+            (Ok(file), _) => self.read(file).map(Obtained::Read),
             (Err(error), IfMissing::Create) if error.kind() == io::ErrorKind::NotFound => {
                 self.create()
             }
@@ -55,13 +55,13 @@ impl FileKey {
 
     /// Writes the key whole and synced under another name first, so that no crash leaves half a
     /// key under the real one; then links it there only if nobody else was faster.
-    fn create(&self) -> Result<MasterKey, KeyError> {
+    fn create(&self) -> Result<Obtained, KeyError> {
         let key = MasterKey::random().map_err(|_| KeyError::Random)?;
         match self.publish(&key) {
-            Ok(()) => Ok(key),
+            Ok(()) => Ok(Obtained::Made(key)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(&self.path)
                 .map_err(|source| self.unreadable(source))
-                .and_then(|file| self.read(file)),
+                .and_then(|file| self.read(file).map(Obtained::Read)),
             Err(source) => Err(KeyError::Create { path: self.path.clone(), source }),
         }
     }
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn the_first_start_makes_a_private_key_and_the_second_reads_it() {
         let (_folder, source) = in_new_folder();
-        let made = source.obtain(IfMissing::Create).ok().unwrap();
-        let read = source.obtain(IfMissing::Refuse).ok().unwrap();
+        let Ok(Obtained::Made(made)) = source.obtain(IfMissing::Create) else { panic!("not made") };
+        let Ok(Obtained::Read(read)) = source.obtain(IfMissing::Refuse) else { panic!("not read") };
         assert_eq!(made.expose(), read.expose());
         let mode = fs::metadata(&source.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -149,6 +149,9 @@ mod tests {
                 (0..8).map(|_| scope.spawn(|| source.obtain(IfMissing::Create).ok())).collect();
             starts.into_iter().map(|start| start.join().unwrap().unwrap()).collect::<Vec<_>>()
         });
+        let made = keys.iter().filter(|key| matches!(key, Obtained::Made(_))).count();
+        assert_eq!(made, 1);
+        let keys: Vec<_> = keys.into_iter().map(Obtained::into_key).collect();
         assert!(keys.iter().all(|key| key.expose() == keys[0].expose()));
     }
 }

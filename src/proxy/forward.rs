@@ -25,6 +25,7 @@ use super::exchange::Exchange;
 use super::pool::{Lease, Pool, PoolKey};
 use super::reject::Rejection;
 use crate::policy::{Scheme, Timeouts, Trust, Upstream};
+use crate::telemetry::{Metrics, UpstreamMetrics};
 
 /// How much of an answer is buffered before it is read on: large bodies want large reads.
 const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
@@ -36,6 +37,7 @@ pub(super) struct Target {
     upstream: Upstream,
     key: PoolKey,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 /// The upstreams of a site; each request begins with the next.
@@ -73,7 +75,7 @@ impl Target {
     ///
     /// # Errors
     /// When TLS is wanted and cannot be set up.
-    pub(super) fn new(upstream: &Upstream) -> Result<Self, TargetError> {
+    pub(super) fn new(upstream: &Upstream, metrics: &Metrics) -> Result<Self, TargetError> {
         let (key, tls) = match upstream.scheme {
             Scheme::Http => (upstream.to_string(), None),
             Scheme::Https => {
@@ -83,7 +85,8 @@ impl Target {
                 (key, Some((TlsConnector::from(connector.config()), name)))
             }
         };
-        Ok(Self { upstream: upstream.clone(), key: PoolKey(key.into()), tls })
+        let metrics = Arc::new(metrics.upstream(&upstream.to_string()));
+        Ok(Self { upstream: upstream.clone(), key: PoolKey(key.into()), tls, metrics })
     }
 }
 
@@ -103,8 +106,9 @@ impl Targets {
     ///
     /// # Errors
     /// As for each of them.
-    pub fn new(upstreams: &[Upstream]) -> Result<Self, TargetError> {
-        let all = upstreams.iter().map(Target::new).collect::<Result<_, _>>()?;
+    pub(super) fn new(upstreams: &[Upstream], metrics: &Metrics) -> Result<Self, TargetError> {
+        let all =
+            upstreams.iter().map(|each| Target::new(each, metrics)).collect::<Result<_, _>>()?;
         Ok(Self { all, next: AtomicUsize::new(0) })
     }
 
@@ -130,11 +134,19 @@ impl Dialer {
             if reuse == Reuse::Allowed
                 && let Some(lease) = self.pool.take(&target.key)
             {
-                return Ok(Connected { lease, reused: true });
+                let metrics = Arc::clone(&target.metrics);
+                return Ok(Connected { lease, reused: true, metrics });
             }
             match self.open(target, timeouts.connect).await {
-                Ok(lease) => return Ok(Connected { lease, reused: false }),
-                Err(rejection) => last = Some(rejection),
+                Ok(lease) => {
+                    target.metrics.connected();
+                    let metrics = Arc::clone(&target.metrics);
+                    return Ok(Connected { lease, reused: false, metrics });
+                }
+                Err(rejection) => {
+                    target.metrics.failed(rejection.reason(), &rejection);
+                    last = Some(rejection);
+                }
             }
         }
         let nowhere = || Rejection::UpstreamConnect(io::Error::from(io::ErrorKind::NotFound));
@@ -156,11 +168,13 @@ impl Dialer {
         let spare = if connected.reused { repeatable(&request) } else { None };
         let begun = Instant::now();
         let wait = timeouts.response_head;
+        let mut metrics = Arc::clone(&connected.metrics);
         let answer = match connected.send(request, wait, exchange).await {
             Err(Unsent { rejection: Rejection::UpstreamFailed(error), request }) => {
                 match request.map(|request| *request).or(spare) {
                     Some(again) => {
                         let fresh = self.connect(targets, timeouts, Reuse::Never).await?;
+                        metrics = Arc::clone(&fresh.metrics);
                         fresh.send(again, wait, exchange).await
                     }
                     None => Err(Unsent::from(Rejection::UpstreamFailed(error))),
@@ -169,8 +183,13 @@ impl Dialer {
             other => other,
         };
         exchange.tally.upstream_took(begun.elapsed());
-        // A body that was refused on its way is the reason for everything that followed.
-        answer.map_err(|unsent| exchange.take_refusal().unwrap_or(unsent.rejection))
+        answer.map_err(|Unsent { rejection, .. }| {
+            // A body that was refused on its way is the reason for everything that followed.
+            exchange.take_refusal().unwrap_or_else(|| {
+                metrics.failed(rejection.reason(), &rejection);
+                rejection
+            })
+        })
     }
 
     async fn open(&self, target: &Target, wait: Duration) -> Result<Lease, Rejection> {
@@ -214,6 +233,7 @@ impl Dialer {
 pub struct Connected {
     lease: Lease,
     reused: bool,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 /// Whether a kept connection will do.

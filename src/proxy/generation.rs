@@ -63,11 +63,11 @@ impl Generation {
         let sites = snapshot.sites.iter().map(|site| {
             let handles = |route: &Route| Arc::new(metrics.route(&site.name.0, &route.name));
             let routes = site.routes.iter().map(handles).collect();
-            Ok(SiteParts { targets: Targets::new(&site.upstreams)?, routes })
+            Ok(SiteParts { targets: Targets::new(&site.upstreams, metrics)?, routes })
         });
         let sites = sites.collect::<Result<_, TargetError>>()?;
         let gateways = snapshot.gateways.iter().map(|gateway| {
-            let targets = Targets::new(std::slice::from_ref(&gateway.upstream))?;
+            let targets = Targets::new(std::slice::from_ref(&gateway.upstream), metrics)?;
             Ok(GatewayParts { targets, metrics: Arc::new(metrics.route("gateway", &gateway.name)) })
         });
         let gateways = gateways.collect::<Result<_, TargetError>>()?;

@@ -12,7 +12,7 @@ use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::CounterKey;
 use crate::policy::{Lockout, Site, SiteName};
 use crate::telemetry::{AccessLog, Audit, AuditEvent, CvvEvent, LastFour, Metrics, TokenOrigin};
-use crate::vault::{Standing, Taken, Tokenized, Vault};
+use crate::vault::{Standing, Tokenized, Vault};
 
 /// What outlives every reload.
 pub struct Services {
@@ -66,6 +66,10 @@ impl Services {
         for made in &tokenized {
             let origin = match made {
                 Tokenized::AlreadyToken => TokenOrigin::Already,
+                Tokenized::Collided => {
+                    self.metrics.token_collision();
+                    TokenOrigin::Already
+                }
                 Tokenized::Created(_) => TokenOrigin::Created,
                 Tokenized::Known(_) => TokenOrigin::Known,
             };
@@ -118,6 +122,7 @@ impl Services {
             let written = self.audit.record_durable(SystemTime::now(), event).await;
             written.map_err(Rejection::Audit)?;
         }
+        self.metrics.cards_revealed(gateway, u64::try_from(pans.len()).unwrap_or(u64::MAX));
         Ok(pans)
     }
 
@@ -128,6 +133,7 @@ impl Services {
         exchange: &Exchange,
         rejection: Rejection,
     ) -> Rejection {
+        self.metrics.reveal_refused(gateway, rejection.reason(), exchange.id.as_str());
         let event = AuditEvent::RevealRefused {
             gateway: gateway.to_string(),
             request_id: exchange.id.to_string(),
@@ -145,14 +151,10 @@ impl Services {
         kept.map_err(Rejection::StandIn)
     }
 
-    pub(super) fn take_cvv(&self, stand_in: &Cvv, tokens: &[Token]) -> Result<Taken, Rejection> {
+    pub(super) fn take_cvv(&self, stand_in: &Cvv, tokens: &[Token]) -> Result<Box<Cvv>, Rejection> {
         let taken = self.vault.stand_ins().take(stand_in, tokens, Instant::now());
         self.metrics.cvv(if taken.is_some() { CvvEvent::Revealed } else { CvvEvent::Refused }, 1);
         taken.ok_or(Rejection::UnknownCvv)
-    }
-
-    pub(super) fn upstream_failed(&self, site: &Site, rejection: &Rejection) {
-        self.metrics.upstream_failed(&site.name.0, rejection.reason());
     }
 
     pub(super) fn login_refused(

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::proxy::Services;
-use crate::telemetry::{ListenerRole, Metrics};
+use crate::telemetry::{CvvEvent, ListenerRole, Metrics};
 use crate::vault::Health;
 
 /// How long a scraper may take to ask.
@@ -32,7 +32,7 @@ pub struct Admin {
 
 /// Whether customers should be sent here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Readiness {
+enum Readiness {
     /// We are ending.
     Draining,
     /// All parts work.
@@ -91,8 +91,9 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let Services { metrics, logins, .. } = &*self.services;
+        let Services { metrics, logins, vault, .. } = &*self.services;
         metrics.accounts_locked(logins.locked_accounts());
+        metrics.cvv(CvvEvent::Expired, vault.stand_ins().take_expired());
         let mut response = Response::new(Full::from(metrics.render()));
         let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
         response.headers_mut().insert(CONTENT_TYPE, kind);

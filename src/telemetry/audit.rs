@@ -424,14 +424,14 @@ mod tests {
         let event = AuditEvent::CardRevealed {
             gateway: "stripe".to_owned(),
             request_id: "r-1\n{}".to_owned(),
-            token: Token::parse(b"tok_abc").unwrap(),
+            token: Token::parse(b"4000000000001111").unwrap(),
             last_four: LastFour::of(&pan),
         };
         audit.record_durable(UNIX_EPOCH, event).await.unwrap();
         let text = String::from_utf8(log.bytes()).unwrap();
         assert!(text.starts_with(
             "{\"seq\":1,\"time\":\"1970-01-01T00:00:00.000Z\",\"event\":\"card_revealed\",\
-             \"gateway\":\"stripe\",\"request_id\":\"r-1\\n{}\",\"token\":\"tok_abc\",\
+             \"gateway\":\"stripe\",\"request_id\":\"r-1\\n{}\",\"token\":\"4000000000001111\",\
              \"last_four\":\"1111\",\"mac\":\""
         ));
         assert_eq!(log.verify().unwrap().records, 1);

@@ -49,10 +49,10 @@ pub enum AuditEvent {
         /// Its generation.
         generation: u64,
     },
-    /// A key was made.
+    /// A master key was made.
     KeyCreated {
-        /// Which: its id or purpose, never the key.
-        key: String,
+        /// Where it lies; never the key.
+        place: String,
     },
     /// A changed configuration or certificate was refused.
     ReloadRefused {

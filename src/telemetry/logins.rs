@@ -7,7 +7,7 @@ use prometheus::{IntCounterVec, IntGauge, Registry};
 use tracing::{info, warn};
 
 use super::Metrics;
-use super::mask::mask_text;
+use super::mask::{mask_causes, mask_text};
 use super::metrics::{counters, gauge};
 
 pub(super) struct LoginFamilies {
@@ -57,13 +57,7 @@ impl Metrics {
         cause: &dyn Error,
     ) {
         self.logins.rejected.with_label_values(&[site, reason]).inc();
-        let mut causes = cause.to_string();
-        let mut next = cause.source();
-        while let Some(deeper) = next {
-            causes.push_str(&format!(": {deeper}"));
-            next = deeper.source();
-        }
-        let (request_id, cause) = (&*mask_text(request_id), &*mask_text(&causes));
+        let (request_id, cause) = (&*mask_text(request_id), mask_causes(cause));
         info!(site, reason, request_id, cause, "request rejected");
     }
 }

@@ -4,6 +4,7 @@
 //! and as text, because a URL is both: what either shows is masked.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -78,6 +79,17 @@ pub(super) fn mask_url(text: &str) -> Cow<'_, str> {
         hide(piece, &mut hidden);
     }
     Cow::Owned(mask_text(&hidden).into_owned())
+}
+
+/// An error and what it came from, in one line, masked.
+pub(super) fn mask_causes(error: &dyn Error) -> String {
+    let mut causes = error.to_string();
+    let mut next = error.source();
+    while let Some(deeper) = next {
+        causes.push_str(&format!(": {deeper}"));
+        next = deeper.source();
+    }
+    mask_text(&causes).into_owned()
 }
 
 fn hide(piece: &str, out: &mut String) {

@@ -228,7 +228,7 @@ fn listed(set: &'static [&'static str], value: &str) -> (usize, &'static str) {
     (place, set.get(place).copied().unwrap_or("other"))
 }
 
-pub(super) fn class_of(status: StatusCode) -> &'static str {
+fn class_of(status: StatusCode) -> &'static str {
     match status.as_u16() {
         100..=199 => "1xx",
         200..=299 => "2xx",

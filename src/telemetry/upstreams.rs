@@ -1,10 +1,20 @@
 //! Connections to the shop and the payment gateways.
 
-use prometheus::{IntCounterVec, Registry};
+use std::error::Error;
+
+use prometheus::{IntCounter, IntCounterVec, Registry};
 use tracing::warn;
 
 use super::Metrics;
+use super::mask::mask_causes;
 use super::metrics::counters;
+
+/// The series of one upstream, to be kept with the snapshot it belongs to.
+pub struct UpstreamMetrics {
+    upstream: String,
+    connected: IntCounter,
+    failures: IntCounterVec,
+}
 
 pub(super) struct UpstreamFamilies {
     connected: IntCounterVec,
@@ -12,15 +22,28 @@ pub(super) struct UpstreamFamilies {
 }
 
 impl Metrics {
-    /// A new connection to a configured upstream stands.
-    pub fn upstream_connected(&self, upstream: &str) {
-        self.upstreams.connected.with_label_values(&[upstream]).inc();
+    /// The series of a configured upstream.
+    #[must_use]
+    pub fn upstream(&self, upstream: &str) -> UpstreamMetrics {
+        UpstreamMetrics {
+            upstream: upstream.to_owned(),
+            connected: self.upstreams.connected.with_label_values(&[upstream]),
+            failures: self.upstreams.failures.clone(),
+        }
+    }
+}
+
+impl UpstreamMetrics {
+    /// A new connection stands.
+    pub fn connected(&self) {
+        self.connected.inc();
     }
 
-    /// A configured upstream could not be reached, or broke off.
-    pub fn upstream_failed(&self, upstream: &str, reason: &'static str) {
-        self.upstreams.failures.with_label_values(&[upstream, reason]).inc();
-        warn!(upstream, reason, "upstream failed");
+    /// It could not be reached, broke off or took too long.
+    pub fn failed(&self, reason: &'static str, cause: &dyn Error) {
+        let upstream = &*self.upstream;
+        self.failures.with_label_values(&[upstream, reason]).inc();
+        warn!(upstream, reason, cause = mask_causes(cause), "upstream failed");
     }
 }
 

@@ -24,8 +24,8 @@ const FREE_DIGITS_MIN: usize = 4;
 /// A token for the card.
 ///
 /// # Errors
-/// When the card has no known issuer, the format has no room in so short a number, the format
-/// changes the length, or no candidate fits.
+/// When the card has no known issuer, the format has no room in so short a number, or no candidate
+/// fits.
 pub(super) fn draw(
     card: &Pan,
     format: TokenFormat,
@@ -70,7 +70,6 @@ impl Shape {
             TokenFormat::BrandFour => (issuer.prefix_digits, Check::Holds),
             TokenFormat::SixFour => (6, Check::Holds),
             TokenFormat::SixFourInvalid => (6, Check::Fails),
-            TokenFormat::Opaque => return Err(VaultError::FormatUnsupported { format }),
         };
         let shape = Self { head, tail: 4, check };
         let length = card.expose().len();
@@ -226,8 +225,5 @@ mod tests {
         assert_eq!(short, Err(VaultError::NoRoom { format, length: 13 }));
         let nobody = draw(&pan(b"0000000000000000"), format, &mut system);
         assert_eq!(nobody, Err(VaultError::NoIssuer));
-        let format = TokenFormat::Opaque;
-        let opaque = draw(&pan(b"4111111111111111"), format, &mut system);
-        assert_eq!(opaque, Err(VaultError::FormatUnsupported { format }));
     }
 }

@@ -13,12 +13,6 @@ pub enum VaultError {
     /// A row is not as it was sealed.
     #[error("a row of the vault is damaged")]
     Damaged,
-    /// Tokens of this format cannot be put in the place of digits.
-    #[error("tokens of format {} have another length than the card", format.as_str())]
-    FormatUnsupported {
-        /// The format.
-        format: TokenFormat,
-    },
     /// No known range covers the number.
     #[error("the number belongs to no known card issuer")]
     NoIssuer,

@@ -26,24 +26,12 @@ pub struct StandIns {
     state: Mutex<State>,
 }
 
-/// A code taken for its one use. Dropped, it is gone; [`StandIns::restore`] puts it back.
-#[must_use]
-pub struct Taken {
-    // Boxed: a map that grows moves the pointer and leaves no copy of the code behind.
-    code: Box<Cvv>,
-    keys: Vec<Key>,
-    expires: Instant,
-}
-
 /// Why a code was not kept.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum StandInError {
     /// As many codes are waiting as may wait, or all stand-ins of this card are in use.
     #[error("too many verification codes are waiting for their payment")]
     Full,
-    /// The stand-in was given to another code in the meantime.
-    #[error("the stand-in has been given out again")]
-    Reused,
     /// The system's random generator failed.
     #[error("the system's random generator failed")]
     Random,
@@ -57,13 +45,23 @@ struct Key {
     length: u8,
 }
 
+/// A code that waits.
+struct Waiting {
+    // Boxed: whoever moves it moves the pointer and leaves no copy of the code behind.
+    code: Box<Cvv>,
+    keys: Vec<Key>,
+    expires: Instant,
+}
+
 #[derive(Default)]
 struct State {
     next: u64,
     by_key: HashMap<Key, u64>,
-    waiting: HashMap<u64, Taken>,
+    waiting: HashMap<u64, Waiting>,
     /// In the order of expiry.
     order: VecDeque<(Instant, u64)>,
+    /// How many were wiped unused since somebody asked.
+    expired: u64,
 }
 
 impl StandIns {
@@ -89,14 +87,14 @@ impl StandIns {
             return Err(StandInError::Full);
         }
         let (stand_in, keys) = state.free_stand_in(&code, bound_to, u32::from_be_bytes(seed))?;
-        state.put(Taken { code: Box::new(code), keys, expires: now + self.ttl });
+        state.put(Waiting { code: Box::new(code), keys, expires: now + self.ttl });
         Ok(stand_in)
     }
 
     /// Gives the code of a stand-in that came with one of `tokens`, or that was kept without any.
     /// Gives it once.
     #[must_use]
-    pub fn take(&self, stand_in: &Cvv, tokens: &[Token], now: Instant) -> Option<Taken> {
+    pub fn take(&self, stand_in: &Cvv, tokens: &[Token], now: Instant) -> Option<Box<Cvv>> {
         let mut state = self.state.lock();
         state.sweep(now);
         let tokens = tokens.iter().copied().map(Some).chain([None]);
@@ -104,22 +102,8 @@ impl StandIns {
             Key::of(token, stand_in).and_then(|key| state.by_key.get(&key).copied())
         })?;
         // A clock read before another's sweep may be behind, so the entry itself is asked.
-        let taken = state.remove(id)?;
-        (taken.expires > now).then_some(taken)
-    }
-
-    /// Puts a taken code back, with the time it had left, because the gateway never saw it.
-    ///
-    /// # Errors
-    /// When its stand-in was given to another code in the meantime; the code is wiped.
-    pub fn restore(&self, mut taken: Taken) -> Result<(), StandInError> {
-        let mut state = self.state.lock();
-        taken.keys.retain(|key| !state.by_key.contains_key(key));
-        if taken.keys.is_empty() {
-            return Err(StandInError::Reused);
-        }
-        state.put(taken);
-        Ok(())
+        let entry = state.remove(id)?;
+        (entry.expires > now).then_some(entry.code)
     }
 
     /// Wipes what has expired, for the time when nobody calls.
@@ -127,18 +111,17 @@ impl StandIns {
         self.state.lock().sweep(now);
     }
 
+    /// How many codes have expired unused since the last call, for the metrics page.
+    #[must_use]
+    pub fn take_expired(&self) -> u64 {
+        std::mem::take(&mut self.state.lock().expired)
+    }
+
     /// How many codes are waiting.
+    #[cfg(test)]
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.state.lock().waiting.len()
-    }
-}
-
-impl Taken {
-    /// The code, for the gateway writer.
-    #[must_use]
-    pub fn code(&self) -> &Cvv {
-        &self.code
     }
 }
 
@@ -164,17 +147,17 @@ impl State {
         Err(StandInError::Full)
     }
 
-    fn put(&mut self, entry: Taken) {
+    fn put(&mut self, entry: Waiting) {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
         self.by_key.extend(entry.keys.iter().map(|key| (*key, id)));
-        // Nearly always the end: only a code put back has less time left than the newest.
+        // Nearly always the end: clocks read by two threads may be used in the other order.
         let place = self.order.partition_point(|(expires, _)| *expires <= entry.expires);
         self.order.insert(place, (entry.expires, id));
         self.waiting.insert(id, entry);
     }
 
-    fn remove(&mut self, id: u64) -> Option<Taken> {
+    fn remove(&mut self, id: u64) -> Option<Waiting> {
         let entry = self.waiting.remove(&id)?;
         for key in &entry.keys {
             self.by_key.remove(key);
@@ -192,7 +175,7 @@ impl State {
                 return;
             }
             self.order.pop_front();
-            self.remove(id);
+            self.expired += u64::from(self.remove(id).is_some());
         }
     }
 }
@@ -225,8 +208,8 @@ mod tests {
         Token::parse(digits).unwrap()
     }
 
-    fn code(taken: Option<Taken>) -> Option<Vec<u8>> {
-        taken.map(|taken| taken.code().expose().to_vec())
+    fn code(taken: Option<Box<Cvv>>) -> Option<Vec<u8>> {
+        taken.map(|code| code.expose().to_vec())
     }
 
     #[test]
@@ -262,6 +245,7 @@ mod tests {
         assert_eq!(codes.waiting(), 1);
         codes.sweep(now + TTL);
         assert_eq!(codes.waiting(), 0);
+        assert_eq!((codes.take_expired(), codes.take_expired()), (1, 0));
         assert_eq!(code(codes.take(&stand_in, &[], now)), None);
     }
 
@@ -278,17 +262,6 @@ mod tests {
         let last = cvv(seen.iter().next().unwrap());
         assert!(codes.take(&last, &[], now).is_some());
         assert!(codes.keep(cvv(b"123"), &[], now).is_ok());
-    }
-
-    #[test]
-    fn a_code_put_back_can_be_taken_again_for_the_time_it_had_left() {
-        let (codes, now) = (StandIns::new(TTL), Instant::now());
-        let stand_in = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
-        let taken = codes.take(&stand_in, &[], now).unwrap();
-        assert_eq!(codes.restore(taken), Ok(()));
-        let taken = codes.take(&stand_in, &[], now + TTL / 2).unwrap();
-        assert_eq!(codes.restore(taken), Ok(()));
-        assert_eq!(code(codes.take(&stand_in, &[], now + TTL)), None);
     }
 
     #[test]

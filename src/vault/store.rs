@@ -124,11 +124,6 @@ impl KeyPurpose {
 
 /// The format of that name, as rows hold it.
 fn format_named(name: &str) -> Option<TokenFormat> {
-    let formats = [
-        TokenFormat::BrandFour,
-        TokenFormat::Opaque,
-        TokenFormat::SixFour,
-        TokenFormat::SixFourInvalid,
-    ];
+    let formats = [TokenFormat::BrandFour, TokenFormat::SixFour, TokenFormat::SixFourInvalid];
     formats.into_iter().find(|format| format.as_str() == name)
 }

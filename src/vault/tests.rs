@@ -33,7 +33,7 @@ fn visa() -> Vec<Pan> {
 fn token(answer: Tokenized) -> Token {
     match answer {
         Tokenized::Created(token) | Tokenized::Known(token) => token,
-        Tokenized::AlreadyToken => panic!("the card is a token"),
+        Tokenized::AlreadyToken | Tokenized::Collided => panic!("the card is a token"),
     }
 }
 
@@ -208,15 +208,6 @@ async fn a_closed_vault_says_so_at_once() {
     let stopped = VaultError::Unavailable { cause: Outage::Stopped };
     assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(stopped));
     assert_eq!(vault.health(), Health::Failing { cause: Outage::Stopped });
-}
-
-#[tokio::test]
-async fn opaque_tokens_are_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let vault = opened(folder.path()).await;
-    let format = TokenFormat::Opaque;
-    let refused = vault.tokenize(visa(), format).await;
-    assert_eq!(refused, Err(VaultError::FormatUnsupported { format }));
 }
 
 /// A real store that fails and waits when the test says so, and counts its transactions.

@@ -209,6 +209,11 @@ fn p7_a_gzip_bomb_in_an_answer_does_not_fill_the_memory() {
     if let Ok(answer) = sidecar.https().try_request("GET", "/", &fields, b"") {
         answer.assert_refused(502);
     }
+    // Also where the head had left before the refusal.
+    crate::harness::eventually("the refusal to be counted", || {
+        let told = sidecar.metric("tillgate_requests_rejected_total", &["upstream_coding"]);
+        (told >= 1.0).then_some(())
+    });
     assert!(sidecar.memory_peak_kib() < 256 << 10, "{} KiB", sidecar.memory_peak_kib());
 }
 

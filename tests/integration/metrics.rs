@@ -34,6 +34,9 @@ fn the_metrics_page_is_clean_and_counts_the_work() {
     assert!(sidecar.metric("tillgate_tls_handshakes_total", &[]) >= 9.0);
     assert!(sidecar.metric("process_cpu_seconds_total", &[]) >= 0.0);
     assert!(sidecar.metrics().contains("tillgate_certificate_expiry_timestamp_seconds"));
+    assert_eq!(sidecar.metric("tillgate_gateway_cards_revealed_total", &["pay"]), 1.0);
+    let shop_label = shop.url();
+    assert!(sidecar.metric("tillgate_upstream_connections_total", &[&shop_label]) >= 1.0);
     let Some(promtool) = program("promtool") else { return };
     let mut check = Command::new(promtool)
         .args(["check", "metrics"])

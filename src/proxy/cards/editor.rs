@@ -116,7 +116,7 @@ impl Editor {
                         tokens.push(token);
                         self.say(page, CardAction::Tokenized);
                     }
-                    Tokenized::AlreadyToken => {
+                    Tokenized::AlreadyToken | Tokenized::Collided => {
                         tokens.extend(written);
                         self.say(page, CardAction::Kept);
                     }
@@ -178,7 +178,7 @@ impl Editor {
             if let Some(stand_in) = page.take_cvv(place) {
                 let taken = self.services.take_cvv(&stand_in, &tokens);
                 let refused = |why| self.services.reveal_refused(gateway, &self.exchange, why);
-                page.write(place, taken.map_err(refused)?.code().expose());
+                page.write(place, taken.map_err(refused)?.expose());
             }
         }
         Ok(())
