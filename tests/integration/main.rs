@@ -32,3 +32,5 @@ mod tls;
 mod tokenize;
 #[cfg(test)]
 mod vault;
+#[cfg(test)]
+mod websocket;

@@ -1,7 +1,7 @@
 //! What becomes of the numbers that were found.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
@@ -53,6 +53,11 @@ impl Editor {
         Box::pin(async move { editor.apply(Page::of(runs, carrier)).await })
     }
 
+    /// The limit of card numbers is for each message anew.
+    pub(in crate::proxy) fn begin_message(&self) {
+        self.tally().store(0, Ordering::Relaxed);
+    }
+
     /// Keeps a refusal for whoever answers the client.
     pub(in crate::proxy) fn refuse(&self, rejection: Rejection) {
         self.exchange.refuse(rejection);
@@ -82,17 +87,20 @@ impl Editor {
 
     fn count(&self, page: &Page) -> Result<(), Rejection> {
         let cards = page.finds.iter().filter(|(_, find)| is_card(find)).count();
-        let tally = match self.direction {
-            Direction::Request => &self.exchange.tally.cards_in,
-            Direction::Response => &self.exchange.tally.cards_out,
-        };
         let added = u32::try_from(cards).unwrap_or(u32::MAX);
-        let total = tally.fetch_add(added, Ordering::Relaxed).saturating_add(added);
+        let total = self.tally().fetch_add(added, Ordering::Relaxed).saturating_add(added);
         let limited = matches!(self.direction, Direction::Request);
         if limited && usize::try_from(total).unwrap_or(usize::MAX) > self.cards_max {
             return Err(Rejection::TooManyCards { limit: self.cards_max });
         }
         Ok(())
+    }
+
+    fn tally(&self) -> &AtomicU32 {
+        match self.direction {
+            Direction::Request => &self.exchange.tally.cards_in,
+            Direction::Response => &self.exchange.tally.cards_out,
+        }
     }
 
     async fn tokenize(
