@@ -26,6 +26,7 @@ pub(super) use frame::Violation;
 use super::cards::Editor;
 use super::reject::Rejection;
 use crate::scan::Rules;
+use crate::telemetry::CardPlace;
 use frame::{Head, Opcode, Sender};
 use relay::{Outgoing, Relay};
 
@@ -160,7 +161,7 @@ impl Lane {
             }
             let payload = match &self.editor {
                 Some(editor) if runs.iter().any(|run| !run.finds.is_empty()) => {
-                    editor.edit(runs, carrier).await?
+                    editor.edit_in(CardPlace::Message, runs, carrier).await?
                 }
                 Some(_) | None => runs.into_iter().map(|run| run.bytes).collect(),
             };

@@ -25,6 +25,8 @@ mod redact;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod seen;
+#[cfg(test)]
 mod thirdparty;
 #[cfg(test)]
 mod tls;

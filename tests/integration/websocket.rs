@@ -146,6 +146,7 @@ fn track_data_a_message_too_large_and_a_broken_frame_close_the_connection() {
     let mut socket = WebSocket::open(&sidecar);
     socket.send(true, TEXT, track);
     assert_eq!(socket.receive().close().0, 1008);
+    assert!(sidecar.metric("tillgate_cards_found_total", &["action=\"rejected\""]) >= 1.0);
     let mut socket = WebSocket::open(&sidecar);
     socket.send(true, TEXT, "x".repeat((64 << 10) + 1));
     assert_eq!(socket.receive().close().0, 1009);
