@@ -1,5 +1,8 @@
 //! Card numbers in WebSocket messages (issue item 2): what the shop and the client really receive.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+
 use crate::harness::frames::{self, BINARY, CLOSE, PING, PONG, Shop, TEXT, WebSocket};
 use crate::harness::{Setup, Sidecar, Upstream, cards};
 
@@ -155,6 +158,33 @@ fn track_data_a_message_too_large_and_a_broken_frame_close_the_connection() {
         socket.client.send(bytes);
         assert_eq!(socket.receive().close().0, 1002);
     }
+}
+
+#[test]
+fn p3_without_the_vault_a_message_with_a_card_closes_with_1013() {
+    let shop = Shop::echo();
+    let sidecar = Sidecar::start(&shop.upstream, "");
+    let mut holder = Command::new("sqlite3")
+        .arg(sidecar.data().join("vault.db"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = holder.stdin.take().unwrap();
+    writeln!(input, ".timeout 20000\nBEGIN EXCLUSIVE;\nSELECT 'held';").unwrap();
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "held");
+    let mut socket = WebSocket::open(&sidecar);
+    socket.send(true, TEXT, "hello");
+    assert_eq!(socket.message(), "hello");
+    socket.send(true, TEXT, format!("charge {}", cards::fresh("visa")));
+    assert_eq!(socket.receive().close().0, 1013);
+    let seen = shop.wait(2);
+    assert_eq!((seen.len(), seen[1].close().0), (2, 1013));
+    writeln!(input, "ROLLBACK;").unwrap();
+    drop(input);
+    holder.wait().unwrap();
 }
 
 #[test]
