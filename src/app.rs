@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -22,9 +22,12 @@ use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
 use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
 use crate::telemetry::audit::{self, AuditError, AuditFault, Verified};
-use crate::telemetry::{AuditEvent, ListenerRole, Metrics};
+use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport};
 use crate::tls::{Acceptor, Identities, IdentityError};
 use crate::{keys, vault};
+
+/// How often the list of seen cards is written.
+const SEEN_EVERY: Duration = Duration::from_secs(10);
 
 /// Why we cannot start.
 #[derive(Debug, Error)]
@@ -49,6 +52,14 @@ pub enum AppError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The list of seen cards cannot be read.
+    #[error("cannot read {}", path.display())]
+    CardsSeen {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
     /// An access log cannot be opened.
     #[error("cannot open the access log")]
     Log(#[source] std::io::Error),
@@ -177,6 +188,15 @@ pub fn verify_audit(startup: &Startup) -> Result<Result<Verified, AuditFault>, A
     Ok(audit::verify(&parts::audit_path(startup), &parts::audit_key(&master)))
 }
 
+/// Where card numbers were seen, as far as it has been written.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn cards_seen(startup: &Startup) -> Result<SeenReport, AppError> {
+    let path = parts::seen_path(startup);
+    CardsSeen::read(&path).map_err(|source| AppError::CardsSeen { path, source })
+}
+
 impl Running {
     /// Where it listens.
     #[must_use]
@@ -203,6 +223,7 @@ impl Running {
         if cut > 0 {
             warn!(connections = cut, "cut off what did not end within the grace");
         }
+        self.services.seen.save();
         // Without it nothing is lost, but the next start has a log to go through.
         match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime.block_on(self.services.vault.close()),
@@ -314,8 +335,10 @@ impl Control {
         let Signals { mut hangup, mut ending } = signals;
         // A file may have changed between its reading and the first look of the watcher.
         self.reload();
+        let mut seen = tokio::time::interval(SEEN_EVERY);
         loop {
             tokio::select! {
+                _ = seen.tick() => self.services.seen.save(),
                 Some(()) = self.changes.recv() => self.reload(),
                 Some(()) = hangup.recv() => {
                     if let Err(error) = self.services.access.reopen() {

@@ -1,5 +1,7 @@
 //! The command line: arguments in, exit code out.
 
+mod seen;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -29,6 +31,9 @@ enum Command {
     /// Check the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Card numbers that were found.
+    #[command(subcommand)]
+    Cards(CardsCommand),
     /// Validate a configuration and say what it will do.
     #[command(after_help = "Example:\n  tillgate check --config /etc/tillgate/tillgate.toml")]
     Check {
@@ -80,6 +85,22 @@ enum AuditCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum CardsCommand {
+    /// List where card numbers were found and what was done with them; never a digit of one.
+    ///
+    /// A running server writes the list every ten seconds and when it ends.
+    #[command(after_help = "Example:\n  tillgate cards seen --config /etc/tillgate/tillgate.toml")]
+    Seen {
+        /// The configuration file, which names the data folder.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// As JSON, with times in seconds since 1970.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// Why a command failed.
 #[derive(Debug, Error)]
 enum CliError {
@@ -103,6 +124,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Command::Audit(AuditCommand::Verify { config }) => audit_verify(&config),
+            Command::Cards(CardsCommand::Seen { config, json }) => cards_seen(&config, json),
             Command::Check { config } => check(&config),
             Command::Demo(options) => run_demo(&options),
             Command::Run(options) => run(options),
@@ -164,6 +186,13 @@ fn audit_verify(path: &Path) -> Result<ExitCode, CliError> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+fn cards_seen(path: &Path, json: bool) -> Result<ExitCode, CliError> {
+    let report = app::cards_seen(&config::load(path)?.startup)?;
+    let text = if json { report.to_json()? } else { seen::table(&report) };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn schema() -> Result<ExitCode, CliError> {

@@ -19,12 +19,12 @@ mod pool;
 mod reject;
 mod services;
 mod upgrade;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, LOCATION};
+use http::header::{ACCEPT_ENCODING, EXPECT, HOST, HeaderValue, LOCATION};
 use http::{HeaderMap, Request, Response, StatusCode, Uri, request};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
@@ -36,6 +36,7 @@ use forward::{Answer, Reuse};
 use generation::Found;
 use headers::{Origin, RequestId};
 use reject::{Accept, Rejection};
+use upgrade::{Switch, Wanted};
 
 pub use finish::Finished;
 pub use forward::{Dialer, TargetError};
@@ -170,15 +171,16 @@ impl Proxy {
         let limit_bytes = route.limits.request_body_bytes_max;
         admit::declared_length(request.body().size_hint().exact(), limit_bytes)?;
 
-        let upgrade = headers::upgrade_wanted(request.version(), request.headers());
-        let client_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let protocol = headers::upgrade_wanted(request.version(), request.headers());
+        let wanted = Wanted::of(&route.cards, protocol)?;
+        let handed_over = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
         let idle = timeouts.request_body_idle;
         let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 
         let attempt = self.reserve_login(generation, place, exchange, (&head, &mut source)).await?;
         let body = self.edit_request(place, exchange, (&mut head, source)).await?;
-        prepare(&mut head, generation, (peer, exchange), upgrade);
+        prepare(&mut head, generation, (peer, exchange), &wanted);
         if attempt.is_some() {
             // The outcome may have to be read in the body.
             head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -203,7 +205,8 @@ impl Proxy {
         }
 
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(peer, answer, client_upgrade, timeouts.upgrade_idle);
+            let switch = Switch { wanted, client: handed_over, idle: timeouts.upgrade_idle };
+            return self.switch(place, (peer, exchange), answer, switch).await;
         }
         let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
         headers::strip_hop_by_hop(&mut head.headers);
@@ -219,18 +222,8 @@ impl Proxy {
         exchange: &Arc<Exchange>,
         (head, source): (&mut request::Parts, Source),
     ) -> Result<Body, Rejection> {
-        let cards = &place.route.cards;
-        let action = match cards.requests {
-            RequestAction::Mask => Action::Mask,
-            RequestAction::Observe => Action::Observe,
-            RequestAction::Off => return Ok(pass(source)),
-            RequestAction::Reject => Action::Reject,
-            RequestAction::Tokenize => {
-                Action::Tokenize { format: cards.format, invalid: cards.invalid_card }
-            }
-        };
-        let editor = self.editor(place, exchange, action, Direction::Request);
-        let rules = &cards.request_rules;
+        let Some(editor) = self.request_editor(place, exchange) else { return Ok(pass(source)) };
+        let rules = &place.route.cards.request_rules;
         cards::rewrite_head(&editor, rules, Some(&mut head.uri), &mut head.headers).await?;
         if source.is_empty() {
             return Ok(pass(source));
@@ -247,17 +240,45 @@ impl Proxy {
         exchange: &Arc<Exchange>,
         (headers, source): (&mut HeaderMap, Source),
     ) -> Result<Body, Rejection> {
-        let action = match place.route.cards.responses {
-            ResponseAction::Mask => Action::Mask,
-            ResponseAction::Observe => Action::Observe,
-            ResponseAction::Off => return Ok(pass(source)),
-        };
-        let editor = self.editor(place, exchange, action, Direction::Response);
+        let Some(editor) = self.response_editor(place, exchange) else { return Ok(pass(source)) };
         let rules = &place.route.cards.response_rules;
         cards::rewrite_head(&editor, rules, None, headers).await?;
         let limits = &place.route.limits;
         let task = Task { editor, rules, limits, forward: Forward::Streaming };
         cards::rewrite_response(&task, headers, source).await
+    }
+
+    /// What a route does with what a client sends; nothing where it does not look.
+    fn request_editor(
+        &self,
+        place: &generation::Place<'_>,
+        exchange: &Arc<Exchange>,
+    ) -> Option<Arc<Editor>> {
+        let cards = &place.route.cards;
+        let action = match cards.requests {
+            RequestAction::Mask => Action::Mask,
+            RequestAction::Observe => Action::Observe,
+            RequestAction::Off => return None,
+            RequestAction::Reject => Action::Reject,
+            RequestAction::Tokenize => {
+                Action::Tokenize { format: cards.format, invalid: cards.invalid_card }
+            }
+        };
+        Some(self.editor(place, exchange, action, Direction::Request))
+    }
+
+    /// What a route does with what the shop sends.
+    fn response_editor(
+        &self,
+        place: &generation::Place<'_>,
+        exchange: &Arc<Exchange>,
+    ) -> Option<Arc<Editor>> {
+        let action = match place.route.cards.responses {
+            ResponseAction::Mask => Action::Mask,
+            ResponseAction::Observe => Action::Observe,
+            ResponseAction::Off => return None,
+        };
+        Some(self.editor(place, exchange, action, Direction::Response))
     }
 
     fn editor(
@@ -283,7 +304,7 @@ fn prepare(
     head: &mut request::Parts,
     generation: &Generation,
     (peer, exchange): (&Peer, &Exchange),
-    upgrade: Option<HeaderValue>,
+    wanted: &Wanted,
 ) {
     let trailers = headers::trailers_welcome(&head.headers);
     let host = authority(head);
@@ -294,9 +315,7 @@ fn prepare(
     if trailers {
         headers::welcome_trailers(&mut head.headers);
     }
-    if let Some(protocol) = upgrade {
-        headers::ask_upgrade(&mut head.headers, protocol);
-    }
+    wanted.ask(&mut head.headers);
     let socket = peer.address.ip().to_canonical();
     let trusted = &generation.snapshot.trusted_proxies;
     let origin = Origin {
@@ -333,22 +352,6 @@ fn authority(head: &request::Parts) -> HeaderValue {
 
 fn pass(source: Source) -> Body {
     if source.is_empty() { Body::Empty } else { Body::Passed(Box::new(source)) }
-}
-
-/// Both sides leave HTTP: the answer goes on as it is, and the connections become one pipe.
-fn switch(
-    peer: &Peer,
-    answer: Answer,
-    client: Option<hyper::upgrade::OnUpgrade>,
-    idle: Duration,
-) -> Result<Response<Body>, Rejection> {
-    let Some(client) = client else { return Err(Rejection::UnaskedUpgrade) };
-    let mut response = answer.response;
-    let upstream = hyper::upgrade::on(&mut response);
-    upgrade::join(&peer.tasks, client, upstream, idle);
-    let (mut head, _empty) = response.into_parts();
-    head.headers.remove(CONTENT_LENGTH);
-    Ok(Response::from_parts(head, Body::Empty))
 }
 
 /// 308 keeps the method and the body (RFC 9110 §15.4.9).

@@ -15,7 +15,9 @@ use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKey, Obtained};
 use crate::proxy::login::LoginGuard;
 use crate::proxy::{LockTeller, Services};
 use crate::telemetry::audit::AuditKey;
-use crate::telemetry::{AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, Metrics};
+use crate::telemetry::{
+    AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
+};
 use crate::tls::{Identities, IdentityError};
 use crate::vault::{Vault, VaultSettings};
 
@@ -70,7 +72,8 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let logins = LoginGuard::new(counter, key.expose(), Arc::new(teller));
     let settings = VaultSettings { path, cvv_ttl: startup.vault.cvv_ttl };
     let vault = Vault::open(settings, &master).await?;
-    Ok(Services { vault, logins, access, audit, metrics })
+    let seen = CardsSeen::open(seen_path(startup));
+    Ok(Services { vault, logins, access, audit, metrics, seen })
 }
 
 /// Where the master key comes from.
@@ -84,6 +87,11 @@ pub(super) fn key_source(startup: &Startup) -> Box<dyn KeySource> {
 /// Where the audit log lies.
 pub(super) fn audit_path(startup: &Startup) -> PathBuf {
     startup.data_dir.join("audit.log")
+}
+
+/// Where the list of seen cards lies.
+pub(super) fn seen_path(startup: &Startup) -> PathBuf {
+    startup.data_dir.join("cards-seen.json")
 }
 
 /// What its chain is made with.

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::body::{Body, BodyError};
 use super::headers::{REQUEST_ID, RequestId};
+use super::websocket::Violation;
 use crate::coding::DecodeError;
 use crate::telemetry::audit::AuditError;
 use crate::vault::{StandInError, VaultError};
@@ -47,6 +48,9 @@ pub enum Rejection {
     /// A body or header that must be looked into cannot be decoded.
     #[error("the request body cannot be decoded")]
     Coding(#[source] DecodeError),
+    /// What is no WebSocket frame, or too large a message.
+    #[error("a WebSocket connection was closed")]
+    Frame(#[source] Violation),
     /// Several hosts, or one that differs from the request line's.
     #[error("conflicting hosts")]
     HostConflict,
@@ -97,6 +101,9 @@ pub enum Rejection {
     /// A verification code at the gateway that stands for none.
     #[error("a verification code is no live stand-in")]
     UnknownCvv,
+    /// A protocol that cannot be looked into, on a route that guards cards.
+    #[error("an upgrade to a protocol that cannot be looked into")]
+    UpgradeUnknown,
     /// The upstream's answer broke off before it could be shown.
     #[error("the upstream's answer broke off")]
     UpstreamBody(#[source] BodyError),
@@ -127,7 +134,9 @@ impl Rejection {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BodyBroken(_) | Self::HostConflict | Self::HostMissing => StatusCode::BAD_REQUEST,
+            Self::BodyBroken(_) | Self::Frame(_) | Self::HostConflict | Self::HostMissing => {
+                StatusCode::BAD_REQUEST
+            }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CardRefused { .. }
@@ -141,6 +150,7 @@ impl Rejection {
             Self::Login { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
             Self::UnaskedUpgrade
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)
@@ -161,6 +171,7 @@ impl Rejection {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::CardRefused { .. } => "card_refused",
             Self::Coding(_) => "coding",
+            Self::Frame(_) => "frame",
             Self::HostConflict => "host_conflict",
             Self::HostMissing => "host_missing",
             Self::HostUnknown => "host_unknown",
@@ -174,12 +185,24 @@ impl Rejection {
             Self::UnaskedUpgrade => "unasked_upgrade",
             Self::UnknownCvv => "unknown_cvv",
             Self::UnknownToken => "unknown_token",
+            Self::UpgradeUnknown => "upgrade_unknown",
             Self::UpstreamBody(_) => "upstream_body",
             Self::UpstreamCoding(_) => "upstream_coding",
             Self::UpstreamConnect(_) => "upstream_connect",
             Self::UpstreamFailed(_) => "upstream_failed",
             Self::UpstreamTimeout { .. } => "upstream_timeout",
             Self::Vault(_) => "vault",
+        }
+    }
+
+    /// What a WebSocket is closed with (RFC 6455 §7.4.1; 1013 is in IANA's registry).
+    #[must_use]
+    pub fn close_code(&self) -> u16 {
+        match self {
+            Self::Frame(Violation::TooLarge { .. }) | Self::TooManyCards { .. } => 1009,
+            Self::Frame(_) => 1002,
+            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => 1013,
+            _ => 1008,
         }
     }
 
@@ -192,9 +215,9 @@ impl Rejection {
     }
 
     /// One sentence for the person at the other end.
-    fn words(&self) -> &'static str {
+    pub(super) fn words(&self) -> &'static str {
         match self {
-            Self::BodyBroken(_) | Self::HostConflict | Self::HostMissing => {
+            Self::BodyBroken(_) | Self::Frame(_) | Self::HostConflict | Self::HostMissing => {
                 "The request could not be understood."
             }
             Self::BodyTimeout => "The request took too long to arrive.",
@@ -209,6 +232,7 @@ impl Rejection {
             Self::UnknownCvv | Self::UnknownToken => {
                 "The request holds a number that was not issued here."
             }
+            Self::UpgradeUnknown => "This protocol is not supported here.",
             Self::UnaskedUpgrade
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)

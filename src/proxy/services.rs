@@ -11,7 +11,10 @@ use super::reject::Rejection;
 use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::CounterKey;
 use crate::policy::{Lockout, Site, SiteName};
-use crate::telemetry::{AccessLog, Audit, AuditEvent, CvvEvent, LastFour, Metrics, TokenOrigin};
+use crate::telemetry::{
+    AccessLog, Audit, AuditEvent, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics, Sighting,
+    TokenOrigin,
+};
 use crate::vault::{Standing, Tokenized, Vault};
 
 /// What outlives every reload.
@@ -26,6 +29,8 @@ pub struct Services {
     pub audit: Arc<Audit>,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
+    /// Where card numbers were found.
+    pub seen: CardsSeen,
 }
 
 /// Tells the log, the metrics and the audit log of locked accounts.
@@ -155,6 +160,32 @@ impl Services {
         let taken = self.vault.stand_ins().take(stand_in, tokens, Instant::now());
         self.metrics.cvv(if taken.is_some() { CvvEvent::Revealed } else { CvvEvent::Refused }, 1);
         taken.ok_or(Rejection::UnknownCvv)
+    }
+
+    /// Tells of a card number that was found.
+    pub(super) fn card_seen(
+        &self,
+        sighting: &Sighting<'_>,
+        metrics: &RouteMetrics,
+        exchange: &Exchange,
+    ) {
+        let now = SystemTime::now();
+        metrics.cards_found(sighting.direction, sighting.carrier, sighting.action, 1);
+        self.seen.note(now, sighting);
+        if !sighting.is_unexpected() {
+            return;
+        }
+        metrics.card_unexpected(sighting.place);
+        if self.seen.may_tell(now) {
+            let event = AuditEvent::UnexpectedCard {
+                site: sighting.site.to_owned(),
+                route: sighting.route.to_owned(),
+                place: sighting.place.as_str(),
+                field: sighting.field.to_owned(),
+                request_id: exchange.id.to_string(),
+            };
+            self.audit.record(now, event);
+        }
     }
 
     pub(super) fn login_refused(

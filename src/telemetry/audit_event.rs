@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 
 use super::mask::mask_text;
+use super::seen::without_digits;
 use super::timestamp::Rfc3339;
 use crate::card::{Pan, Token};
 
@@ -77,6 +78,23 @@ pub enum AuditEvent {
     },
     /// The process ended in order.
     Stopped,
+    /// A card number was found in the head of a request, where none belongs. Not every one is told:
+    /// there is a limit per minute.
+    UnexpectedCard {
+        /// Whose site.
+        site: String,
+        /// Which route.
+        route: String,
+        /// Which part of the head.
+        #[serde(rename = "where")]
+        place: &'static str,
+        /// The field's name, text from the wire.
+        #[serde(serialize_with = "field_name")]
+        field: String,
+        /// In which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
+    },
 }
 
 /// The last four digits of a card number (PCI DSS 3.4.1 allows them to be shown).
@@ -121,6 +139,10 @@ fn token_text<S: Serializer>(token: &Token, serializer: S) -> Result<S::Ok, S::E
 
 fn instant<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&Rfc3339(*at))
+}
+
+fn field_name<S: Serializer>(name: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&without_digits(name))
 }
 
 /// A request id may be the client's.

@@ -32,6 +32,24 @@ label_values! {
 }
 
 label_values! {
+    /// Which part of a message a card number was found in.
+    pub enum CardPlace {
+        /// The body.
+        Body => "body",
+        /// A cookie.
+        Cookie => "cookie",
+        /// Any other field of the head.
+        Header => "header",
+        /// A WebSocket message.
+        Message => "message",
+        /// `Referer`.
+        Referrer => "referrer",
+        /// The path or query.
+        Target => "target",
+    }
+}
+
+label_values! {
     /// Why a number of a card's form was left alone.
     pub enum SkipReason {
         /// Its field says that it is something else.
@@ -44,6 +62,7 @@ label_values! {
 pub(super) struct CardFamilies {
     pub(super) found: IntCounterVec,
     pub(super) skipped: IntCounterVec,
+    pub(super) unexpected: IntCounterVec,
 }
 
 impl CardFamilies {
@@ -60,6 +79,12 @@ impl CardFamilies {
                 "tillgate_cards_skipped_total",
                 "Numbers of a card's form that were left alone, by reason.",
                 &["site", "route", "direction", "reason"],
+            ),
+            unexpected: counters(
+                registry,
+                "tillgate_cards_unexpected_total",
+                "Card numbers found in the head of a request, where none belongs.",
+                &["site", "route", "where"],
             ),
         }
     }

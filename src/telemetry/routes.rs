@@ -7,7 +7,7 @@ use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
-use super::cards::{CardAction, Direction, SkipReason};
+use super::cards::{CardAction, CardPlace, Direction, SkipReason};
 use super::cells::{Cells, Label};
 use super::metrics::{Metrics, WAIT_BUCKETS_S, WORK_BUCKETS_S, counters, gauges, histograms};
 use super::swapped::SwappedGauges;
@@ -20,6 +20,7 @@ const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 const CARRIERS: usize = 9;
 const WAYS: usize = Direction::ALL.len();
 const ACTIONS: usize = CardAction::ALL.len();
+const PLACES: usize = CardPlace::ALL.len();
 const SKIPS: usize = SkipReason::ALL.len();
 
 /// The series of one route. Counting takes no lock and looks no label up after the first time.
@@ -32,6 +33,8 @@ pub struct RouteMetrics {
     cards_family: IntCounterVec,
     skipped: Cells<{ WAYS * SKIPS }>,
     skipped_family: IntCounterVec,
+    unexpected: Cells<{ PLACES }>,
+    unexpected_family: IntCounterVec,
     own_seconds: Histogram,
     upstream_seconds: Histogram,
     request_bytes: IntCounter,
@@ -68,6 +71,8 @@ impl Metrics {
             cards_family: self.cards.found.clone(),
             skipped: Cells::new(),
             skipped_family: self.cards.skipped.clone(),
+            unexpected: Cells::new(),
+            unexpected_family: self.cards.unexpected.clone(),
             own_seconds: families.own_seconds.with_label_values(&labels),
             upstream_seconds: families.upstream_seconds.with_label_values(&labels),
             request_bytes: families.request_bytes.with_label_values(&labels),
@@ -161,6 +166,13 @@ impl RouteMetrics {
         self.skipped.add(direction.place() * SKIPS + reason.place(), 1, || {
             let labels = [&*self.site, &*self.route, direction.as_str(), reason.as_str()];
             self.skipped_family.with_label_values(&labels)
+        });
+    }
+
+    /// A card number was found where none belongs.
+    pub fn card_unexpected(&self, place: CardPlace) {
+        self.unexpected.add(place.place(), 1, || {
+            self.unexpected_family.with_label_values(&[&*self.site, &*self.route, place.as_str()])
         });
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod canary;
 pub(crate) mod cards;
 pub(crate) mod certificates;
 mod client;
+pub(crate) mod frames;
 mod h2;
 mod sidecar;
 mod upstream;

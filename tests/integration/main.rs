@@ -27,6 +27,8 @@ mod redact;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod seen;
+#[cfg(test)]
 mod thirdparty;
 #[cfg(test)]
 mod tls;
@@ -34,3 +36,5 @@ mod tls;
 mod tokenize;
 #[cfg(test)]
 mod vault;
+#[cfg(test)]
+mod websocket;

@@ -194,7 +194,7 @@ fn an_event_arrives_before_the_stream_ends() {
 }
 
 #[test]
-fn a_websocket_goes_through_and_echoes() {
+fn a_websocket_on_a_route_without_cards_is_a_pipe() {
     let shop = Upstream::start(|exchange| {
         exchange.arrived();
         let fields =
@@ -209,19 +209,23 @@ fn a_websocket_goes_through_and_echoes() {
             exchange.raw(&bytes)?;
         }
     });
-    let sidecar = Sidecar::start(&shop, "");
+    let off = "[cards]\nrequests = \"off\"\nresponses = \"off\"";
+    let sidecar = Sidecar::start(&shop, off);
     let mut client = sidecar.https();
     let fields = [
         ("connection", "keep-alive, Upgrade"),
         ("upgrade", "websocket"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ("sec-websocket-version", "13"),
+        ("sec-websocket-extensions", "permessage-deflate"),
     ];
     let answer = client.request("GET", "/ws", &fields, b"");
     assert_eq!(answer.status, 101);
     assert_eq!(answer.field("sec-websocket-accept"), Some("x"));
     assert_eq!(answer.field("upgrade"), Some("websocket"));
     assert_eq!(shop.last().field("sec-websocket-version"), Some("13"));
+    let extensions = shop.last().field("sec-websocket-extensions").map(str::to_owned);
+    assert_eq!(extensions.as_deref(), Some("permessage-deflate"));
     // RFC 6455 section 5.7: a masked text frame, "Hello"; then a binary one.
     let text = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     let binary = [0x82, 0x82, 1, 2, 3, 4, 0xff, 0x00];

@@ -1,7 +1,7 @@
 //! What becomes of the numbers that were found.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
@@ -14,7 +14,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::reject::Rejection;
 use crate::scan::Carrier;
 use crate::scan::{Decided, Find, FindKind};
-use crate::telemetry::{CardAction, Direction, RouteMetrics};
+use crate::telemetry::{CardAction, CardPlace, Direction, RouteMetrics, Sighting};
 use crate::vault::{Standing, Tokenized};
 
 /// What is done with each find of one body.
@@ -43,14 +43,29 @@ pub(in crate::proxy) struct Editor {
 }
 
 impl Editor {
-    /// Edits a group of runs; they come back in order, each as long as before.
+    /// Edits a group of runs of a body; they come back in order, each as long as before.
     pub(in crate::proxy) fn edit(
         self: &Arc<Self>,
         runs: Vec<Decided>,
         carrier: Carrier,
     ) -> Editing {
+        self.edit_in(CardPlace::Body, runs, carrier)
+    }
+
+    /// The same for another part of a message.
+    pub(in crate::proxy) fn edit_in(
+        self: &Arc<Self>,
+        place: CardPlace,
+        runs: Vec<Decided>,
+        carrier: Carrier,
+    ) -> Editing {
         let editor = Arc::clone(self);
-        Box::pin(async move { editor.apply(Page::of(runs, carrier)).await })
+        Box::pin(async move { editor.apply(Page::of(place, runs, carrier)).await })
+    }
+
+    /// The limit of card numbers is for each message anew.
+    pub(in crate::proxy) fn begin_message(&self) {
+        self.tally().store(0, Ordering::Relaxed);
     }
 
     /// Keeps a refusal for whoever answers the client.
@@ -82,12 +97,8 @@ impl Editor {
 
     fn count(&self, page: &Page) -> Result<(), Rejection> {
         let cards = page.finds.iter().filter(|(_, find)| is_card(find)).count();
-        let tally = match self.direction {
-            Direction::Request => &self.exchange.tally.cards_in,
-            Direction::Response => &self.exchange.tally.cards_out,
-        };
         let added = u32::try_from(cards).unwrap_or(u32::MAX);
-        let total = tally.fetch_add(added, Ordering::Relaxed).saturating_add(added);
+        let total = self.tally().fetch_add(added, Ordering::Relaxed).saturating_add(added);
         let limited =
             !matches!(self.action, Action::Observe) && matches!(self.direction, Direction::Request);
         if limited && usize::try_from(total).unwrap_or(usize::MAX) > self.cards_max {
@@ -96,13 +107,21 @@ impl Editor {
         Ok(())
     }
 
+    fn tally(&self) -> &AtomicU32 {
+        match self.direction {
+            Direction::Request => &self.exchange.tally.cards_in,
+            Direction::Response => &self.exchange.tally.cards_out,
+        }
+    }
+
     async fn tokenize(
         &self,
         page: &mut Page,
         format: TokenFormat,
         invalid: InvalidCard,
     ) -> Result<(), Rejection> {
-        refuse_never_kept(page, invalid)?;
+        refuse_never_kept(page, invalid)
+            .inspect_err(|_| self.say_all(page, CardAction::Rejected))?;
         let (places, pans) = page.take_pans();
         let written: Vec<Option<Token>> =
             pans.iter().map(|pan| Token::parse(pan.expose()).ok()).collect();
@@ -114,11 +133,11 @@ impl Editor {
                     Tokenized::Created(token) | Tokenized::Known(token) => {
                         page.write(*place, token.as_bytes());
                         tokens.push(token);
-                        self.say(page, CardAction::Tokenized);
+                        self.say(page, *place, CardAction::Tokenized);
                     }
                     Tokenized::AlreadyToken | Tokenized::Collided => {
                         tokens.extend(written);
-                        self.say(page, CardAction::Kept);
+                        self.say(page, *place, CardAction::Kept);
                     }
                 }
             }
@@ -147,17 +166,17 @@ impl Editor {
         };
         for (place, standing) in places.iter().zip(standings) {
             match standing {
-                Standing::IssuedToken => self.say(page, CardAction::Kept),
+                Standing::IssuedToken => self.say(page, *place, CardAction::Kept),
                 Standing::Unknown => {
                     page.mask(*place);
-                    self.say(page, CardAction::Masked);
+                    self.say(page, *place, CardAction::Masked);
                 }
             }
         }
         for place in 0..page.finds.len() {
             if page.is_never_kept(place) {
                 page.mask(place);
-                self.say(page, CardAction::Masked);
+                self.say(page, place, CardAction::Masked);
             }
         }
         Ok(())
@@ -192,13 +211,22 @@ impl Editor {
     }
 
     fn say_all(&self, page: &Page, action: CardAction) {
-        let cards = page.finds.iter().filter(|(_, find)| is_card(find)).count();
-        let cards = u64::try_from(cards).unwrap_or(u64::MAX);
-        self.metrics.cards_found(self.direction, page.carrier, action, cards);
+        let cards = page.finds.iter().enumerate().filter(|(_, (_, find))| is_card(find));
+        cards.for_each(|(place, _)| self.say(page, place, action));
     }
 
-    fn say(&self, page: &Page, action: CardAction) {
-        self.metrics.cards_found(self.direction, page.carrier, action, 1);
+    fn say(&self, page: &Page, place: usize, action: CardAction) {
+        let (site, route) = self.metrics.names();
+        let sighting = Sighting {
+            site,
+            route,
+            direction: self.direction,
+            place: page.place,
+            carrier: page.carrier,
+            field: page.finds.get(place).map_or("", |(_, find)| &find.field),
+            action,
+        };
+        self.services.card_seen(&sighting, &self.metrics, &self.exchange);
     }
 }
 
@@ -225,14 +253,15 @@ struct Page {
     runs: Vec<BytesMut>,
     finds: Vec<(usize, Find)>,
     carrier: Carrier,
+    place: CardPlace,
 }
 
 impl Page {
-    fn of(decided: Vec<Decided>, carrier: Carrier) -> Self {
+    fn of(place: CardPlace, decided: Vec<Decided>, carrier: Carrier) -> Self {
         let runs = Vec::with_capacity(decided.len());
-        let mut page = Self { runs, finds: Vec::new(), carrier };
-        for (place, run) in decided.into_iter().enumerate() {
-            page.finds.extend(run.finds.into_iter().map(|find| (place, find)));
+        let mut page = Self { runs, finds: Vec::new(), carrier, place };
+        for (index, run) in decided.into_iter().enumerate() {
+            page.finds.extend(run.finds.into_iter().map(|find| (index, find)));
             // Usually ours alone, and then edited where it lies.
             let bytes = run.bytes.try_into_mut();
             page.runs.push(bytes.unwrap_or_else(|shared| BytesMut::from(shared.as_ref())));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER, SET_COOKIE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -11,6 +11,7 @@ use super::Editor;
 use crate::card::PAN_DIGITS_MIN;
 use crate::proxy::reject::Rejection;
 use crate::scan::{Carrier, Decided, Rules, Stream};
+use crate::telemetry::CardPlace;
 
 /// Replaces card numbers in the target and the fields of a head. Credentials are left alone: what
 /// authenticates must arrive as it was made.
@@ -22,7 +23,7 @@ pub(in crate::proxy) async fn rewrite_head(
 ) -> Result<(), Rejection> {
     if let Some(uri) = target {
         let text = uri.path_and_query().map_or("", PathAndQuery::as_str);
-        if let Some(edited) = rewrite(editor, rules, Carrier::Form, text.as_bytes()).await? {
+        if let Some(edited) = rewrite(editor, rules, Part::TARGET, text.as_bytes()).await? {
             let mut parts = uri.clone().into_parts();
             parts.path_and_query = PathAndQuery::try_from(edited.as_ref()).ok();
             *uri = Uri::from_parts(parts).unwrap_or_default();
@@ -48,11 +49,12 @@ async fn rewrite_field(
     headers: &mut HeaderMap,
     name: HeaderName,
 ) -> Result<(), Rejection> {
+    let part = Part::field(&name);
     let values: Vec<HeaderValue> = headers.get_all(&name).into_iter().cloned().collect();
     let mut edited = Vec::with_capacity(values.len());
     let mut changed = false;
     for value in values {
-        match rewrite(editor, rules, Carrier::Text, value.as_bytes()).await? {
+        match rewrite(editor, rules, part, value.as_bytes()).await? {
             Some(bytes) => {
                 changed = true;
                 edited.push(HeaderValue::from_maybe_shared(bytes).unwrap_or(value));
@@ -69,23 +71,47 @@ async fn rewrite_field(
     Ok(())
 }
 
+/// A part of a head.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    place: CardPlace,
+    carrier: Carrier,
+    name: &'a str,
+}
+
+impl<'a> Part<'a> {
+    const TARGET: Self = Self { place: CardPlace::Target, carrier: Carrier::Form, name: "" };
+
+    fn field(name: &'a HeaderName) -> Self {
+        let place = match *name {
+            COOKIE | SET_COOKIE => CardPlace::Cookie,
+            REFERER => CardPlace::Referrer,
+            _ => CardPlace::Header,
+        };
+        Self { place, carrier: Carrier::Text, name: name.as_str() }
+    }
+}
+
 async fn rewrite(
     editor: &Arc<Editor>,
     rules: &Arc<Rules>,
-    carrier: Carrier,
+    part: Part<'_>,
     text: &[u8],
 ) -> Result<Option<Bytes>, Rejection> {
     if !may_hold_card(text) {
         return Ok(None);
     }
-    let mut stream = Stream::new(Arc::clone(rules), carrier);
+    let mut stream = Stream::new(Arc::clone(rules), part.carrier);
     let mut runs: Vec<Decided> = Vec::new();
     stream.push(Bytes::copy_from_slice(text), &mut runs);
     stream.finish(&mut runs);
     if runs.iter().all(|run| run.finds.is_empty()) {
         return Ok(None);
     }
-    let pieces = editor.edit(runs, carrier).await?;
+    // A number with no name of its own is known by the field of the head it stands in.
+    let nameless = runs.iter_mut().flat_map(|run| &mut run.finds).filter(|it| it.field.is_empty());
+    nameless.for_each(|find| find.field.push_str(part.name));
+    let pieces = editor.edit_in(part.place, runs, part.carrier).await?;
     Ok(Some(pieces.concat().into()))
 }
 
