@@ -38,6 +38,6 @@ pub use mask::mask_text;
 pub use metrics::Metrics;
 pub use reloads::{CertificateExpiry, Complaint};
 pub use routes::{InFlight, RouteMetrics};
-pub use upstreams::UpstreamMetrics;
 pub use seen::{CardsSeen, SeenCount, SeenKey, SeenReport, Sighting};
+pub use upstreams::UpstreamMetrics;
 pub use vaults::{CvvEvent, TokenOrigin};
