@@ -150,7 +150,6 @@ fn set_bit(text: &mut [u8], bit: usize, on: bool) {
     let Some(character) = text.get_mut(bit / 6) else { return };
     let mask = 1 << (5 - bit % 6);
     let six = value(*character).unwrap_or(0) & !mask | if on { mask } else { 0 };
-    // Neighbouring bits may make this 62 or 63, whose characters differ by alphabet: an octet of a
-    // digit or star leaves no room for that, its own bits hold a zero in every character.
+    // Digits and stars have bits that keep this below 62, where the two alphabets are the same.
     *character = STANDARD.get(usize::from(six)).copied().unwrap_or(*character);
 }

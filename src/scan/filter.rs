@@ -102,6 +102,9 @@ impl<'a> Search<'a> {
     /// Where runs of digits and separators begin that are long, or all of them if one goes on behind
     /// something longer than a byte.
     fn hot(&self) -> u64 {
+        if self.here.digit == 0 {
+            return 0;
+        }
         let plain = wide(self.here.plain, self.ahead.plain);
         let digit = wide(self.here.digit, self.ahead.digit);
         let link = wide(self.here.link, self.ahead.link);
@@ -218,6 +221,9 @@ impl<'a> Search<'a> {
     /// Where three groups of three digits in base64 may begin, and the group before them that may
     /// hold more of the number; none before the lowest bit that is `open`.
     fn encoded(&self, open: u64) -> u64 {
+        if self.here.triple | self.ahead.triple & 0b1111 == 0 {
+            return 0;
+        }
         let triple = wide(self.here.triple, self.ahead.triple);
         let thrice = triple & triple >> 4 & triple >> 8;
         let lowest = open & open.wrapping_neg();

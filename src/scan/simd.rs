@@ -90,22 +90,22 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     fn tally(block: &[u8; BLOCK + 1]) -> Tally {
         let mut weight = _mm256_setzero_si256();
+        let mut tags = _mm256_setzero_si256();
         let mut rare = _mm256_setzero_si256();
         for at in (0..BLOCK).step_by(WIDTH) {
             let here = load(block, at);
             let digits = digit(here);
             // A lane that matches is all ones, which is minus one.
             weight = _mm256_sub_epi8(weight, digits);
-            let other = _mm256_or_si256(before_tag(block, at, digits), triple(here));
-            rare = _mm256_or_si256(rare, _mm256_or_si256(other, here));
+            tags = _mm256_sub_epi8(tags, before_tag(block, at, digits));
+            rare = _mm256_or_si256(rare, _mm256_or_si256(triple(here), here));
         }
         // The top bit of a lane: a byte of another script, or a class whose lanes are all ones.
         if _mm256_movemask_epi8(rare) != 0 {
             return tally_rare(block);
         }
-        let none = _mm256_setzero_si256();
-        let [weight, ..] = sums(weight, none, none);
-        Tally { weight, triples: 0, tags: 0 }
+        let [weight, triples, tags] = sums(weight, _mm256_setzero_si256(), tags);
+        Tally { weight, triples, tags }
     }
 
     /// The same where the rarer classes occur.
