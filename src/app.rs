@@ -35,6 +35,14 @@ pub enum AppError {
     /// The audit log cannot be opened.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
+    /// The list of seen cards cannot be read.
+    #[error("cannot read {}", path.display())]
+    CardsSeen {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
     /// The folder for data cannot be made or used.
     #[error("cannot use the data folder {}", path.display())]
     DataDir {
@@ -52,14 +60,6 @@ pub enum AppError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The list of seen cards cannot be read.
-    #[error("cannot read {}", path.display())]
-    CardsSeen {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: std::io::Error,
-    },
     /// An access log cannot be opened.
     #[error("cannot open the access log")]
     Log(#[source] std::io::Error),
