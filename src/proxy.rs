@@ -168,6 +168,7 @@ impl Proxy {
         let timeouts = &generation.snapshot.timeouts;
         let route = place.route;
         admit::method(request.method())?;
+        admit::names(&request, &exchange.asked.host)?;
         let limit_bytes = route.limits.request_body_bytes_max;
         admit::declared_length(request.body().size_hint().exact(), limit_bytes)?;
 
@@ -180,6 +181,9 @@ impl Proxy {
 
         let attempt = self.reserve_login(generation, place, exchange, (&head, &mut source)).await?;
         let body = self.edit_request(place, exchange, (&mut head, source)).await?;
+        if route.cards.responses != ResponseAction::Off {
+            headers::limit_codings(&mut head.headers);
+        }
         prepare(&mut head, generation, (peer, exchange), &wanted);
         if attempt.is_some() {
             // The outcome may have to be read in the body.
@@ -209,7 +213,7 @@ impl Proxy {
             return self.switch(place, (peer, exchange), answer, switch).await;
         }
         let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
-        headers::strip_hop_by_hop(&mut head.headers);
+        headers::strip_answer(&mut head.headers);
         let source = self.settle_login(attempt, (place.site, exchange), (&head, source)).await;
         let body = self.edit_response(place, exchange, (&mut head.headers, source)).await?;
         Ok(Response::from_parts(head, body))

@@ -36,6 +36,11 @@ impl Choices {
         }
     }
 
+    /// The shape of tokens.
+    pub(super) fn format(&self) -> TokenFormat {
+        self.format
+    }
+
     /// What to look for in requests, and in answers.
     pub(super) fn rules(&self) -> (Arc<Rules>, Arc<Rules>) {
         let requests = Rules::requests(self.fields.clone());

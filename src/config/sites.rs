@@ -237,6 +237,7 @@ impl Compiler<'_> {
             upstream,
             request_rules,
             response_rules,
+            format: base.choices.format(),
             limits: base.limits.clone(),
         })
     }

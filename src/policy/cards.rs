@@ -22,6 +22,26 @@ pub struct CardPolicy {
     pub response_rules: Arc<Rules>,
 }
 
+impl CardPolicy {
+    /// How little gets past, for choosing between two policies.
+    #[must_use]
+    pub fn strictness(&self) -> (u8, u8) {
+        let requests = match self.requests {
+            RequestAction::Off => 0,
+            RequestAction::Observe => 1,
+            RequestAction::Tokenize => 2,
+            RequestAction::Mask => 3,
+            RequestAction::Reject => 4,
+        };
+        let responses = match self.responses {
+            ResponseAction::Off => 0,
+            ResponseAction::Observe => 1,
+            ResponseAction::Mask => 2,
+        };
+        (requests, responses)
+    }
+}
+
 /// What is done with a card number that a client sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RequestAction {

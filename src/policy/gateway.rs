@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Limits, Upstream};
+use crate::card::TokenFormat;
 use crate::scan::Rules;
 
 /// One payment provider, and the address the shop calls instead of it.
@@ -19,6 +20,8 @@ pub struct Gateway {
     pub request_rules: Arc<Rules>,
     /// What to look for in the provider's answers.
     pub response_rules: Arc<Rules>,
+    /// The shape of the tokens in the provider's answers.
+    pub format: TokenFormat,
     /// Sizes.
     pub limits: Limits,
 }

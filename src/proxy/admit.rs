@@ -1,10 +1,13 @@
 //! Host, framing and method: what may come in at all.
 
+use std::net::IpAddr;
+
 use http::header::HOST;
 use http::uri::Authority;
 use http::{Method, Request, Version};
 
 use super::reject::Rejection;
+use crate::card::PAN_DIGITS_MIN;
 
 /// The host a request is for: lower case, without port.
 ///
@@ -47,6 +50,38 @@ pub(super) fn method(method: &Method) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// Names that are passed on as they are must not be a way for a card number: methods, hosts and names
+/// of fields are never edited.
+///
+/// # Errors
+/// When one of them may hold a card number.
+pub(super) fn names<B>(request: &Request<B>, host: &str) -> Result<(), Rejection> {
+    let field = request.headers().keys().any(|name| may_be_card(name.as_str().as_bytes()));
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let host = !address && may_be_card(host.as_bytes());
+    if field || host || may_be_card(request.method().as_str().as_bytes()) {
+        return Err(Rejection::NameRefused);
+    }
+    Ok(())
+}
+
+/// Whether there are as many digits in a row, single separators aside, as a card number has.
+pub(super) fn may_be_card(text: &[u8]) -> bool {
+    let mut row = 0;
+    let mut separated = false;
+    text.iter().any(|byte| {
+        match byte {
+            b'0'..=b'9' => {
+                row += 1;
+                separated = false;
+            }
+            b'-' | b'.' | b'_' if row > 0 && !separated => separated = true,
+            _ => row = 0,
+        }
+        row >= PAN_DIGITS_MIN
+    })
+}
+
 /// The declared length against the route's limit, before a byte of the body is read.
 ///
 /// # Errors
@@ -79,6 +114,17 @@ mod tests {
         assert_eq!(host(&request("/", &["Shop.Example:8443"])).unwrap(), "shop.example");
         assert_eq!(host(&request("/", &["[::1]:80"])).unwrap(), "[::1]");
         assert_eq!(host(&request("http://shop.example/", &[])).unwrap(), "shop.example");
+    }
+
+    #[test]
+    fn a_card_number_as_a_name_is_refused() {
+        let refused = |request: &Request<()>| names(request, &host(request).unwrap()).is_err();
+        assert!(refused(&request("/", &["4111111111111111.example"])));
+        assert!(refused(&request("http://x-4111-1111-1111-1111/", &[])));
+        assert!(!refused(&request("/", &["192.168.100.100:8443"])));
+        let mut named = request("/", &["shop"]);
+        named.headers_mut().insert("x-4111111111111111", http::HeaderValue::from_static("1"));
+        assert!(refused(&named));
     }
 
     #[test]

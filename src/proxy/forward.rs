@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest;
 use http::header::{IF_RANGE, RANGE};
 use http::response::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -65,7 +65,10 @@ pub struct Answer {
 impl Answer {
     /// The head, and the body with its connection.
     pub fn into_parts(self, exchange: &Arc<Exchange>, idle: Duration) -> (Parts, Source) {
-        let (head, incoming) = self.response.into_parts();
+        let (mut head, incoming) = self.response.into_parts();
+        // An old server's version is not ours, and its words beside the status are for nobody.
+        head.version = Version::HTTP_11;
+        head.extensions.clear();
         (head, Source::from_upstream(incoming, Arc::clone(exchange), self.lease, idle))
     }
 }

@@ -16,7 +16,6 @@ use super::forward::Reuse;
 use super::generation::{GatewayPlace, Generation};
 use super::reject::Rejection;
 use super::{Peer, Proxy, admit, headers};
-use crate::card::TokenFormat;
 use crate::policy::InvalidCard;
 use crate::telemetry::Direction;
 
@@ -31,6 +30,7 @@ impl Proxy {
         let timeouts = &generation.snapshot.timeouts;
         let limits = &place.gateway.limits;
         admit::method(request.method())?;
+        admit::names(&request, "")?;
         admit::declared_length(request.body().size_hint().exact(), limits.request_body_bytes_max)?;
         let (mut head, incoming) = request.into_parts();
         let (limit_bytes, idle) = (limits.request_body_bytes_max, timeouts.request_body_idle);
@@ -53,10 +53,10 @@ impl Proxy {
         let sent = peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await;
 
         let (mut head, source) = sent?.into_parts(exchange, timeouts.response_body_idle);
-        headers::strip_hop_by_hop(&mut head.headers);
+        headers::strip_answer(&mut head.headers);
         // Whatever card number the provider tells, the shop sees its token only.
-        let tokenize =
-            Action::Tokenize { format: TokenFormat::default(), invalid: InvalidCard::Pass };
+        let format = place.gateway.format;
+        let tokenize = Action::Tokenize { format, invalid: InvalidCard::Pass };
         let editor = self.gateway_editor(place, exchange, tokenize, Direction::Response);
         let rules = &place.gateway.response_rules;
         cards::rewrite_head(&editor, rules, None, &mut head.headers).await?;

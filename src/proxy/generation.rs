@@ -1,10 +1,11 @@
 //! A snapshot with everything that is prepared once for it: upstream targets and metric handles.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::forward::{TargetError, Targets};
 use super::reject::Rejection;
-use super::{Peer, Role};
+use super::{Peer, Role, login};
 use crate::policy::{Gateway, Route, Site, Snapshot};
 use crate::telemetry::{Metrics, RouteMetrics};
 
@@ -101,7 +102,7 @@ impl Generation {
 
     fn place(&self, host: &str, path: &str) -> Option<Place<'_>> {
         let (index, site) = self.snapshot.site(host)?;
-        let (route_index, route) = site.route(path)?;
+        let (route_index, route) = strictest(site, path)?;
         let parts = self.sites.get(index)?;
         let metrics = parts.routes.get(route_index)?;
         Some(Place { site, route, targets: &parts.targets, metrics })
@@ -112,6 +113,15 @@ impl Generation {
         let (gateway, parts) = pairs.find(|(gateway, _)| &*gateway.name == name)?;
         Some(GatewayPlace { gateway, targets: &parts.targets, metrics: &parts.metrics })
     }
+}
+
+/// The route by the path as a server will read it. Where the path as it is written leads to another
+/// one, the stricter of the two: a way round a route must not be a way round its rules.
+fn strictest<'s>(site: &'s Site, path: &str) -> Option<(usize, &'s Route)> {
+    let written = site.route(path);
+    let Cow::Owned(read) = login::normalise(path) else { return written };
+    let strictness = |found: &(usize, &Route)| found.1.cards.strictness();
+    [site.route(&read), written].into_iter().flatten().max_by_key(strictness)
 }
 
 impl Found<'_> {

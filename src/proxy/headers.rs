@@ -6,12 +6,13 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderName,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, Version};
 use ipnet::IpNet;
 
+use super::admit;
 use super::exchange::ClientAddr;
 
 /// The request id, on every answer and towards the upstream.
@@ -34,6 +35,10 @@ const HEARSAY: [&str; 7] = [
     "x-forwarded-prefix",
     "x-real-ip",
 ];
+
+/// What no client may tell a shop: where its own requests go (httpoxy, CVE-2016-5385), and another path
+/// than the one that was checked.
+const NEVER: [&str; 3] = ["proxy", "x-original-url", "x-rewrite-url"];
 
 /// The longest request id that is taken from a client.
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -79,10 +84,9 @@ impl fmt::Display for RequestId {
 
 fn harmless(id: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    // Twelve digits or more could be a card number, and this text goes into every log.
-    let digits = id.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let uuid_like = id.iter().any(u8::is_ascii_alphabetic) || digits < 12;
-    !id.is_empty() && id.len() <= REQUEST_ID_LENGTH_MAX && id.iter().all(plain) && uuid_like
+    let fits = !id.is_empty() && id.len() <= REQUEST_ID_LENGTH_MAX;
+    // This text goes into every log, and nobody masks it there.
+    fits && id.iter().all(plain) && !admit::may_be_card(id)
 }
 
 /// Two words that no other request has: random per process, then a count scattered by an odd
@@ -114,6 +118,28 @@ pub(super) fn upgrade_wanted(version: Version, headers: &HeaderMap) -> Option<He
 #[must_use]
 pub(super) fn trailers_welcome(headers: &HeaderMap) -> bool {
     list(headers, &TE).any(|token| token.eq_ignore_ascii_case("trailers"))
+}
+
+/// Drops what was for the upstream's hop only. A length beside a transfer coding says nothing
+/// (RFC 9112 §6.3).
+pub(super) fn strip_answer(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    strip_hop_by_hop(headers);
+}
+
+/// Asks for no coding that cannot be looked into.
+pub(super) fn limit_codings(headers: &mut HeaderMap) {
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return;
+    }
+    let known = |range: &&str| {
+        let name = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        matches!(name.as_str(), "br" | "deflate" | "gzip" | "identity" | "x-gzip" | "zstd")
+    };
+    let kept = list(headers, &ACCEPT_ENCODING).filter(known).collect::<Vec<_>>().join(", ");
+    keep_only(headers, ACCEPT_ENCODING, if kept.is_empty() { "identity" } else { &kept });
 }
 
 /// Drops what was for this hop only (RFC 9110 §7.6.1): the fields named by `Connection` first.
@@ -162,9 +188,10 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
         for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, FORWARDED] {
             headers.remove(name);
         }
-        for name in HEARSAY {
-            headers.remove(name);
-        }
+        drop_lookalikes(headers);
+    }
+    for name in NEVER {
+        headers.remove(name);
     }
     let node = match peer {
         IpAddr::V4(address) => address.to_string(),
@@ -177,6 +204,21 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
     append(headers, FORWARDED, &format!("for={node};host={quote}{host}{quote};proto={scheme}"));
     keep_or_set(headers, X_FORWARDED_PROTO, scheme);
     keep_or_set(headers, X_FORWARDED_HOST, host);
+}
+
+/// CGI and its heirs read `X_Real_IP` as `X-Real-IP` (RFC 3875 §4.1.18): a stranger's field whose name
+/// becomes one of those goes too.
+fn drop_lookalikes(headers: &mut HeaderMap) {
+    let told = |name: &str| {
+        HEARSAY.contains(&name)
+            || matches!(name, "forwarded" | "x-request-id")
+            || name.starts_with("x-forwarded-")
+    };
+    let lookalikes: Vec<HeaderName> =
+        headers.keys().filter(|name| told(&name.as_str().replace('_', "-"))).cloned().collect();
+    for name in lookalikes.iter().filter(|name| **name != REQUEST_ID) {
+        headers.remove(name);
+    }
 }
 
 /// Sets the request id, and a trace parent where the client has none (W3C Trace Context).
@@ -342,10 +384,33 @@ mod tests {
     }
 
     #[test]
+    fn a_strangers_underscores_do_not_pass_for_ours() {
+        let mut map =
+            headers(&[("x_forwarded_for", "6.6.6.6"), ("x_real_ip", "6.6.6.6"), ("proxy", "evil")]);
+        let peer = "2.2.2.2".parse().unwrap();
+        let origin = Origin { peer, peer_is_trusted: false, host: "shop", scheme: "https" };
+        set_forwarded(&mut map, &origin);
+        assert!(map.values().all(|value| value != "6.6.6.6" && value != "evil"), "{map:?}");
+    }
+
+    #[test]
+    fn only_codings_that_can_be_read_are_asked_for() {
+        let limited = |value| {
+            let mut map = headers(&[("accept-encoding", value)]);
+            limit_codings(&mut map);
+            map["accept-encoding"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(limited("gzip, dcb, br;q=0.5, *;q=0.1"), "gzip, br;q=0.5");
+        assert_eq!(limited("*"), "identity");
+    }
+
+    #[test]
     fn a_request_id_that_could_be_a_card_number_is_replaced() {
         let id = |value| RequestId::of(&headers(&[("x-request-id", value)])).to_string();
         assert_eq!(id("abc-123"), "abc-123");
-        assert_ne!(id("4111111111111111"), "4111111111111111");
+        for card in ["4111111111111111", "a-4111111111111111", "4111-1111.1111_1111-x"] {
+            assert_ne!(id(card), card);
+        }
         assert_ne!(id("a b"), "a b");
     }
 

@@ -20,6 +20,7 @@ pub use self::account::Account;
 use self::account::NAMES_MAX;
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
+pub(super) use self::path::normalise;
 pub use self::recognise::Expected;
 use crate::counters::{
     AttemptCounter, CounterKey, KeyHasher, Outcome, Refusal, RefusalReason, Reservation, Reserved,

@@ -77,6 +77,9 @@ pub enum Rejection {
     /// CONNECT and TRACE are not for a reverse proxy.
     #[error("method not allowed")]
     Method,
+    /// A name that is passed on as it is may hold a card number.
+    #[error("a method, host or field name may be a card number")]
+    NameRefused,
     /// The connection was opened for another site.
     #[error("the connection was opened for another site")]
     Misdirected,
@@ -134,9 +137,11 @@ impl Rejection {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BodyBroken(_) | Self::Frame(_) | Self::HostConflict | Self::HostMissing => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BodyBroken(_)
+            | Self::Frame(_)
+            | Self::HostConflict
+            | Self::HostMissing
+            | Self::NameRefused => StatusCode::BAD_REQUEST,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CardRefused { .. }
@@ -179,6 +184,7 @@ impl Rejection {
             Self::Login { .. } => "login",
             Self::Method => "method",
             Self::Misdirected => "misdirected",
+            Self::NameRefused => "name_refused",
             Self::StandIn(_) => "stand_in",
             Self::TooManyCards { .. } => "too_many_cards",
             Self::TrackData => "track_data",
@@ -217,9 +223,11 @@ impl Rejection {
     /// One sentence for the person at the other end.
     pub(super) fn words(&self) -> &'static str {
         match self {
-            Self::BodyBroken(_) | Self::Frame(_) | Self::HostConflict | Self::HostMissing => {
-                "The request could not be understood."
-            }
+            Self::BodyBroken(_)
+            | Self::Frame(_)
+            | Self::HostConflict
+            | Self::HostMissing
+            | Self::NameRefused => "The request could not be understood.",
             Self::BodyTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
             Self::CardRefused { .. } => "Card numbers are not accepted here.",

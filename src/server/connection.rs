@@ -26,6 +26,8 @@ use crate::tls::HandshakeFailure;
 
 /// The largest head of a request, HTTP/1.1 (431).
 const HEAD_BYTES_MAX: usize = 64 << 10;
+/// What is read of a body at a time.
+const READ_BUFFER_BYTES_MAX: usize = 128 << 10;
 /// The most fields in a head (431).
 const FIELDS_MAX: usize = 100;
 /// The largest decoded head, HTTP/2 (431).
@@ -114,7 +116,11 @@ where
     let activity = Activity::new();
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(HEAD_BYTES_MAX).max_headers(FIELDS_MAX).half_close(false);
+    builder
+        .max_buf_size(READ_BUFFER_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_headers(FIELDS_MAX)
+        .half_close(false);
     let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
     let mut connection =
         Box::pin(builder.serve_connection(io, service_fn(service)).with_upgrades());

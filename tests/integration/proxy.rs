@@ -595,3 +595,65 @@ fn http_1_0_is_answered_and_closed() {
     let all = String::from_utf8(client.rest()).unwrap();
     assert!(all.starts_with("HTTP/1.") && all.ends_with("ok"), "{all}");
 }
+
+#[test]
+fn a_shop_without_tls_needs_no_certificate() {
+    let shop = Upstream::ok();
+    let with = Setup::new(&shop);
+    let sidecar = with.start();
+    let mark = sidecar.mark();
+    let text = with.text();
+    let plain = text
+        .replace("tls = true\n", "")
+        .replace("[[certificate]]\nchain = \"tls/shop.pem\"\nkey = \"tls/shop.key\"\n", "");
+    assert!(!plain.contains("tls"), "{plain}");
+    sidecar.write_config(&plain);
+    sidecar.wait_for_log(mark, "reloaded");
+    assert_eq!(sidecar.http().get("/").text(), "ok");
+}
+
+#[test]
+fn an_answer_with_both_lengths_is_read_by_its_chunks() {
+    // RFC 9112 section 6.3: the transfer coding overrides the length.
+    let shop = Upstream::start(|exchange| {
+        exchange.raw(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n\
+              5\r\nhello\r\n0\r\n\r\n",
+        )
+    });
+    let sidecar = Sidecar::start(&shop, "");
+    assert_eq!(sidecar.https().get("/").text(), "hello");
+}
+
+#[test]
+fn a_way_round_a_route_is_no_way_round_its_rules() {
+    let shop = Upstream::ok();
+    let tables = "[[site.route]]\npath = \"/static/*\"\ncards = { requests = \"off\" }\n\
+                  [[site.route]]\npath = \"/api/*\"\ncards = { requests = \"reject\" }";
+    let sidecar = Sidecar::start(&shop, tables);
+    for path in ["/static/../pay", "/static/%2e%2e/pay"] {
+        let card = cards::fresh("visa");
+        assert_eq!(sidecar.https().form(path, &format!("number={card}")).status, 200, "{path}");
+        assert_ne!(shop.last().form("number"), card, "{path}");
+    }
+    for path in ["//api/x", "/%61pi/x", "/./api/x"] {
+        let card = cards::fresh("visa");
+        sidecar.https().form(path, &format!("number={card}")).assert_refused(422);
+    }
+}
+
+#[test]
+fn p1_a_card_in_a_name_goes_nowhere() {
+    let shop = Upstream::ok();
+    let sidecar = Sidecar::start(&shop, "");
+    let card = cards::fresh("visa");
+    let mut client = sidecar.https();
+    client.host = format!("{card}.example");
+    client.get("/").assert_refused(400);
+    let field = format!("x-{card}");
+    sidecar.https().request("GET", "/", &[(&field, "1")], b"").assert_refused(400);
+    let id = format!("a-{card}");
+    let answer = sidecar.https().request("GET", "/", &[("x-request-id", &id)], b"");
+    assert_eq!(answer.status, 200);
+    assert_ne!(answer.field("x-request-id"), Some(id.as_str()));
+}

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 /// The path decoded once, without empty and dot segments and without path parameters (RFC 3986
 /// §6.2.2, RFC 3986 §3.3). Borrowed where there is nothing to do.
-pub(super) fn normalise(path: &str) -> Cow<'_, str> {
+pub(in crate::proxy) fn normalise(path: &str) -> Cow<'_, str> {
     if is_plain(path) { Cow::Borrowed(path) } else { Cow::Owned(rewrite(path)) }
 }
 
