@@ -73,7 +73,9 @@ impl Reloader {
                 Err(error) => return self.refuse_policy(&[error.to_string()]),
             }
         };
-        if !self.startup.self_signed && !identities.same_as(&self.identities.load()) {
+        // Without certificates nobody is to speak TLS; whoever still does keeps those there were.
+        let wanted = !self.startup.self_signed && !identities.is_empty();
+        if wanted && !identities.same_as(&self.identities.load()) {
             self.publish_identities(identities);
         }
         if let Some(generation) = generation {

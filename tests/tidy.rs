@@ -214,6 +214,17 @@ mod tidy {
         }
     }
 
+    #[test]
+    fn the_reference_is_a_configuration_that_can_be_served() {
+        let program = std::process::Command::new(env!("CARGO_BIN_EXE_tillgate"))
+            .args(["check", "--config"])
+            .arg(root().join("config/tillgate.toml"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&program.stderr);
+        assert!(program.status.success() && said.is_empty(), "{said}");
+    }
+
     const KEYS: &str = "data_dir workers trusted_proxies listen address tls redirect_to_https chain \
         key hosts upstreams ca path method account_field success failure status location cookie body \
         cards limits requests responses token_format invalid_card strict card_fields cvv_fields \

@@ -81,9 +81,6 @@ pub enum IdentityError {
         /// The chain.
         path: PathBuf,
     },
-    /// Nothing was given to load.
-    #[error("no certificate is configured; name a chain and a key")]
-    NoFiles,
     /// The key file holds no key.
     #[error("{} holds no private key; it needs a PEM block that starts with BEGIN PRIVATE KEY, \
          BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY", path.display())]

@@ -13,7 +13,7 @@ use super::error::{IdentityError, IdentityWarning};
 use super::identity::Identity;
 use crate::policy::CertificateFiles;
 
-/// One generation of certificates: never empty, every key checked against its leaf.
+/// One generation of certificates, every key checked against its leaf. Empty where no TLS is spoken.
 pub struct Identities {
     /// In the order of the configuration; the first answers where no name fits.
     all: Vec<Identity>,
@@ -57,6 +57,12 @@ impl Identities {
         }
         let digest = digest_of(&all);
         Self { all, exact, wildcard, digest }
+    }
+
+    /// Whether there is nothing to answer a handshake with.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
     /// Whether `other` would serve the very same, so that publishing it may be skipped.
@@ -211,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn expiries_are_told_by_name_and_no_files_are_refused() {
+    fn expiries_are_told_by_name() {
         let (folder, authority) = (tempdir().unwrap(), Authority::new());
         let files = [
             authority.issue(folder.path(), "a", &["shop.example", "192.0.2.1"]),
@@ -220,6 +226,11 @@ mod tests {
         let expiries = Identities::load(&files).unwrap().expiries();
         let expected = Expiry { name: "shop.example".to_owned(), not_after_s: YEAR_2040_S };
         assert_eq!(expiries, [expected]);
-        assert!(Identities::load(&[]).unwrap().expiries().is_empty());
+    }
+
+    #[test]
+    fn without_files_there_is_nothing_to_answer_with() {
+        let none = Identities::load(&[]).unwrap();
+        assert!(none.is_empty() && none.find(Some("shop.example"), ECDSA).is_none());
     }
 }

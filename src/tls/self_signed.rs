@@ -70,7 +70,8 @@ impl Identities {
             }
         };
         let certificate = identities.find(None, &[]).and_then(|found| found.cert.first().cloned());
-        let certificate = certificate.ok_or(IdentityError::NoFiles)?;
+        let certificate = certificate
+            .ok_or_else(|| IdentityError::NoCertificate { path: files.chain.clone() })?;
         Ok(SelfSigned { identities, certificate, files })
     }
 
