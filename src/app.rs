@@ -24,7 +24,7 @@ use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
 use crate::telemetry::audit::{self, AuditError, AuditFault, Verified};
 use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport};
 use crate::tls::{Acceptor, Identities, IdentityError};
-use crate::{keys, vault};
+use crate::{keys, reload, vault};
 
 /// How often the list of seen cards is written.
 const SEEN_EVERY: Duration = Duration::from_secs(10);
@@ -132,6 +132,7 @@ pub fn start(
     let services = Arc::new(runtime.block_on(parts::services(&startup, metrics))?);
     let generation = Generation::new(snapshot, &services.metrics)?;
     services.metrics.card_modes(&generation.snapshot);
+    reload::begin(&identities.load(), &services.metrics, SystemTime::now());
     let policy = Arc::new(Live::new(generation));
     let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
 

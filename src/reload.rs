@@ -19,8 +19,11 @@ pub use watch::{POLL_INTERVAL, WatchError, Watcher};
 use crate::config::{self, Loaded, Problem, Startup};
 use crate::policy::Live;
 use crate::proxy::{Generation, Services};
-use crate::telemetry::{AuditEvent, CertificateExpiry, Complaint};
-use crate::tls::Identities;
+use crate::telemetry::{AuditEvent, CertificateExpiry, Complaint, Metrics};
+use crate::tls::{Expiry, Identities};
+
+/// What the configuration that a process starts with is called.
+const FIRST_GENERATION: u64 = 1;
 
 /// Publishes new generations of the policy and of the certificates.
 pub struct Reloader {
@@ -45,9 +48,8 @@ impl Reloader {
         services: Arc<Services>,
         watcher: Watcher,
     ) -> Self {
-        services.metrics.config_loaded(1, SystemTime::now());
-        services.metrics.certificate_expiry(&expiries(&identities.load()));
-        Self { path, startup, policy, identities, services, watcher, generation: 1, digest }
+        let generation = FIRST_GENERATION;
+        Self { path, startup, policy, identities, services, watcher, generation, digest }
     }
 
     /// Looks at the files and publishes what is new, if all of it is sound.
@@ -99,11 +101,11 @@ impl Reloader {
     }
 
     fn publish_identities(&self, identities: Identities) {
-        let expiries = expiries(&identities);
+        let (metrics, now) = (&self.services.metrics, SystemTime::now());
+        let certificates = tell_of(&identities, metrics, now);
         self.identities.publish(identities);
-        self.services.metrics.certificate_expiry(&expiries);
-        self.services.metrics.certificates_reloaded(expiries.len(), SystemTime::now());
-        self.audit(AuditEvent::CertificatesReloaded { certificates: expiries.len() });
+        metrics.certificates_reloaded(certificates, now);
+        self.audit(AuditEvent::CertificatesReloaded { certificates });
     }
 
     fn refuse<'a>(&self, problems: impl Iterator<Item = &'a Problem>) {
@@ -128,11 +130,24 @@ impl Reloader {
     }
 }
 
-fn expiries(identities: &Identities) -> Vec<CertificateExpiry> {
-    let known = identities.expiries().into_iter().map(|expiry| {
-        let seconds = u64::try_from(expiry.not_after_s).unwrap_or_default();
-        let not_after = UNIX_EPOCH + Duration::from_secs(seconds);
-        CertificateExpiry { chain: expiry.name, not_after }
+/// Tells what a process starts with, whether it will be reloaded or not.
+pub fn begin(identities: &Identities, metrics: &Metrics, now: SystemTime) {
+    metrics.config_loaded(FIRST_GENERATION, now);
+    if tell_of(identities, metrics, now) > 0 {
+        metrics.certificates_loaded(now);
+    }
+}
+
+/// Tells what is odd about certificates and when they end; says how many there are.
+fn tell_of(identities: &Identities, metrics: &Metrics, now: SystemTime) -> usize {
+    for warning in identities.warnings(now) {
+        warn!(problem = %warning, "certificate warning");
+    }
+    let known = identities.expiries().into_iter().map(|Expiry { name, not_after_s }| {
+        let seconds = u64::try_from(not_after_s).unwrap_or_default();
+        CertificateExpiry { name, not_after: UNIX_EPOCH + Duration::from_secs(seconds) }
     });
-    known.collect()
+    let known: Vec<_> = known.collect();
+    metrics.certificate_expiry(&known);
+    known.len()
 }

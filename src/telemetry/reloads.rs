@@ -21,8 +21,8 @@ pub struct Complaint<'a> {
 /// Until when a certificate holds.
 #[derive(Clone, Debug)]
 pub struct CertificateExpiry {
-    /// The configured chain file.
-    pub chain: String,
+    /// Its first name, or its file where it has none.
+    pub name: String,
     /// The end of its validity.
     pub not_after: SystemTime,
 }
@@ -59,10 +59,15 @@ impl Metrics {
         }
     }
 
+    /// The first certificates were loaded, at `at`.
+    pub fn certificates_loaded(&self, at: SystemTime) {
+        self.reloads.certificates_last_success.set(seconds(at));
+    }
+
     /// New certificates are in force, since `at`.
     pub fn certificates_reloaded(&self, certificates: usize, at: SystemTime) {
         self.reloads.certificates.with_label_values(&["accepted"]).inc();
-        self.reloads.certificates_last_success.set(seconds(at));
+        self.certificates_loaded(at);
         info!(certificates, "certificates reloaded");
     }
 
@@ -75,7 +80,7 @@ impl Metrics {
     /// Tells the end of validity of every certificate in force; those that are gone are no longer
     /// told.
     pub fn certificate_expiry(&self, certificates: &[CertificateExpiry]) {
-        let series = certificates.iter().map(|each| ([&*each.chain], seconds(each.not_after)));
+        let series = certificates.iter().map(|each| ([&*each.name], seconds(each.not_after)));
         self.reloads.expiry.replace(series);
     }
 }
@@ -108,13 +113,13 @@ impl ReloadFamilies {
             certificates_last_success: gauge(
                 registry,
                 "tillgate_certificates_last_success_timestamp_seconds",
-                "When the certificates were last reloaded.",
+                "When the certificates in force were loaded.",
             ),
             expiry: SwappedGauges::register(
                 registry,
                 "tillgate_certificate_expiry_timestamp_seconds",
                 "When a certificate in force expires.",
-                &["chain"],
+                &["name"],
             ),
         };
         // An alarm on a rise needs the zero before the first one.
@@ -153,16 +158,18 @@ mod tests {
     #[test]
     fn a_certificate_that_is_gone_is_no_longer_told() {
         let metrics = Metrics::new();
-        let expiry = |chain: &str| CertificateExpiry {
-            chain: chain.to_owned(),
+        let expiry = |name: &str| CertificateExpiry {
+            name: name.to_owned(),
             not_after: UNIX_EPOCH + Duration::from_secs(5),
         };
-        metrics.certificate_expiry(&[expiry("old.pem")]);
-        metrics.certificate_expiry(&[expiry("new.pem")]);
+        metrics.certificate_expiry(&[expiry("old.example")]);
+        metrics.certificate_expiry(&[expiry("new.example")]);
         let page = String::from_utf8(metrics.render()).unwrap();
         assert!(
-            page.contains("tillgate_certificate_expiry_timestamp_seconds{chain=\"new.pem\"} 5\n")
+            page.contains(
+                "tillgate_certificate_expiry_timestamp_seconds{name=\"new.example\"} 5\n"
+            )
         );
-        assert!(!page.contains("old.pem"));
+        assert!(!page.contains("old.example"));
     }
 }
