@@ -23,7 +23,7 @@ use crate::reload::{Reloader, WatchError, Watcher};
 use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
 use crate::telemetry::audit::{self, AuditError, AuditFault, Verified};
 use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport};
-use crate::tls::{Acceptor, Identities, IdentityError};
+use crate::tls::{Acceptor, Identities, IdentityError, IdentityWarning};
 use crate::{keys, reload, vault};
 
 /// How often the list of seen cards is written.
@@ -171,13 +171,14 @@ pub fn start(
 }
 
 /// Validates what loading alone does not: keys that must fit chains, upstreams that must be nameable.
+/// Says what is odd about the certificates all the same.
 ///
 /// # Errors
 /// As a start would.
-pub fn check(loaded: Loaded) -> Result<(), AppError> {
-    Identities::load(&loaded.certificates)?;
+pub fn check(loaded: Loaded) -> Result<Vec<IdentityWarning>, AppError> {
+    let identities = Identities::load(&loaded.certificates)?;
     Generation::new(loaded.snapshot, &Metrics::new())?;
-    Ok(())
+    Ok(identities.warnings(SystemTime::now()))
 }
 
 /// Walks the audit log's chain.

@@ -169,8 +169,12 @@ fn scan(options: &InspectOptions) -> Result<ExitCode, CliError> {
 fn check(path: &Path) -> Result<ExitCode, CliError> {
     let loaded = config::load(path)?;
     let summary = config::summary(&loaded);
-    app::check(loaded)?;
-    std::io::stdout().write_all(summary.as_bytes())?;
+    let warnings = app::check(loaded)?;
+    let mut out = std::io::stdout();
+    out.write_all(summary.as_bytes())?;
+    for warning in warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
