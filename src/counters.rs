@@ -104,15 +104,6 @@ impl Outcome {
     }
 }
 
-impl Refusal {
-    /// The wait in whole seconds for `Retry-After`: never zero, never too short.
-    #[must_use]
-    pub fn retry_after_seconds(&self) -> u64 {
-        let part = u64::from(self.retry_after.subsec_nanos() > 0);
-        self.retry_after.as_secs().saturating_add(part).max(1)
-    }
-}
-
 impl RefusalReason {
     /// The name used in metrics and logs.
     #[must_use]

@@ -82,7 +82,9 @@ impl Ending {
         if let Some(metrics) = &self.metrics {
             metrics.request(&self.exchange.asked.method, self.status);
             metrics.duration(total.saturating_sub(upstream));
-            metrics.upstream_duration(upstream);
+            if !upstream.is_zero() {
+                metrics.upstream_duration(upstream);
+            }
             metrics.request_bytes(load(&tally.request_bytes));
             metrics.response_bytes(load(&tally.response_bytes));
         }

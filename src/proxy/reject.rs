@@ -337,7 +337,18 @@ fn html(code: u16, title: &str, words: &str, id: &RequestId) -> String {
     page
 }
 
-/// Rounded up: a client that comes back exactly then must not be too early.
+/// Rounded up, and never "at once": a client that comes back exactly then must not be too early.
 fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_never_too_short() {
+        let seconds = |millis| whole_seconds(Duration::from_millis(millis));
+        assert_eq!([seconds(0), seconds(1000), seconds(1001)], [1, 1, 2]);
+    }
 }

@@ -118,7 +118,7 @@ impl RouteMetrics {
         self.own_seconds.observe(own.as_secs_f64());
     }
 
-    /// What the upstream took, from the first byte sent to the last one received.
+    /// What the upstream took, from the first byte sent to the head of its answer.
     pub fn upstream_duration(&self, waited: Duration) {
         self.upstream_seconds.observe(waited.as_secs_f64());
     }
@@ -201,7 +201,10 @@ impl RouteFamilies {
             ),
             upstream_seconds: histograms(
                 registry,
-                ("tillgate_upstream_duration_seconds", "Time per request spent on the upstream."),
+                (
+                    "tillgate_upstream_duration_seconds",
+                    "Time from sending a request to the upstream until the head of its answer.",
+                ),
                 route,
                 WAIT_BUCKETS_S,
             ),

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, DEADLINE, HOST, Identity, Setup, Sidecar, Tls, Upstream, certificates,
+    Client, DEADLINE, HOST, Identity, Setup, Sidecar, Tls, Upstream, cards, certificates,
 };
 
 #[test]

@@ -220,15 +220,6 @@ fn a_table_full_of_locks_refuses_the_unknown() {
 }
 
 #[test]
-fn retry_after_is_never_too_short() {
-    let seconds = |millis| {
-        let retry_after = Duration::from_millis(millis);
-        Refusal { retry_after, reason: RefusalReason::Locked }.retry_after_seconds()
-    };
-    assert_eq!([seconds(0), seconds(1000), seconds(1001)], [1, 1, 2]);
-}
-
-#[test]
 fn counters_are_shared_as_one_trait_object() {
     let counter: Arc<dyn AttemptCounter> = Arc::new(LocalCounter::new());
     assert_eq!(counter.locked_accounts(), 0);
