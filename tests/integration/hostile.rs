@@ -119,11 +119,9 @@ fn huge_heads_are_431() {
     assert!(matches!(verdict(&sidecar, many.as_bytes()), None | Some(431)));
     let long = format!("GET /{} HTTP/1.1\r\nhost: shop.example\r\n\r\n", "a".repeat(1 << 20));
     assert!(matches!(verdict(&sidecar, long.as_bytes()), None | Some(414 | 431)));
+    // A head that is not read to its end has no request id to be answered with.
     let modest = "a".repeat(100_000);
-    let answer = sidecar.http().request("GET", "/", &[("x", &modest)], b"");
-    if answer.status != 200 {
-        answer.assert_refused(431);
-    }
+    assert_eq!(sidecar.http().request("GET", "/", &[("x", &modest)], b"").status, 431);
     assert_eq!(sidecar.http().request("GET", "/", &[("x", &modest[..6_000])], b"").status, 200);
 }
 
