@@ -28,37 +28,37 @@ const WORDS: [&[u8]; 12] = [
 
 #[test]
 fn no_bytes_break_the_scanner() {
-    replay("scan", checks::scan::check, 1500);
+    replay("scan", checks::scan::check, 5000);
 }
 
 #[test]
 fn no_cut_changes_what_is_found() {
-    replay("chunked_rewrite", checks::chunked_rewrite::check, 300);
+    replay("chunked_rewrite", checks::chunked_rewrite::check, 800);
 }
 
 #[test]
 fn no_mask_breaks_a_carrier() {
-    replay("carriers", checks::carriers::check, 1500);
+    replay("carriers", checks::carriers::check, 4000);
 }
 
 #[test]
 fn no_body_passes_the_bounds_of_its_codings() {
-    replay("coding", checks::coding::check, 100);
+    replay("coding", checks::coding::check, 200);
 }
 
 #[test]
 fn no_file_breaks_the_configuration() {
-    replay("config", checks::config::check, 300);
+    replay("config", checks::config::check, 1000);
 }
 
 #[test]
 fn no_body_breaks_the_reading_of_accounts() {
-    replay("login", checks::login::check, 1500);
+    replay("login", checks::login::check, 4000);
 }
 
 #[test]
 fn no_bytes_break_a_token_or_a_number() {
-    replay("token", checks::token::check, 3000);
+    replay("token", checks::token::check, 10_000);
 }
 
 /// Checks the corpus of a target, then as many mutants of it.

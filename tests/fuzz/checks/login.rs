@@ -67,7 +67,8 @@ fn accounts(
     let (head, ()) = Request::post(uri).body(()).ok()?.into_parts();
     let expected = LoginGuard::recognise(site, &head)?;
     let ledger = Arc::new(Ledger::default());
-    let guard = LoginGuard::new(Arc::clone(&ledger) as _, &[1; 32], Arc::clone(&ledger) as _);
+    let (counter, watcher) = (Arc::clone(&ledger), Arc::clone(&ledger));
+    let guard = LoginGuard::new(counter, &[1; 32], watcher);
     let account = expected.account(content_type, body);
     let (client, limits) = (IpAddr::V4(Ipv4Addr::LOCALHOST), LoginLimits::default());
     let waiting = pin!(guard.reserve(&expected, account, client, &limits));
