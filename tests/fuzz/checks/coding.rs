@@ -1,5 +1,6 @@
 //! Content codings: bounds hold for any bytes, and decoding undoes encoding.
 
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use tillgate::coding::{Bounds, Coding, DecodeError, Decoder, Encoder};
 
 const STACKS: [&[Coding]; 6] = [
@@ -21,6 +22,9 @@ const BOUNDS: [Bounds; 4] = [
 /// Below this size no ratio is too high.
 const RATIO_FREE_BYTES: u64 = 1 << 20;
 
+/// The most codings of one body.
+const CODINGS_MAX: usize = 3;
+
 const WIDE: Bounds = Bounds { bytes_max: 1 << 30, ratio_max: 1 << 20 };
 
 /// Reads a byte for codings and bounds, one for the size of the pieces, and the others as the body.
@@ -36,6 +40,15 @@ pub fn check(data: &[u8]) {
     decode(stack, WIDE, wire.chunks(size), &mut decoded).expect("what we encode can be decoded");
     assert!(decoded == body, "decoding does not undo encoding");
     within_bounds(stack, bounds, wire.chunks(size));
+    named(body);
+}
+
+/// A field names codings that can be undone, or is refused.
+fn named(value: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(value) else { return };
+    let headers = HeaderMap::from_iter([(CONTENT_ENCODING, value)]);
+    let codings = Coding::of(&headers).unwrap_or_default();
+    assert!(codings.len() <= CODINGS_MAX, "{} codings are undone", codings.len());
 }
 
 fn within_bounds<'a>(
