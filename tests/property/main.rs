@@ -2,3 +2,8 @@
 
 #[cfg(test)]
 mod scan;
+#[expect(unreachable_pub, reason = "a library of its own when it is fuzzed")]
+#[path = "../fuzz/checks.rs"]
+mod checks;
+#[cfg(test)]
+mod replay;
