@@ -229,7 +229,7 @@ mod tidy {
         key hosts upstreams ca path method account_field success failure status location cookie body \
         cards limits requests responses token_format invalid_card strict card_fields cvv_fields \
         ignored_fields decoded ratio connect handshake request_head request_body_idle response_head \
-        response_body_idle keep_alive upgrade_idle drain per_network per_account lockout failures \
+        response_body_idle client_write keep_alive upgrade_idle drain per_network per_account lockout failures \
         within lock name upstream store master_key file env cvv_ttl access access_format level";
 
     #[test]

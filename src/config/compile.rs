@@ -177,6 +177,7 @@ impl Compiler<'_> {
                 &written.response_body_idle,
                 base.response_body_idle,
             ),
+            client_write: read("client_write", &written.client_write, base.client_write),
             keep_alive: read("keep_alive", &written.keep_alive, base.keep_alive),
             upgrade_idle: read("upgrade_idle", &written.upgrade_idle, base.upgrade_idle),
             drain: read("drain", &written.drain, base.drain),

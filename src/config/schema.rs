@@ -267,6 +267,9 @@ pub(super) struct TimeoutsSchema {
     /// Between two pieces of the upstream's answer.
     #[schemars(extend("default" = "60s"))]
     pub(super) response_body_idle: Option<At<String>>,
+    /// For a client to take in a piece of its answer.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) client_write: Option<At<String>>,
     /// How long an idle client connection is kept.
     #[schemars(extend("default" = "75s"))]
     pub(super) keep_alive: Option<At<String>>,

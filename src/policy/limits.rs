@@ -30,6 +30,8 @@ pub struct Timeouts {
     pub response_head: Duration,
     /// Between two pieces of the upstream's answer; the answer is then cut.
     pub response_body_idle: Duration,
+    /// For a client to take in a piece of its answer; its connection is then cut.
+    pub client_write: Duration,
     /// How long an idle client connection is kept.
     pub keep_alive: Duration,
     /// How long an upgraded connection (WebSocket) may be silent.
@@ -58,6 +60,7 @@ impl Default for Timeouts {
             request_body_idle: Duration::from_secs(30),
             response_head: Duration::from_secs(60),
             response_body_idle: Duration::from_secs(60),
+            client_write: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
             upgrade_idle: Duration::from_secs(3600),
             drain: Duration::from_secs(30),

@@ -15,7 +15,7 @@ use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
 
 pub(super) use editor::{Action, Editor};
-pub(super) use head::rewrite_head;
+pub(super) use head::{drop_fields_with_finds, rewrite_head};
 
 use super::body::{Body, Coded, Reached, Rewritten, Source};
 use super::exchange::Exchange;
@@ -38,6 +38,14 @@ pub(super) struct Task<'a> {
     pub(super) forward: Forward,
 }
 
+impl Task<'_> {
+    fn guard_trailers(&self, source: &mut Source) {
+        if !matches!(self.editor.action, Action::Observe) {
+            source.guard_trailers(Arc::clone(self.rules));
+        }
+    }
+}
+
 /// When the first byte of a request may go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Forward {
@@ -54,6 +62,7 @@ pub(super) async fn rewrite_request(
     mut source: Source,
     exchange: &Exchange,
 ) -> Result<Body, Rejection> {
+    task.guard_trailers(&mut source);
     let codings = Coding::of(headers).map_err(Rejection::Coding)?;
     let stream = || Stream::new(Arc::clone(task.rules), carrier(headers));
     let streaming = codings.is_empty() && task.forward == Forward::Streaming;
@@ -84,6 +93,7 @@ pub(super) async fn rewrite_response(
     headers: &mut HeaderMap,
     mut source: Source,
 ) -> Result<Body, Rejection> {
+    task.guard_trailers(&mut source);
     if source.is_empty() || is_opaque(headers) {
         return Ok(Body::Passed(Box::new(source)));
     }

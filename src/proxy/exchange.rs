@@ -64,6 +64,8 @@ pub struct Tally {
     pub response_bytes: AtomicU64,
     /// Card numbers found in the request.
     pub cards_in: AtomicU32,
+    /// Verification codes found in the request, where they are kept.
+    pub codes_in: AtomicU32,
     /// Card numbers found in the answer.
     pub cards_out: AtomicU32,
     /// Microseconds from the start until the last piece of the request body came.

@@ -84,7 +84,7 @@ pub enum Rejection {
     #[error("the connection was opened for another site")]
     Misdirected,
     /// More card numbers in one body than the route allows.
-    #[error("more than {limit} card numbers in one body")]
+    #[error("more than {limit} card numbers or verification codes in one message")]
     TooManyCards {
         /// What the route allows.
         limit: usize,

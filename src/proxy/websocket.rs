@@ -25,6 +25,7 @@ pub(super) use frame::Violation;
 
 use super::cards::Editor;
 use super::reject::Rejection;
+use super::upgrade::Silence;
 use crate::scan::Rules;
 use crate::telemetry::CardPlace;
 use frame::{Head, Opcode, Sender};
@@ -58,10 +59,13 @@ pub(super) struct Frames {
 }
 
 /// One direction.
-struct Lane {
+struct Lane<'a> {
     sender: Sender,
     relay: Relay,
     editor: Option<Arc<Editor>>,
+    /// Of both directions together.
+    silence: &'a Silence,
+    /// How long a write may take.
     idle: Duration,
 }
 
@@ -88,8 +92,9 @@ impl Frames {
         let (client_in, client_out) = tokio::io::split(TokioIo::new(client));
         let (upstream_in, upstream_out) = tokio::io::split(TokioIo::new(upstream));
         let (limit, idle) = (self.message_bytes_max, self.idle);
-        let up = Lane::new(Sender::Client, self.requests, limit, idle);
-        let down = Lane::new(Sender::Server, self.responses, u64::MAX, idle);
+        let silence = Silence::new(idle);
+        let up = Lane::new(Sender::Client, self.requests, limit, &silence, idle);
+        let down = Lane::new(Sender::Server, self.responses, u64::MAX, &silence, idle);
         let refused = &*self.refused;
         let both = async {
             tokio::join!(
@@ -104,10 +109,17 @@ impl Frames {
     }
 }
 
-impl Lane {
-    fn new(sender: Sender, look: Option<Look>, message_bytes_max: u64, idle: Duration) -> Self {
+impl<'a> Lane<'a> {
+    fn new(
+        sender: Sender,
+        look: Option<Look>,
+        message_bytes_max: u64,
+        silence: &'a Silence,
+        idle: Duration,
+    ) -> Self {
         let (editor, rules) = look.map(|look| (look.editor, look.rules)).unzip();
-        Self { sender, relay: Relay::new(sender, rules, message_bytes_max), editor, idle }
+        let relay = Relay::new(sender, rules, message_bytes_max);
+        Self { sender, relay, editor, silence, idle }
     }
 
     /// Passes messages on until the sender ends, or one of the two directions is refused.
@@ -124,13 +136,15 @@ impl Lane {
             let arrived = tokio::select! {
                 biased;
                 () = closing.begun.cancelled() => break,
-                arrived = timeout(self.idle, from.read(&mut read)) => arrived,
+                arrived = from.read(&mut read) => arrived,
+                () = self.silence.too_long() => Ok(0),
             };
-            let length = arrived.map_or(0, |length| length.unwrap_or(0));
+            let length = arrived.unwrap_or(0);
             let Some(arrived) = read.get(..length).filter(|arrived| !arrived.is_empty()) else {
                 let _already_closed = to.shutdown().await;
                 return;
             };
+            self.silence.broken();
             self.relay.push(arrived);
             let mut wire = BytesMut::new();
             let passed = self.pass(&mut wire).await;

@@ -11,6 +11,22 @@ pub struct FieldRules {
     pub ignored: Vec<String>,
 }
 
+/// Every built-in name of a verification code has one of these in it.
+const CODE_STEMS: [&[u8]; 12] = [
+    b"cav",
+    b"ccv",
+    b"cid",
+    b"code",
+    b"csc",
+    b"cvc",
+    b"cvd",
+    b"cve",
+    b"cvn",
+    b"cvv",
+    b"security",
+    b"verif",
+];
+
 /// What a scan is asked to find; compiled once when a configuration is loaded.
 #[derive(Debug)]
 pub struct Rules {
@@ -44,6 +60,15 @@ impl Rules {
     pub fn strict(mut self) -> Self {
         self.strict = true;
         self
+    }
+
+    /// Whether a short text may name a verification code: cheap, and never wrong the dangerous way.
+    #[must_use]
+    pub fn may_name_code(&self, text: &[u8]) -> bool {
+        let names = |stem: &[u8]| text.windows(stem.len()).any(|at| at.eq_ignore_ascii_case(stem));
+        self.finds_codes()
+            && (CODE_STEMS.iter().any(|stem| names(stem))
+                || self.fields.cvv.iter().any(|name| names(name.as_bytes())))
     }
 
     pub(super) fn finds_codes(&self) -> bool {

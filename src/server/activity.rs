@@ -23,6 +23,13 @@ pub(super) struct Activity {
     rested_at: AtomicU64,
     /// Milliseconds from `opened` to the first byte since then, plus one; 0 while there is none.
     head_at: AtomicU64,
+    /// Milliseconds from `opened` to the first write since then that the socket did not take, plus
+    /// one; 0 while it takes them.
+    blocked_at: AtomicU64,
+    /// Answers whose last piece nobody has asked beyond yet: a client that does not read.
+    waiting: AtomicUsize,
+    /// Milliseconds from `opened` to the last time that an answer moved.
+    moved_at: AtomicU64,
 }
 
 /// What has lasted too long.
@@ -32,6 +39,8 @@ pub(super) enum Overdue {
     Head,
     /// Nothing happens.
     Idle,
+    /// A client that does not take in its answer.
+    Write,
 }
 
 /// How much a connection's silence says.
@@ -50,13 +59,16 @@ impl Activity {
             in_flight: AtomicUsize::new(0),
             rested_at: AtomicU64::new(0),
             head_at: AtomicU64::new(0),
+            blocked_at: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            moved_at: AtomicU64::new(0),
         })
     }
 
     /// A request has been read; the guard ends it.
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+        Busy { activity: Arc::clone(self), waits: false }
     }
 
     /// Whether nothing is under way and nothing has begun.
@@ -76,10 +88,16 @@ impl Activity {
 
     /// What is overdue, or when to look again.
     fn judge(&self, timeouts: &Timeouts, phases: Phases) -> Result<Overdue, Duration> {
-        if self.in_flight.load(Ordering::Relaxed) > 0 {
-            return Err(timeouts.request_head.min(timeouts.keep_alive));
-        }
         let now = self.opened.elapsed();
+        if let Some(since) = self.unread_since() {
+            let due = since.saturating_add(timeouts.client_write);
+            let left = due.checked_sub(now).filter(|left| !left.is_zero());
+            return left.map_or(Ok(Overdue::Write), Err);
+        }
+        if self.in_flight.load(Ordering::Relaxed) > 0 {
+            let look = timeouts.request_head.min(timeouts.keep_alive);
+            return Err(look.min(timeouts.client_write));
+        }
         let head_at = self.head_at.load(Ordering::Relaxed);
         if phases == Phases::HeadAndIdle && head_at > 0 {
             let due = Duration::from_millis(head_at).saturating_add(timeouts.request_head);
@@ -93,6 +111,27 @@ impl Activity {
         let left = due.checked_sub(now).filter(|left| !left.is_zero());
         // A head may begin at any moment, so the look must not be later than its limit.
         left.map_or(Ok(Overdue::Idle), |left| Err(left.min(timeouts.request_head)))
+    }
+
+    /// When the client stopped taking in what it is sent: the socket is full, or every answer waits
+    /// for it to open its window (HTTP/2, RFC 9113 §5.2).
+    fn unread_since(&self) -> Option<Duration> {
+        let blocked = self.blocked_at.load(Ordering::Relaxed).checked_sub(1);
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let all_wait = waiting > 0 && waiting == self.in_flight.load(Ordering::Relaxed);
+        let stopped = all_wait.then(|| self.moved_at.load(Ordering::Relaxed));
+        blocked.into_iter().chain(stopped).min().map(Duration::from_millis)
+    }
+
+    /// What came of a write.
+    fn wrote<T>(&self, outcome: &Poll<std::io::Result<T>>) {
+        match outcome {
+            Poll::Ready(_) => self.blocked_at.store(0, Ordering::Relaxed),
+            Poll::Pending if self.blocked_at.load(Ordering::Relaxed) == 0 => {
+                self.blocked_at.store(self.millis().saturating_add(1), Ordering::Relaxed);
+            }
+            Poll::Pending => {}
+        }
     }
 
     fn bytes_came(&self) {
@@ -114,18 +153,45 @@ impl Activity {
 }
 
 /// A request under way.
-pub(super) struct Busy(Arc<Activity>);
+pub(super) struct Busy {
+    activity: Arc<Activity>,
+    /// Whether a piece of its answer has been given and the next not yet asked for.
+    waits: bool,
+}
+
+impl Busy {
+    fn asked(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.activity.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn gave(&mut self) {
+        self.waits = true;
+        self.activity.waiting.fetch_add(1, Ordering::Relaxed);
+        self.activity.moved_at.store(self.activity.millis(), Ordering::Relaxed);
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.rest();
+        self.asked();
+        self.activity.rest();
     }
 }
 
 /// The body of an answer, which keeps its request under way.
 pub(super) struct WhileBusy<B> {
-    pub(super) body: B,
-    pub(super) _busy: Busy,
+    body: B,
+    busy: Busy,
+}
+
+impl<B> WhileBusy<B> {
+    /// Waits to be asked for its first piece: a client may never let it be.
+    pub(super) fn new(body: B, mut busy: Busy) -> Self {
+        busy.gave();
+        Self { body, busy }
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for WhileBusy<B> {
@@ -136,7 +202,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for WhileBusy<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        self.busy.asked();
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_some() {
+            self.busy.gave();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -148,7 +219,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for WhileBusy<B> {
     }
 }
 
-/// A stream that tells when bytes come.
+/// A stream that tells when bytes come, and when none can be written.
 pub(super) struct Watched<S> {
     pub(super) stream: S,
     pub(super) activity: Arc<Activity>,
@@ -175,14 +246,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.activity.wrote(&outcome);
+        outcome
     }
 
     fn poll_flush(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let outcome = Pin::new(&mut self.stream).poll_flush(context);
+        self.activity.wrote(&outcome);
+        outcome
     }
 
     fn poll_shutdown(
@@ -197,7 +272,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.activity.wrote(&outcome);
+        outcome
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -240,6 +317,34 @@ mod tests {
         let busy = activity.begin();
         assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
         drop(busy);
+        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_in_is_overdue_until_it_reads_again() {
+        let activity = aged(61);
+        let _busy = activity.begin();
+        activity.wrote::<()>(&Poll::Pending);
+        assert!(activity.judge(&timeouts(), Phases::HeadAndIdle).is_err());
+        activity.blocked_at.store(1, Ordering::Relaxed);
+        activity.wrote::<()>(&Poll::Pending);
+        assert_eq!(activity.judge(&timeouts(), Phases::Idle), Ok(Overdue::Write));
+        activity.wrote(&Poll::Ready(Ok(())));
+        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+    }
+
+    #[test]
+    fn one_answer_that_moves_keeps_the_connection_of_one_that_does_not() {
+        let activity = aged(61);
+        let (mut still, mut moving) = (activity.begin(), activity.begin());
+        still.gave();
+        activity.moved_at.store(0, Ordering::Relaxed);
+        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        moving.gave();
+        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        activity.moved_at.store(0, Ordering::Relaxed);
+        assert_eq!(activity.judge(&timeouts(), Phases::Idle), Ok(Overdue::Write));
+        moving.asked();
         assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
     }
 }

@@ -142,7 +142,8 @@ where
             }
             overdue = &mut overdue => {
                 return match overdue {
-                    Overdue::Idle => (),
+                    // Dropped with its answer: the upstream's connection and what waits go with it.
+                    Overdue::Idle | Overdue::Write => (),
                     Overdue::Head => {
                         if let Some(parts) = Pin::into_inner(connection).into_parts() {
                             apologise(parts.io.into_inner(), timeouts).await;
@@ -179,7 +180,8 @@ where
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
-    let connection = builder.serve_connection(TokioIo::new(stream), service_fn(service));
+    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let connection = builder.serve_connection(io, service_fn(service));
     let mut connection = pin!(connection);
     let mut closing = pin!(context.closing.cancelled());
     let mut told = false;
@@ -190,7 +192,10 @@ where
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
-            _idle = activity.overdue(timeouts, Phases::Idle), if !told => {
+            overdue = activity.overdue(timeouts, Phases::Idle), if !told => {
+                if overdue == Overdue::Write {
+                    return;
+                }
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -217,7 +222,7 @@ fn answering(
         let busy = activity.begin();
         Box::pin(async move {
             let answer = proxy.handle(&peer, request).await;
-            Ok(answer.map(|body| WhileBusy { body, _busy: busy }))
+            Ok(answer.map(|body| WhileBusy::new(body, busy)))
         })
     }
 }

@@ -3,7 +3,8 @@
 //! A code is sensitive authentication data (PCI DSS 3.3.1): it lives in memory only, for a stated
 //! time, is given out once, and is wiped. A stand-in has three or four digits like the code, far too
 //! few to be unique, so it counts together with a token of the same request. Those that came
-//! without one share a single space of 1,000 (or 10,000) values; when it is used up, `keep` fails.
+//! without one share a single space of 1,000 (or 10,000) values. Where room is short the oldest code
+//! gives way, one without a token before one with: a flood of codes must not stop the next payment.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ pub const CODES_MAX: usize = 65_536;
 /// How many (token, stand-in) pairs are kept at most: a request may carry many tokens.
 const KEYS_MAX: usize = 4 * CODES_MAX;
 
+/// How many tokens a code is tied to at most: nobody pays with more cards at once.
+const TOKENS_MAX: usize = 16;
+
 /// The codes that wait for their one use.
 pub struct StandIns {
     ttl: Duration,
@@ -29,9 +33,9 @@ pub struct StandIns {
 /// Why a code was not kept.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum StandInError {
-    /// As many codes are waiting as may wait, or all stand-ins of this card are in use.
-    #[error("too many verification codes are waiting for their payment")]
-    Full,
+    /// No digits may stand for this code.
+    #[error("no digits may stand for this verification code")]
+    NoStandIn,
     /// The system's random generator failed.
     #[error("the system's random generator failed")]
     Random,
@@ -58,8 +62,10 @@ struct State {
     next: u64,
     by_key: HashMap<Key, u64>,
     waiting: HashMap<u64, Waiting>,
-    /// In the order of expiry.
-    order: VecDeque<(Instant, u64)>,
+    /// Codes that came without a token, in the order of expiry.
+    unbound: VecDeque<(Instant, u64)>,
+    /// The others.
+    bound: VecDeque<(Instant, u64)>,
     /// How many were wiped unused since somebody asked.
     expired: u64,
 }
@@ -73,20 +79,20 @@ impl StandIns {
 
     /// Keeps a code and gives its stand-in: as many digits, never the code itself, never one that
     /// is waiting under the same token. `bound_to` are the tokens of the request, none if it has none.
+    /// Where there is no room, the oldest codes are wiped.
     ///
     /// # Errors
-    /// When no more codes can be kept or no stand-in is free.
+    /// When the system's random generator fails.
     pub fn keep(&self, code: Cvv, bound_to: &[Token], now: Instant) -> Result<Cvv, StandInError> {
         let mut seed = [0; 4];
         rand::fill(&mut seed).map_err(|_| StandInError::Random)?;
         let mut state = self.state.lock();
         state.sweep(now);
-        if state.waiting.len() >= CODES_MAX
-            || state.by_key.len().saturating_add(bound_to.len().max(1)) > KEYS_MAX
-        {
-            return Err(StandInError::Full);
-        }
-        let (stand_in, keys) = state.free_stand_in(&code, bound_to, u32::from_be_bytes(seed))?;
+        let bound_to = bound_to.get(..TOKENS_MAX).unwrap_or(bound_to);
+        state.make_room(bound_to.len());
+        let (stand_in, keys) =
+            state.pick(&code, bound_to, u32::from_be_bytes(seed)).ok_or(StandInError::NoStandIn)?;
+        state.evict_holders(&keys);
         state.put(Waiting { code: Box::new(code), keys, expires: now + self.ttl });
         Ok(stand_in)
     }
@@ -126,34 +132,63 @@ impl StandIns {
 }
 
 impl State {
-    /// The first free stand-in from a random place on.
-    fn free_stand_in(
-        &self,
-        code: &Cvv,
-        bound_to: &[Token],
-        seed: u32,
-    ) -> Result<(Cvv, Vec<Key>), StandInError> {
-        let size = if code.expose().len() == 4 { 10_000 } else { 1000 };
+    /// The first free stand-in from a random place on; where all are in use, the one that has been
+    /// for the longest time.
+    fn pick(&self, code: &Cvv, bound_to: &[Token], seed: u32) -> Option<(Cvv, Vec<Key>)> {
         let width = code.expose().len();
+        let (size, length) = if width == 4 { (10_000, 4) } else { (1000, 3) };
+        let own = Key::of(None, code).map(|key| key.digits);
+        let mut oldest: Option<(u64, u16)> = None;
+        let mut chosen = None;
         for step in 0..size {
-            let text = format!("{:0width$}", (seed % size + step) % size);
-            let Some(stand_in) = Cvv::from_digits(text.as_bytes()) else { continue };
-            let keys = keys_of(bound_to, &stand_in);
-            let free = !keys.iter().any(|key| self.by_key.contains_key(key));
-            if free && stand_in.expose() != code.expose() {
-                return Ok((stand_in, keys));
+            let digits = u16::try_from((seed % size + step) % size).ok()?;
+            if Some(digits) == own {
+                continue;
+            }
+            let holders = keys_of(bound_to, digits, length);
+            let newest = holders.filter_map(|key| self.by_key.get(&key).copied()).max();
+            let Some(newest) = newest else {
+                chosen = Some(digits);
+                break;
+            };
+            if oldest.is_none_or(|(id, _)| newest < id) {
+                oldest = Some((newest, digits));
             }
         }
-        Err(StandInError::Full)
+        let digits = chosen.or_else(|| oldest.map(|(_, digits)| digits))?;
+        let stand_in = Cvv::from_digits(format!("{digits:0width$}").as_bytes())?;
+        Some((stand_in, keys_of(bound_to, digits, length).collect()))
+    }
+
+    /// Wipes the oldest until one more fits.
+    fn make_room(&mut self, tokens: usize) {
+        while self.waiting.len() >= CODES_MAX
+            || self.by_key.len().saturating_add(tokens.max(1)) > KEYS_MAX
+        {
+            let oldest = self.unbound.pop_front().or_else(|| self.bound.pop_front());
+            let Some((_, id)) = oldest else { return };
+            self.expired += u64::from(self.remove(id).is_some());
+        }
+    }
+
+    /// Wipes what has one of these keys, so that no stand-in ever means two codes.
+    fn evict_holders(&mut self, keys: &[Key]) {
+        for key in keys {
+            if let Some(id) = self.by_key.get(key).copied() {
+                self.expired += u64::from(self.remove(id).is_some());
+            }
+        }
     }
 
     fn put(&mut self, entry: Waiting) {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
         self.by_key.extend(entry.keys.iter().map(|key| (*key, id)));
+        let is_bound = entry.keys.iter().any(|key| key.token.is_some());
+        let order = if is_bound { &mut self.bound } else { &mut self.unbound };
         // Nearly always the end: clocks read by two threads may be used in the other order.
-        let place = self.order.partition_point(|(expires, _)| *expires <= entry.expires);
-        self.order.insert(place, (entry.expires, id));
+        let place = order.partition_point(|(expires, _)| *expires <= entry.expires);
+        order.insert(place, (entry.expires, id));
         self.waiting.insert(id, entry);
     }
 
@@ -166,16 +201,16 @@ impl State {
     }
 
     fn sweep(&mut self, now: Instant) {
-        // Taken codes leave their place behind: clear up when those are the most.
-        if self.order.len() > 2 * self.waiting.len() + 64 {
-            self.order.retain(|(_, id)| self.waiting.contains_key(id));
-        }
-        while let Some((expires, id)) = self.order.front().copied() {
-            if expires > now {
-                return;
+        for bound in [false, true] {
+            let mut order = std::mem::take(if bound { &mut self.bound } else { &mut self.unbound });
+            // Taken codes leave their place behind: clear up when those are the most.
+            if order.len() > 2 * self.waiting.len() + 64 {
+                order.retain(|(_, id)| self.waiting.contains_key(id));
             }
-            self.order.pop_front();
-            self.expired += u64::from(self.remove(id).is_some());
+            while let Some((_, id)) = order.pop_front_if(|(expires, _)| *expires <= now) {
+                self.expired += u64::from(self.remove(id).is_some());
+            }
+            *(if bound { &mut self.bound } else { &mut self.unbound }) = order;
         }
     }
 }
@@ -187,11 +222,10 @@ impl Key {
     }
 }
 
-fn keys_of(bound_to: &[Token], stand_in: &Cvv) -> Vec<Key> {
-    if bound_to.is_empty() {
-        return Key::of(None, stand_in).into_iter().collect();
-    }
-    bound_to.iter().filter_map(|token| Key::of(Some(*token), stand_in)).collect()
+fn keys_of(bound_to: &[Token], digits: u16, length: u8) -> impl Iterator<Item = Key> {
+    let unbound = bound_to.is_empty().then_some(None);
+    let tokens = bound_to.iter().copied().map(Some).chain(unbound);
+    tokens.map(move |token| Key { token, digits, length })
 }
 
 #[cfg(test)]
@@ -258,23 +292,47 @@ mod tests {
             let stand_in = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
             assert!(seen.insert(stand_in.expose().to_vec()));
         }
-        assert_eq!(codes.keep(cvv(b"123"), &[], now).err(), Some(StandInError::Full));
-        let last = cvv(seen.iter().next().unwrap());
-        assert!(codes.take(&last, &[], now).is_some());
-        assert!(codes.keep(cvv(b"123"), &[], now).is_ok());
+        assert_eq!(codes.waiting(), 999);
     }
 
     #[test]
-    fn the_number_of_codes_is_bounded_and_expiry_makes_room() {
+    fn a_flood_takes_the_place_of_its_own_oldest_and_not_of_codes_with_a_card() {
+        let (codes, now) = (StandIns::new(TTL), Instant::now());
+        let card = token(b"4000000000001111");
+        let bound = codes.keep(cvv(b"456"), &[card], now).ok().unwrap();
+        let first = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
+        for _ in 0..998 {
+            assert!(codes.keep(cvv(b"123"), &[], now).is_ok());
+        }
+        let last = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
+        assert_eq!(last.expose(), first.expose(), "the oldest gave way");
+        assert_eq!((codes.waiting(), codes.take_expired()), (1000, 1));
+        assert_eq!(code(codes.take(&bound, &[card], now)), Some(b"456".to_vec()));
+    }
+
+    #[test]
+    fn the_number_of_codes_is_bounded_and_the_oldest_make_room() {
         let (codes, now) = (StandIns::new(TTL), Instant::now());
         let card = |n: usize| token(format!("{:016}", n / 500).as_bytes());
-        for n in 0..CODES_MAX {
+        let oldest = codes.keep(cvv(b"123"), &[card(0)], now).ok().unwrap();
+        let unbound = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
+        for n in 2..CODES_MAX {
             assert!(codes.keep(cvv(b"123"), &[card(n)], now).is_ok());
         }
-        let full = codes.keep(cvv(b"123"), &[card(CODES_MAX)], now);
-        assert_eq!(full.err(), Some(StandInError::Full));
+        assert!(codes.keep(cvv(b"123"), &[card(CODES_MAX)], now).is_ok());
+        assert_eq!(codes.waiting(), CODES_MAX);
+        assert_eq!(code(codes.take(&unbound, &[], now)), None, "the first to go");
+        assert_eq!(code(codes.take(&oldest, &[card(0)], now)), Some(b"123".to_vec()));
         assert!(codes.keep(cvv(b"123"), &[card(0)], now + TTL).is_ok());
         assert_eq!(codes.waiting(), 1);
+    }
+
+    #[test]
+    fn a_code_with_very_many_cards_takes_few_places() {
+        let (codes, now) = (StandIns::new(TTL), Instant::now());
+        let cards: Vec<Token> = (0..1000).map(|n| token(format!("{n:016}").as_bytes())).collect();
+        assert!(codes.keep(cvv(b"123"), &cards, now).is_ok());
+        assert_eq!(codes.state.lock().by_key.len(), TOKENS_MAX);
     }
 
     #[test]
@@ -285,6 +343,6 @@ mod tests {
             let stand_in = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
             assert!(codes.take(&stand_in, &[], now).is_some());
         }
-        assert!(codes.state.lock().order.len() <= 68);
+        assert!(codes.state.lock().unbound.len() <= 68);
     }
 }

@@ -7,16 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::BodyError;
+use crate::proxy::cards;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::pool::Lease;
 use crate::proxy::reject::Rejection;
+use crate::scan::Rules;
 
 /// What a peer sends.
 pub struct Source {
@@ -24,6 +26,8 @@ pub struct Source {
     /// Frames that were read to decide something, and are still to be given.
     read_before: VecDeque<Bytes>,
     trailers_before: Option<HeaderMap>,
+    /// What must not pass in a trailer field.
+    trailer_rules: Option<Arc<Rules>>,
     side: Side,
     bytes_left: u64,
     idle: Duration,
@@ -79,6 +83,7 @@ impl Source {
             incoming,
             read_before,
             trailers_before: None,
+            trailer_rules: None,
             side,
             bytes_left,
             idle,
@@ -98,29 +103,33 @@ impl Source {
         self.read_before.extend(bytes);
     }
 
+    /// From now on, trailer fields with what these rules look for do not pass.
+    pub fn guard_trailers(&mut self, rules: Arc<Rules>) {
+        self.trailer_rules = Some(rules);
+    }
+
     /// Reads until `enough` bytes are there or the body ends; says which.
     ///
     /// # Errors
     /// As for any read.
     pub async fn read_up_to(&mut self, enough: usize) -> Result<(Vec<Bytes>, Reached), BodyError> {
-        let (mut pieces, mut length) = (Vec::new(), 0);
-        while length < enough {
+        let mut gathered = Gathered::default();
+        while gathered.length < enough {
             let frame = std::future::poll_fn(|context| self.poll_frame(context)).await;
-            let Some(frame) = frame.transpose()? else { return Ok((pieces, Reached::End)) };
+            let Some(frame) = frame.transpose()? else {
+                return Ok((gathered.into_pieces(), Reached::End));
+            };
             match frame.into_data().map_err(Frame::into_trailers) {
-                Ok(piece) => {
-                    length += piece.len();
-                    pieces.push(piece);
-                }
+                Ok(piece) => gathered.push(piece),
                 Err(trailers) => {
                     // The body is over, but not all of it is bytes: let it be streamed.
                     self.trailers_before = trailers.ok();
-                    return Ok((pieces, Reached::Enough));
+                    return Ok((gathered.into_pieces(), Reached::Enough));
                 }
             }
         }
         let reached = if self.is_end_stream() { Reached::End } else { Reached::Enough };
-        Ok((pieces, reached))
+        Ok((gathered.into_pieces(), reached))
     }
 
     pub(super) fn poll_frame(
@@ -146,7 +155,12 @@ impl Source {
             return Poll::Ready(None);
         };
         Poll::Ready(Some(match frame {
-            Ok(frame) => self.account(frame),
+            Ok(mut frame) => {
+                if let (Some(rules), Some(trailers)) = (&self.trailer_rules, frame.trailers_mut()) {
+                    cards::drop_fields_with_finds(rules, trailers);
+                }
+                self.account(frame)
+            }
             Err(error) => Err(self.broken(error)),
         }))
     }
@@ -233,6 +247,46 @@ impl Source {
     }
 }
 
+/// Pieces below this size are copied together: each that is kept apart costs several dozen bytes,
+/// and a peer may cut its body into single ones.
+const SMALL_BYTES: usize = 1 << 10;
+/// Pieces copied together become one of this size at most.
+const TOGETHER_BYTES: usize = 64 << 10;
+
+/// What has been read, in few pieces.
+#[derive(Default)]
+struct Gathered {
+    pieces: Vec<Bytes>,
+    small: BytesMut,
+    length: usize,
+}
+
+impl Gathered {
+    fn push(&mut self, piece: Bytes) {
+        self.length += piece.len();
+        if piece.len() >= SMALL_BYTES {
+            self.close_small();
+            self.pieces.push(piece);
+            return;
+        }
+        self.small.extend_from_slice(&piece);
+        if self.small.len() >= TOGETHER_BYTES {
+            self.close_small();
+        }
+    }
+
+    fn close_small(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.small).freeze());
+        }
+    }
+
+    fn into_pieces(mut self) -> Vec<Bytes> {
+        self.close_small();
+        self.pieces
+    }
+}
+
 /// How far a read came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reached {
@@ -240,4 +294,36 @@ pub enum Reached {
     End,
     /// As many bytes as were wanted, and more may follow.
     Enough,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_single_bytes_is_kept_in_few_pieces() {
+        let mut gathered = Gathered::default();
+        let length = 1 << 20;
+        for _ in 0..length {
+            gathered.push(Bytes::from_static(b"x"));
+        }
+        assert_eq!(gathered.length, length);
+        let pieces = gathered.into_pieces();
+        assert_eq!(pieces.len(), length / TOGETHER_BYTES);
+        assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), length);
+    }
+
+    #[test]
+    fn small_and_large_pieces_stay_in_order_and_large_ones_are_not_copied() {
+        let large = Bytes::from(vec![b'L'; SMALL_BYTES]);
+        let mut gathered = Gathered::default();
+        for piece in [Bytes::from_static(b"a"), Bytes::from_static(b"b"), large.clone()] {
+            gathered.push(piece);
+        }
+        gathered.push(Bytes::from_static(b"c"));
+        let pieces = gathered.into_pieces();
+        assert_eq!(pieces.first().map(Bytes::as_ref), Some(&b"ab"[..]));
+        assert_eq!(pieces.get(1).map(|piece| piece.as_ptr()), Some(large.as_ptr()));
+        assert_eq!(pieces.get(2).map(Bytes::as_ref), Some(&b"c"[..]));
+    }
 }

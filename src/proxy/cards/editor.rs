@@ -17,6 +17,10 @@ use crate::scan::{Decided, Find, FindKind};
 use crate::telemetry::{CardAction, CardPlace, Direction, RouteMetrics, Sighting};
 use crate::vault::{Standing, Tokenized};
 
+/// The most verification codes that one request may leave to be kept: nobody pays with more, and
+/// each takes a place from those of others.
+const CODES_PER_MESSAGE_MAX: usize = 8;
+
 /// What is done with each find of one body.
 #[derive(Clone, Debug)]
 pub(in crate::proxy) enum Action {
@@ -66,6 +70,7 @@ impl Editor {
     /// The limit of card numbers is for each message anew.
     pub(in crate::proxy) fn begin_message(&self) {
         self.tally().store(0, Ordering::Relaxed);
+        self.exchange.tally.codes_in.store(0, Ordering::Relaxed);
     }
 
     /// Keeps a refusal for whoever answers the client.
@@ -104,7 +109,26 @@ impl Editor {
         if limited && usize::try_from(total).unwrap_or(usize::MAX) > self.cards_max {
             return Err(Rejection::TooManyCards { limit: self.cards_max });
         }
+        self.count_codes(page)
+    }
+
+    /// Only codes that would be kept take a place.
+    fn count_codes(&self, page: &Page) -> Result<(), Rejection> {
+        if !self.keeps_codes() {
+            return Ok(());
+        }
+        let codes = page.finds.iter().filter(|(_, find)| matches!(find.kind, FindKind::Cvv(_)));
+        let added = u32::try_from(codes.count()).unwrap_or(u32::MAX);
+        let total = self.exchange.tally.codes_in.fetch_add(added, Ordering::Relaxed);
+        let total = usize::try_from(total.saturating_add(added)).unwrap_or(usize::MAX);
+        if total > CODES_PER_MESSAGE_MAX {
+            return Err(Rejection::TooManyCards { limit: CODES_PER_MESSAGE_MAX });
+        }
         Ok(())
+    }
+
+    fn keeps_codes(&self) -> bool {
+        matches!(self.action, Action::Tokenize { .. }) && self.direction == Direction::Request
     }
 
     fn tally(&self) -> &AtomicU32 {
@@ -142,7 +166,14 @@ impl Editor {
                 }
             }
         }
-        self.keep_codes(page, &tokens)
+        match self.direction {
+            Direction::Request => self.keep_codes(page, &tokens),
+            // Nobody needs the code that a gateway tells again.
+            Direction::Response => {
+                page.mask_never_kept();
+                Ok(())
+            }
+        }
     }
 
     /// Verification codes become one-use stand-ins, tied to the tokens of the same message.
@@ -295,6 +326,14 @@ impl Page {
         let never_kept =
             |kind: &FindKind| matches!(kind, FindKind::Cvv(_) | FindKind::Track { .. });
         self.finds.get(place).is_some_and(|(_, find)| never_kept(&find.kind))
+    }
+
+    fn mask_never_kept(&mut self) {
+        for place in 0..self.finds.len() {
+            if self.is_never_kept(place) {
+                self.mask(place);
+            }
+        }
     }
 
     fn write(&mut self, place: usize, digits: &[u8]) {

@@ -10,8 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use super::Editor;
 use crate::card::PAN_DIGITS_MIN;
 use crate::proxy::reject::Rejection;
-use crate::scan::{Carrier, Decided, Rules, Stream};
+use crate::scan::{Carrier, Decided, Rules, Stream, find_all};
 use crate::telemetry::CardPlace;
+
+/// The shortest verification code.
+const CODE_DIGITS_MIN: usize = 3;
 
 /// Replaces card numbers in the target and the fields of a head. Credentials are left alone: what
 /// authenticates must arrive as it was made.
@@ -31,7 +34,7 @@ pub(in crate::proxy) async fn rewrite_head(
     }
     let suspects: Vec<HeaderName> = headers
         .iter()
-        .filter(|(_, value)| may_hold_card(value.as_bytes()))
+        .filter(|(_, value)| may_hold_any(rules, value.as_bytes()))
         .map(|(name, _)| name.clone())
         .filter(|name| name != AUTHORIZATION && name != PROXY_AUTHORIZATION)
         .collect();
@@ -98,7 +101,7 @@ async fn rewrite(
     part: Part<'_>,
     text: &[u8],
 ) -> Result<Option<Bytes>, Rejection> {
-    if !may_hold_card(text) {
+    if !may_hold_any(rules, text) {
         return Ok(None);
     }
     let mut stream = Stream::new(Arc::clone(rules), part.carrier);
@@ -115,9 +118,71 @@ async fn rewrite(
     Ok(Some(pieces.concat().into()))
 }
 
+/// Drops the trailer fields that hold a find. They come after the body, when the vault can no longer
+/// be asked without keeping the reader waiting, and no recipient may rely on a trailer field
+/// (RFC 9110 §6.5.1): a field less is safe where one edited late is not.
+pub(in crate::proxy) fn drop_fields_with_finds(rules: &Arc<Rules>, trailers: &mut HeaderMap) {
+    let holds_any = |value: &HeaderValue| {
+        let text = value.as_bytes();
+        may_hold_any(rules, text)
+            && !find_all(rules, Carrier::Text, &Bytes::copy_from_slice(text)).is_empty()
+    };
+    let found: Vec<HeaderName> = trailers
+        .iter()
+        .filter(|(_, value)| holds_any(value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in found {
+        trailers.remove(name);
+    }
+}
+
 /// Cheap and never wrong the dangerous way: every writing of a digit has an ASCII digit in it, or a
 /// byte beyond ASCII.
-fn may_hold_card(text: &[u8]) -> bool {
+fn may_hold_any(rules: &Rules, text: &[u8]) -> bool {
     let carries_digit = |byte: &&u8| byte.is_ascii_digit() || !byte.is_ascii();
-    text.len() >= PAN_DIGITS_MIN && text.iter().filter(carries_digit).count() >= PAN_DIGITS_MIN
+    match text.iter().filter(carries_digit).count() {
+        PAN_DIGITS_MIN.. => true,
+        CODE_DIGITS_MIN.. => rules.may_name_code(text),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::FieldRules;
+
+    fn requests() -> Arc<Rules> {
+        Arc::new(Rules::requests(FieldRules::default()))
+    }
+
+    #[test]
+    fn a_code_in_a_query_or_a_cookie_is_looked_for() {
+        let fields = FieldRules { cvv: vec!["Pruefziffer".to_owned()], ..FieldRules::default() };
+        let named = Arc::new(Rules::requests(fields));
+        for (carrier, text) in [
+            (Carrier::Form, "/pay?cvv=123"),
+            (Carrier::Form, "/pay?a=1&card_security_code=1234"),
+            (Carrier::Form, "/pay?pruefziffer=123&b=2"),
+            (Carrier::Text, "a=b; cvc=123"),
+        ] {
+            assert!(may_hold_any(&named, text.as_bytes()), "{text}");
+            let body = Bytes::copy_from_slice(text.as_bytes());
+            assert_eq!(find_all(&named, carrier, &body).len(), 1, "{text}");
+        }
+        let answers = Rules::responses(FieldRules::default());
+        assert!(!may_hold_any(&answers, b"cvv=123"));
+        assert!(!may_hold_any(&requests(), b"/shop?page=123&year=2026"));
+    }
+
+    #[test]
+    fn only_trailer_fields_with_a_find_are_dropped() {
+        let mut trailers = HeaderMap::new();
+        trailers.append("x-digest", "abc123".parse().unwrap());
+        trailers.append("x-card", "4111111111111111".parse().unwrap());
+        trailers.append("x-note", "cvv=123".parse().unwrap());
+        drop_fields_with_finds(&requests(), &mut trailers);
+        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-digest"]);
+    }
 }
