@@ -30,7 +30,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
 
 use body::{Body, Source};
-use cards::{Action, Editor, Forward, Task};
+use cards::{Action, Editor, Forward, Opaque, Task};
 use exchange::{Asked, Exchange};
 use forward::{Answer, Reuse};
 use generation::Found;
@@ -233,7 +233,8 @@ impl Proxy {
             return Ok(pass(source));
         }
         let limits = &place.route.limits;
-        let task = Task { editor, rules, limits, forward: Forward::Streaming };
+        let task =
+            Task { editor, rules, limits, forward: Forward::Streaming, opaque: Opaque::Pass };
         cards::rewrite_request(&task, &mut head.headers, source, exchange).await
     }
 
@@ -248,7 +249,8 @@ impl Proxy {
         let rules = &place.route.cards.response_rules;
         cards::rewrite_head(&editor, rules, None, headers).await?;
         let limits = &place.route.limits;
-        let task = Task { editor, rules, limits, forward: Forward::Streaming };
+        let task =
+            Task { editor, rules, limits, forward: Forward::Streaming, opaque: Opaque::Pass };
         cards::rewrite_response(&task, headers, source).await
     }
 

@@ -36,6 +36,16 @@ pub(super) struct Task<'a> {
     pub(super) rules: &'a Arc<Rules>,
     pub(super) limits: &'a Limits,
     pub(super) forward: Forward,
+    pub(super) opaque: Opaque,
+}
+
+/// What is done with what calls itself a picture, sound or film.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Opaque {
+    /// It passes: a shop's pages are full of them.
+    Pass,
+    /// It is looked into like anything else: a payment provider sends none.
+    Scan,
 }
 
 impl Task<'_> {
@@ -94,7 +104,7 @@ pub(super) async fn rewrite_response(
     mut source: Source,
 ) -> Result<Body, Rejection> {
     task.guard_trailers(&mut source);
-    if source.is_empty() || is_opaque(headers) {
+    if source.is_empty() || (task.opaque == Opaque::Pass && is_opaque(headers)) {
         return Ok(Body::Passed(Box::new(source)));
     }
     let carrier = carrier(headers);

@@ -10,7 +10,7 @@ use http::{Request, Response, Uri, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{Body, Source};
-use super::cards::{self, Action, Editor, Forward, Task};
+use super::cards::{self, Action, Editor, Forward, Opaque, Task};
 use super::exchange::Exchange;
 use super::forward::Reuse;
 use super::generation::{GatewayPlace, Generation};
@@ -44,7 +44,8 @@ impl Proxy {
             let editor = self.gateway_editor(place, exchange, reveal, Direction::Request);
             let rules = &place.gateway.request_rules;
             // Never in part: a charge that is refused must not have begun.
-            let task = Task { editor, rules, limits, forward: Forward::Whole };
+            let task =
+                Task { editor, rules, limits, forward: Forward::Whole, opaque: Opaque::Scan };
             cards::rewrite_request(&task, &mut head.headers, source, exchange).await?
         };
         prepare(&mut head, place, exchange);
@@ -60,7 +61,7 @@ impl Proxy {
         let editor = self.gateway_editor(place, exchange, tokenize, Direction::Response);
         let rules = &place.gateway.response_rules;
         cards::rewrite_head(&editor, rules, None, &mut head.headers).await?;
-        let task = Task { editor, rules, limits, forward: Forward::Whole };
+        let task = Task { editor, rules, limits, forward: Forward::Whole, opaque: Opaque::Scan };
         let body = cards::rewrite_response(&task, &mut head.headers, source).await?;
         Ok(Response::from_parts(head, body))
     }
