@@ -74,6 +74,9 @@ pub enum Rejection {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The body of a login cannot be read, so nobody knows whom it is for.
+    #[error("the body of a login cannot be read")]
+    LoginUnreadable,
     /// CONNECT and TRACE are not for a reverse proxy.
     #[error("method not allowed")]
     Method,
@@ -134,9 +137,11 @@ impl Rejection {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BodyBroken(_) | Self::Frame(_) | Self::HostConflict | Self::HostMissing => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BodyBroken(_)
+            | Self::Frame(_)
+            | Self::HostConflict
+            | Self::HostMissing
+            | Self::LoginUnreadable => StatusCode::BAD_REQUEST,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CardRefused { .. }
@@ -177,6 +182,7 @@ impl Rejection {
             Self::HostUnknown => "host_unknown",
             Self::InvalidCard { .. } => "invalid_card",
             Self::Login { .. } => "login",
+            Self::LoginUnreadable => "login_unreadable",
             Self::Method => "method",
             Self::Misdirected => "misdirected",
             Self::StandIn(_) => "stand_in",
@@ -217,9 +223,11 @@ impl Rejection {
     /// One sentence for the person at the other end.
     pub(super) fn words(&self) -> &'static str {
         match self {
-            Self::BodyBroken(_) | Self::Frame(_) | Self::HostConflict | Self::HostMissing => {
-                "The request could not be understood."
-            }
+            Self::BodyBroken(_)
+            | Self::Frame(_)
+            | Self::HostConflict
+            | Self::HostMissing
+            | Self::LoginUnreadable => "The request could not be understood.",
             Self::BodyTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
             Self::CardRefused { .. } => "Card numbers are not accepted here.",
