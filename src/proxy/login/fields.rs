@@ -47,7 +47,6 @@ pub(super) fn each(
     let begins = |c: char| c.is_alphanumeric() || matches!(c, '{' | '[' | '"' | '-');
     let bare = text.find(begins).and_then(|at| text.get(at..)).unwrap_or_default();
     if typed || bare.starts_with(['{', '[']) {
-        // A multipart body that begins with hyphens is none, whatever else is said of it.
         whole &= leaves(text, see) == Reading::Whole;
     } else if text.split('=').next().is_some_and(|junk| junk.contains('{')) {
         let _no_json_perhaps = leaves(text, see);

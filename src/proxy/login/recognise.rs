@@ -72,7 +72,7 @@ impl<'p> Expected<'p> {
     }
 
     /// Whom the attempt is for. `None` means that no account could be read: a configured login then
-    /// counts for its network alone, and for a path that only looks like a login this is none.
+    /// counts for its network and its site, and for a path that only looks like a login this is none.
     ///
     /// # Errors
     ///
