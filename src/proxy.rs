@@ -24,7 +24,7 @@ mod websocket;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, EXPECT, HOST, HeaderValue, LOCATION};
+use http::header::{EXPECT, HOST, HeaderValue, LOCATION};
 use http::{HeaderMap, Request, Response, StatusCode, Uri, request};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
@@ -185,9 +185,10 @@ impl Proxy {
             headers::limit_codings(&mut head.headers);
         }
         prepare(&mut head, generation, (peer, exchange), &wanted);
+        guard::plain_method(place.site, &mut head);
         if attempt.is_some() {
             // The outcome may have to be read in the body.
-            head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            guard::plain_answer(&mut head.headers);
         }
 
         headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());

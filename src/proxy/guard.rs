@@ -1,22 +1,28 @@
 //! The login stages: reserve before the shop sees an attempt, settle by what it answers.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{request, response};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{HeaderMap, HeaderValue, request, response};
 
 use super::Proxy;
 use super::body::{Reached, Source};
 use super::exchange::Exchange;
 use super::generation::{Generation, Place};
-use super::login::{Attempt, BODY_LOOK_BYTES, Judgement, LoginGuard, Verdict};
+use super::login::{Attempt, BODY_LOOK_BYTES, Judgement, LoginGuard, Unreadable, Verdict};
 use super::reject::Rejection;
 use crate::coding::{Bounds, Coding, Decoder};
 use crate::counters::Outcome;
 use crate::policy::Site;
 
 /// The largest login that is read: what does not fit is refused (413), or padding would hide the
-/// account's name.
+/// account's name; [`Expected::must_be_read`](super::login::Expected::must_be_read) tells where.
 const LOGIN_BYTES_MAX: usize = 64 << 10;
+/// Fields that frameworks take a method from.
+const METHOD_OVERRIDES: [&str; 3] =
+    ["x-http-method", "x-http-method-override", "x-method-override"];
 /// What a coded login, or a coded answer to one, may decode to.
 const DECODED: Bounds = Bounds { bytes_max: 1 << 20, ratio_max: 1_000 };
 
@@ -33,17 +39,25 @@ impl Proxy {
         let Some(expected) = LoginGuard::recognise(place.site, head) else { return Ok(None) };
         let read = source.read_up_to(LOGIN_BYTES_MAX + 1).await;
         let (pieces, reached) = read.map_err(|error| exchange.refusal(error))?;
+        let types = || head.headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
+        let codings = Coding::of(&head.headers).map_err(Rejection::Coding)?;
+        let (body, end) = plain(&pieces, &codings);
         if reached == Reached::Enough
             && pieces.iter().map(Bytes::len).sum::<usize>() > LOGIN_BYTES_MAX
         {
-            let limit_bytes = u64::try_from(LOGIN_BYTES_MAX).unwrap_or(u64::MAX);
-            return Err(Rejection::BodyTooLarge { limit_bytes });
+            if expected.must_be_read(types(), &body) {
+                let limit_bytes = u64::try_from(LOGIN_BYTES_MAX).unwrap_or(u64::MAX);
+                return Err(Rejection::BodyTooLarge { limit_bytes });
+            }
+            source.put_back(pieces);
+            return Ok(None);
         }
-        let codings = Coding::of(&head.headers).map_err(Rejection::Coding)?;
-        let body = plain(&pieces, &codings);
+        if end == Reached::Enough && expected.must_be_read(types(), &body) {
+            return Err(Rejection::LoginUnreadable);
+        }
         source.put_back(pieces);
-        let content_type = head.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-        let account = expected.account(content_type, &body);
+        let account = expected.account(types(), &body);
+        let account = account.map_err(|Unreadable| Rejection::LoginUnreadable)?;
         let limits = &generation.snapshot.login;
         match self.services.logins.reserve(&expected, account, exchange.client.0, limits).await {
             Verdict::Admit(attempt) => Ok(Some(attempt)),
@@ -70,7 +84,7 @@ impl Proxy {
             Judgement::NeedsBody => match source.read_up_to(BODY_LOOK_BYTES).await {
                 Ok((pieces, _)) => {
                     let codings = Coding::of(&head.headers).unwrap_or_default();
-                    let outcome = attempt.judge_body(&plain(&pieces, &codings));
+                    let outcome = attempt.judge_body(&plain(&pieces, &codings).0);
                     source.put_back(pieces);
                     outcome
                 }
@@ -100,14 +114,33 @@ impl Proxy {
     }
 }
 
-/// The beginning of a body as text; what cannot be decoded is looked at as far as it could.
-fn plain(pieces: &[Bytes], codings: &[Coding]) -> Vec<u8> {
+/// Asks the shop for an answer that can be judged: whole, uncoded and unconditional (RFC 9110 §13,
+/// §14); a range of one byte shows no password input.
+pub(super) fn plain_answer(headers: &mut HeaderMap) {
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    for name in [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE] {
+        headers.remove(name);
+    }
+}
+
+/// Keeps a login's method what its request line says: frameworks let a field replace it, and the
+/// guard has looked at the line.
+pub(super) fn plain_method(site: &Site, head: &mut request::Parts) {
+    let overridden = METHOD_OVERRIDES.iter().any(|name| head.headers.contains_key(*name));
+    if overridden && LoginGuard::is_login_address(site, &head.uri) {
+        for name in METHOD_OVERRIDES {
+            head.headers.remove(name);
+        }
+    }
+}
+
+/// The beginning of a body as text, as far as it can be decoded; short of its end that is `Enough`.
+fn plain(pieces: &[Bytes], codings: &[Coding]) -> (Vec<u8>, Reached) {
     if codings.is_empty() {
-        return pieces.concat();
+        return (pieces.concat(), Reached::End);
     }
     let mut text = Vec::new();
-    if let Ok(mut decoder) = Decoder::new(codings, DECODED) {
-        let _as_far_as_it_goes = pieces.iter().try_for_each(|piece| decoder.push(piece, &mut text));
-    }
-    text
+    let decoded = Decoder::new(codings, DECODED)
+        .and_then(|mut decoder| pieces.iter().try_for_each(|piece| decoder.push(piece, &mut text)));
+    (text, if decoded.is_ok() { Reached::End } else { Reached::Enough })
 }

@@ -6,30 +6,38 @@
 
 mod account;
 mod fields;
+mod json;
+mod multipart;
 mod outcome;
 mod path;
 mod recognise;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{request, response};
+use http::{Uri, request, response};
 
 pub use self::account::Account;
 use self::account::NAMES_MAX;
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
 pub(super) use self::path::normalise;
-pub use self::recognise::Expected;
+pub use self::recognise::{Expected, Unreadable};
 use crate::counters::{
     AttemptCounter, CounterKey, KeyHasher, Outcome, Refusal, RefusalReason, Reservation, Reserved,
     Tried,
 };
-use crate::policy::{Lockout, LoginLimits, Site, SiteName};
+use crate::policy::{Lockout, LoginLimits, Quota, Site, SiteName};
 
 /// How long a request must wait that names more accounts than any honest one.
 const TOO_MANY_NAMES_WAIT: Duration = Duration::from_secs(60);
+
+/// How many times a network's attempts a whole site may have that name no account we know. They share
+/// a quota and never a lock: in a shop whose field has a name of its own, every customer is among
+/// them, and failures of one must cost the others no more than seconds.
+const NAMELESS_TIMES: u32 = 10;
 
 /// Admits logins, or refuses them. Outlives reloads.
 pub struct LoginGuard {
@@ -82,6 +90,12 @@ impl LoginGuard {
         Expected::recognise(site, head)
     }
 
+    /// Whether a site takes logins at this address, whatever the method.
+    #[must_use]
+    pub fn is_login_address(site: &Site, uri: &Uri) -> bool {
+        recognise::is_login_address(site, uri)
+    }
+
     /// Takes a place for an attempt, before it is forwarded.
     pub async fn reserve(
         &self,
@@ -99,15 +113,21 @@ impl LoginGuard {
             return Verdict::Refuse(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason });
         }
         let accounts = self.keys(expected.site, &account);
+        let nameless = accounts.is_empty();
         let tried = Tried { network: self.hasher.network(client), accounts };
         match self.counter.reserve(tried, limits).await {
-            Reserved::Admitted(reservation) => Verdict::Admit(Attempt {
-                counter: Arc::clone(&self.counter),
-                watcher: Arc::clone(&self.watcher),
-                site: expected.site.name.clone(),
-                reservation: Some(reservation),
-                judge: Box::new(Judge::new(expected)),
-            }),
+            Reserved::Admitted(reservation) => {
+                if nameless && let Some(refusal) = self.nameless(expected.site, limits).await {
+                    return Verdict::Refuse(refusal);
+                }
+                Verdict::Admit(Attempt {
+                    counter: Arc::clone(&self.counter),
+                    watcher: Arc::clone(&self.watcher),
+                    site: expected.site.name.clone(),
+                    reservation: Some(reservation),
+                    judge: Box::new(Judge::new(expected)),
+                })
+            }
             Reserved::Refused(refusal) => Verdict::Refuse(refusal),
         }
     }
@@ -116,6 +136,22 @@ impl LoginGuard {
     #[must_use]
     pub fn locked_accounts(&self) -> usize {
         self.counter.locked_accounts()
+    }
+
+    /// Counts an attempt for the site as if the site were one network. Holds no place.
+    async fn nameless(&self, site: &Site, limits: &LoginLimits) -> Option<Refusal> {
+        let count = limits.per_network.count;
+        let count = count.saturating_mul(NonZeroU32::MIN.saturating_add(NAMELESS_TIMES - 1));
+        let limits =
+            LoginLimits { per_network: Quota { count, ..limits.per_network }, ..limits.clone() };
+        // No account has this name: control characters are taken out of names.
+        let network = self.hasher.account(&site.name.0, "\0");
+        match self.counter.reserve(Tried { network, accounts: Vec::new() }, &limits).await {
+            Reserved::Admitted(_no_account_to_hold) => None,
+            Reserved::Refused(refusal) => {
+                Some(Refusal { reason: RefusalReason::AccountLimit, ..refusal })
+            }
+        }
     }
 
     fn keys(&self, site: &Site, account: &Account) -> Vec<CounterKey> {

@@ -74,6 +74,9 @@ pub enum Rejection {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The body of a login cannot be read, so nobody knows whom it is for.
+    #[error("the body of a login cannot be read")]
+    LoginUnreadable,
     /// CONNECT and TRACE are not for a reverse proxy.
     #[error("method not allowed")]
     Method,
@@ -141,6 +144,7 @@ impl Rejection {
             | Self::Frame(_)
             | Self::HostConflict
             | Self::HostMissing
+            | Self::LoginUnreadable
             | Self::NameRefused => StatusCode::BAD_REQUEST,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -182,6 +186,7 @@ impl Rejection {
             Self::HostUnknown => "host_unknown",
             Self::InvalidCard { .. } => "invalid_card",
             Self::Login { .. } => "login",
+            Self::LoginUnreadable => "login_unreadable",
             Self::Method => "method",
             Self::Misdirected => "misdirected",
             Self::NameRefused => "name_refused",
@@ -227,6 +232,7 @@ impl Rejection {
             | Self::Frame(_)
             | Self::HostConflict
             | Self::HostMissing
+            | Self::LoginUnreadable
             | Self::NameRefused => "The request could not be understood.",
             Self::BodyTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",

@@ -3,7 +3,7 @@
 use super::Carrier;
 use super::find::Medium;
 use super::glyph::{self, Class};
-use super::view::View;
+use super::view::{LOOK_BACK, View};
 
 /// How the digits from `start` to `end` are written.
 pub(super) fn medium(view: &View<'_>, start: usize, end: usize, carrier: Carrier) -> Medium {
@@ -34,9 +34,11 @@ fn fraction(view: &View<'_>, at: usize) -> usize {
 
 fn opens(view: &View<'_>, start: usize) -> bool {
     let before = view.before(start);
-    let head = before.trim_ascii_end();
+    let unsigned = before.strip_suffix(b"-").unwrap_or(before);
+    let head = unsigned.trim_ascii_end();
     match head.last() {
-        None => before.len() == start,
+        // Fewer bytes than are kept: the text begins here, however it was cut.
+        None => before.len() < LOOK_BACK,
         Some(byte) => matches!(byte, b':' | b',' | b'[' | b'(' | b'='),
     }
 }

@@ -9,7 +9,7 @@ use super::cluster::Cluster;
 use super::find::Medium;
 use super::glyph::hex;
 use super::shape;
-use super::view::View;
+use super::view::{LOOK_BACK, View};
 use super::{Find, FindKind};
 
 /// The longest number in tag 5A: 19 digits and a filler.
@@ -30,7 +30,8 @@ pub(super) fn find(view: &View<'_>, cluster: &Cluster) -> Option<Find> {
     }
     let length = before.iter().rev().take_while(|byte| hex(**byte).is_some()).count();
     let start = group.start - length;
-    if length == before.len() && start > 0 {
+    // As far back as is kept: where the run begins cannot be known.
+    if length >= LOOK_BACK {
         return None;
     }
     // A letter before the run makes it no run of hexadecimal digits.

@@ -243,3 +243,78 @@ fn each_site_guards_its_own_login_by_default_signs() {
     }
     assert_locked_out(&guess(&mut client, "ada", "right"));
 }
+
+/// Limits that only one account can reach.
+const FIVE: &str = "[login]\nper_network = \"100000/min\"\nper_account = \"5/min\"";
+
+#[test]
+fn a_body_in_another_form_does_not_pass_the_limit() {
+    let shop = shop(plain);
+    let sidecar = Sidecar::start(&shop, FIVE);
+    let mut client = sidecar.https();
+    let form = "application/x-www-form-urlencoded; a=json";
+    let json = "application/json";
+    let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
+    let multipart = "--B\r\nContent-Disposition: form-data; x=\"; name=foo\"; name=\"email\"\r\n\r\nh\r\n\
+         --B\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nw\r\n--B--\r\n";
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let cases: [(&str, &str, Vec<u8>); 9] = [
+        ("/login", form, b"email=a&password=w".to_vec()),
+        ("/login", json, format!(r#"{{"x":{deep},"email":"b","password":"w"}}"#).into()),
+        ("/login", json, br#"{"x":1e999,"email":"c","password":"w"}"#.to_vec()),
+        ("/login", json, br#"{"x":"\ud800","email":"d","password":"w"}"#.to_vec()),
+        ("/login", json, utf16(r#"{"email":"e","password":"w"}"#)),
+        ("/login", form, b"email%00x=f&password=w".to_vec()),
+        ("/login.", form, b"email=g&password=w".to_vec()),
+        ("/login", "multipart/form-data,boundary =B", multipart.into()),
+        ("/index.php?ro%75te=account/login", form, b"email=i&password=w".to_vec()),
+    ];
+    for (target, kind, body) in cases {
+        let mut passed = 0;
+        for _ in 0..8 {
+            let answer = client.request("POST", target, &[("content-type", kind)], &body);
+            passed += usize::from(answer.status == 401);
+        }
+        assert!((5..=6).contains(&passed), "{passed} of 8 passed: {target} {kind} {body:?}");
+    }
+}
+
+#[test]
+fn a_login_that_cannot_be_read_is_refused() {
+    let shop = shop(plain);
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(FIVE).start();
+    let mut client = sidecar.https();
+    client.json("/login", r#"{"password":"w","x":"y"#).assert_refused(400);
+    let fields = [("content-type", "multipart/form-data")];
+    client.request("POST", "/login", &fields, b"--B\r\n\r\n").assert_refused(400);
+}
+
+#[test]
+fn neither_a_range_nor_another_method_reaches_the_shop_with_a_login() {
+    let shop = shop(plain);
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(WIDE).start();
+    let mut client = sidecar.https();
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let fields = [form, ("range", "bytes=0-0"), ("if-none-match", "*")];
+    client.request("POST", "/login", &fields, b"email=ada&password=w");
+    let fields = [form, ("x-http-method-override", "POST")];
+    client.request("PUT", "/login", &fields, b"email=ada&password=w");
+    for seen in shop.seen() {
+        for name in ["range", "if-none-match", "x-http-method-override"] {
+            assert!(seen.field(name).is_none(), "{name} reached the shop");
+        }
+    }
+}
+
+#[test]
+fn a_large_body_that_is_no_login_passes_where_no_login_is_configured() {
+    let shop = Upstream::ok();
+    let sidecar = Sidecar::start(&shop, WIDE);
+    let padding = "a".repeat(200_000);
+    assert_eq!(sidecar.https().form("/api/sessions", &format!("note={padding}")).status, 200);
+    sidecar
+        .https()
+        .form("/api/sessions", &format!("password=w&note={padding}"))
+        .assert_refused(413);
+    sidecar.https().form("/login", &format!("note={padding}")).assert_refused(413);
+}

@@ -7,7 +7,7 @@ use unicode_normalization::char::is_combining_mark;
 pub(super) const NAMES_MAX: usize = 8;
 
 /// The usual names of the field that names an account, squeezed.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 31] = [
     "email",
     "emailaddress",
     "useremail",
@@ -15,6 +15,7 @@ const NAMES: [&str; 30] = [
     "customeremail",
     "mail",
     "username",
+    "jusername",
     "uname",
     "user",
     "userid",
@@ -40,9 +41,44 @@ const NAMES: [&str; 30] = [
     "nickname",
 ];
 
-/// Names that are as often a button or a section: looked at where no usual name is, or where the
-/// value is an address.
+/// Names that are as often a button or a section. They count beside a usual name too, or a guesser
+/// would add one that the shop ignores; not so where the value is a button's, which every customer
+/// sends: counting it would lock them all out together.
 const DOUBTFUL_NAMES: [&str; 4] = ["login", "account", "name", "member"];
+
+/// What buttons and flags called `login` say, where it is a single word of plain letters.
+const LABELS: [&str; 30] = [
+    "0",
+    "1",
+    "aanmelden",
+    "accedi",
+    "acceder",
+    "anmelden",
+    "anmeldung",
+    "connect",
+    "connexion",
+    "continue",
+    "einloggen",
+    "entrar",
+    "enter",
+    "go",
+    "inloggen",
+    "log-in",
+    "logga",
+    "login",
+    "logon",
+    "ok",
+    "on",
+    "send",
+    "sign-in",
+    "signin",
+    "submit",
+    "true",
+    "weiter",
+    "yes",
+    "zaloguj",
+    "masuk",
+];
 
 /// The whole of a password field's name, squeezed, where it does not contain `pass`.
 const PASSWORDS: [&str; 9] =
@@ -89,8 +125,27 @@ impl Found {
 
     /// The account that the fields name.
     pub(super) fn account(self) -> Account {
-        Account { names: if self.usual.is_empty() { self.doubtful } else { self.usual } }
+        let mut names = self.usual;
+        let alone = names.is_empty();
+        for name in self.doubtful {
+            if (alone || !is_label(&name)) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Account { names }
     }
+}
+
+/// Whether a value is what a button says rather than whom a login is for.
+fn is_label(value: &str) -> bool {
+    LABELS.contains(&value) || !value.is_ascii() || value.contains(char::is_whitespace)
+}
+
+/// Whether a body that cannot be read has a word of a password field in it, in any width.
+pub(super) fn hints_at_password(body: &[u8]) -> bool {
+    let text: Vec<u8> = body.iter().filter(|b| **b != 0).map(u8::to_ascii_lowercase).collect();
+    let words = PASSWORDS.iter().filter(|word| **word != "pin").chain(&["pass"]);
+    words.into_iter().any(|word| memchr::memmem::find(&text, word.as_bytes()).is_some())
 }
 
 fn add(names: &mut Vec<String>, value: &str) {

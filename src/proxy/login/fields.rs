@@ -3,42 +3,89 @@
 //! Reading is generous: whatever the shop might take for a field is shown, repeated ones each time,
 //! because a name that we overlook is a guess that we do not count.
 
-use std::fmt;
-
-use memchr::memmem;
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
-
+use super::json::leaves;
+use super::multipart;
 use super::path::{Plus, decode};
 
-/// The deepest JSON that is looked into.
-const JSON_DEPTH_MAX: usize = 32;
-
-/// Shows every field of a body: its path, and its value as text.
-pub(super) fn each(content_type: Option<&[u8]>, body: &[u8], see: &mut dyn FnMut(&[String], &str)) {
-    let content_type = String::from_utf8_lossy(content_type.unwrap_or_default());
-    let kind = content_type.to_ascii_lowercase();
-    let parts = kind.trim_start().starts_with("multipart/");
-    if parts {
-        multipart(&content_type, body, see);
-    }
-    // A shop may read JSON whatever the type says, and a form whose first key is `{` is a form too.
-    let text = String::from_utf8_lossy(body);
-    let text = text.trim_start_matches('\u{feff}').trim_start();
-    if kind.contains("json") || text.starts_with(['{', '[']) {
-        json(text, see);
-    }
-    if !parts && !kind.contains("json") {
-        form(body, see);
-    }
+/// How far a body could be read.
+#[must_use]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reading {
+    /// A shop may find fields where we found none.
+    Partly,
+    /// To its end.
+    Whole,
 }
 
-/// Shows every leaf of a JSON text up to where it stops being JSON.
+/// Shows every field of a body: its path, and its value as text. Several `Content-Type` fields are
+/// each believed, since nobody knows which of them the shop reads.
+pub(super) fn each(
+    content_types: &[&[u8]],
+    body: &[u8],
+    see: &mut dyn FnMut(&[String], &str),
+) -> Reading {
+    let kinds: Vec<_> = content_types.iter().map(|kind| String::from_utf8_lossy(kind)).collect();
+    let essences: Vec<_> = kinds.iter().map(|kind| essence(kind)).collect();
+    let mut whole = true;
+    for kind in kinds.iter().filter(|kind| kind.to_ascii_lowercase().contains("multipart/")) {
+        whole &= multipart::parts(kind, body, see) == Reading::Whole;
+    }
+    // PHP fills its fields from a form whatever parameters follow the type.
+    let multipart_alone = essences.iter().all(|kind| kind.starts_with("multipart/"));
+    let forms = essences.is_empty() || !multipart_alone;
+    if forms {
+        form(body, see);
+    }
+    let typed = essences.iter().any(|kind| kind.contains("json"));
+    let wide = wide(body);
+    if let Some(text) = wide.as_ref().filter(|_| forms) {
+        form(text.as_bytes(), see);
+    }
+    let text = wide.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let text = text.trim_start_matches('\u{feff}');
+    // A shop may read JSON whatever the type says, with junk before it.
+    let begins = |c: char| c.is_alphanumeric() || matches!(c, '{' | '[' | '"' | '-');
+    let bare = text.find(begins).and_then(|at| text.get(at..)).unwrap_or_default();
+    if typed || bare.starts_with(['{', '[']) {
+        whole &= leaves(text, see) == Reading::Whole;
+    } else if text.split('=').next().is_some_and(|junk| junk.contains('{')) {
+        let _no_json_perhaps = leaves(text, see);
+    }
+    if whole { Reading::Whole } else { Reading::Partly }
+}
+
+/// Shows every leaf of a JSON text.
 pub(super) fn json(text: &str, see: &mut dyn FnMut(&[String], &str)) {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let mut path = Vec::new();
-    // Broken JSON has shown what could be read of it; some shops' parsers go no further either.
-    let _ = Leaves { path: &mut path, see }.deserialize(&mut deserializer);
+    let _as_far_as_it_goes = leaves(text, see);
+}
+
+/// The type without parameters (RFC 9110 §8.3.1), in lower case.
+fn essence(kind: &str) -> String {
+    kind.split([';', ',']).next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// UTF-16 and UTF-32, by their mark or by where the zeros stand (RFC 4627 §3).
+fn wide(body: &[u8]) -> Option<String> {
+    let half = |body: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units = body.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
+        let chars = char::decode_utf16(units);
+        chars.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    };
+    let full = |body: &[u8], unit: fn([u8; 4]) -> u32| {
+        let units = body.as_chunks::<4>().0.iter().map(|four| unit(*four));
+        units.map(|unit| char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    };
+    match body {
+        [0xff, 0xfe, 0, 0, rest @ ..] => Some(full(rest, u32::from_le_bytes)),
+        [0, 0, 0xfe, 0xff, rest @ ..] => Some(full(rest, u32::from_be_bytes)),
+        [0xff, 0xfe, rest @ ..] => Some(half(rest, u16::from_le_bytes)),
+        [0xfe, 0xff, rest @ ..] => Some(half(rest, u16::from_be_bytes)),
+        [0, 0, 0, (1..), ..] => Some(full(body, u32::from_be_bytes)),
+        [(1..), 0, 0, 0, ..] => Some(full(body, u32::from_le_bytes)),
+        [0, (1..), 0, ..] => Some(half(body, u16::from_be_bytes)),
+        [(1..), 0, (1..), ..] => Some(half(body, u16::from_le_bytes)),
+        _ => None,
+    }
 }
 
 /// Shows every pair of a form or a query.
@@ -51,132 +98,11 @@ pub(super) fn form(body: &[u8], see: &mut dyn FnMut(&[String], &str)) {
     }
 }
 
-fn multipart(content_type: &str, body: &[u8], see: &mut dyn FnMut(&[String], &str)) {
-    let Some(boundary) = parameter(content_type, "boundary") else { return };
-    let delimiter = format!("--{boundary}");
-    let mut starts = memmem::find_iter(body, delimiter.as_bytes()).peekable();
-    while let Some(start) = starts.next() {
-        let end = starts.peek().copied().unwrap_or(body.len());
-        let part = body.get(start.saturating_add(delimiter.len())..end).unwrap_or_default();
-        let Some((head, value)) = split_part(part) else { continue };
-        let Some(name) = parameter(&String::from_utf8_lossy(head), "name") else { continue };
-        see(&segments(&name), String::from_utf8_lossy(value).trim_end_matches(['\r', '\n']));
-    }
-}
-
-fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
-    let find = |gap: &[u8]| memmem::find(part, gap).map(|at| (at, at.saturating_add(gap.len())));
-    let (head, value) = [find(b"\r\n\r\n"), find(b"\n\n")].into_iter().flatten().min()?;
-    Some((part.get(..head)?, part.get(value..)?))
-}
-
-/// The value of `name=` after a separator, quoted or not (RFC 9110 §5.6.6).
-fn parameter(text: &str, name: &str) -> Option<String> {
-    let lower = text.to_ascii_lowercase();
-    let key = format!("{name}=");
-    let separated = |at: &usize| {
-        let before = at.checked_sub(1).and_then(|at| lower.as_bytes().get(at));
-        before.is_some_and(|byte| matches!(byte, b';' | b' ' | b'\t' | b'\n'))
-    };
-    let at = lower.match_indices(&key).map(|(at, _)| at).find(separated)?;
-    let value = text.get(at.saturating_add(key.len())..)?;
-    let end = |c: char| matches!(c, ';' | ',' | '\r' | '\n') || c.is_ascii_whitespace();
-    let value = match value.strip_prefix('"') {
-        Some(quoted) => quoted.split('"').next(),
-        None => value.split(end).next(),
-    };
-    value.filter(|value| !value.is_empty()).map(str::to_owned)
-}
-
-/// `customer[email]`, `ctl00$User`, `user.email` → their parts.
-fn segments(name: &str) -> Vec<String> {
+/// `customer[email]`, `ctl00$User`, `user.email` → their parts. PHP cuts a name at NUL.
+pub(super) fn segments(name: &str) -> Vec<String> {
+    let name = name.split('\0').next().unwrap_or_default();
     let parts = name.split(['[', ']', '.', '$', ':']).filter(|part| !part.is_empty());
     parts.map(str::to_owned).collect()
-}
-
-/// Walks JSON without building it, so that repeated keys are all seen.
-struct Leaves<'a, 's> {
-    path: &'a mut Vec<String>,
-    see: &'a mut (dyn FnMut(&[String], &str) + 's),
-}
-
-impl Leaves<'_, '_> {
-    fn leaf<E>(self, value: &str) -> Result<(), E> {
-        (self.see)(self.path, value);
-        Ok(())
-    }
-
-    fn inner<E: Error>(
-        &mut self,
-        key: String,
-        go: impl FnOnce(Leaves<'_, '_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if self.path.len() >= JSON_DEPTH_MAX {
-            return Err(E::custom("too deep"));
-        }
-        self.path.push(key);
-        let result = go(Leaves { path: self.path, see: self.see });
-        self.path.pop();
-        result
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Leaves<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Leaves<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.leaf(if value { "true" } else { "false" })
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.leaf(&value.to_string())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.leaf(&value.to_string())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.leaf(&value.to_string())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.leaf(value)
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.leaf("")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        let mut more = Some(());
-        while more.is_some() {
-            self.inner(String::new(), |leaves| {
-                more = seq.next_element_seed(leaves)?;
-                Ok::<_, A::Error>(())
-            })?;
-        }
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            self.inner(key, |leaves| map.next_value_seed(leaves))?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -186,8 +112,8 @@ mod tests {
     use super::*;
 
     fn read(content_type: &str, body: &[u8]) -> Vec<String> {
-        let mut seen = Vec::new();
-        each(Some(content_type.as_bytes()), body, &mut |path, value| {
+        let mut seen: Vec<String> = Vec::new();
+        let _reading = each(&[content_type.as_bytes()], body, &mut |path, value| {
             seen.push(format!("{}={value}", path.join("/")));
         });
         seen
@@ -205,11 +131,13 @@ mod tests {
     #[test]
     fn json_shows_repeated_keys_and_what_stands_before_an_error() {
         let json = "application/json";
-        assert_eq!(
-            read(json, b"\xef\xbb\xbf{\"u\":{\"email\":\"a\",\"email\":7},\"l\":[true,null]} x"),
-            ["u/email=a", "u/email=7", "l/=true", "l/="]
+        let seen =
+            read(json, b"\xef\xbb\xbf{\"u\":{\"email\":\"a\",\"email\":7},\"l\":[true,null]} x");
+        assert!(
+            seen.ends_with(&["u/email=a", "u/email=7", "l/=true", "l/=", "=x"].map(str::to_owned)),
+            "{seen:?}"
         );
-        assert_eq!(read(json, b"{\"email\":\"a\",oops"), ["email=a"]);
+        assert!(read(json, b"{\"email\":\"a\",oops").contains(&"email=a".to_owned()));
     }
 
     #[test]
@@ -233,9 +161,35 @@ mod tests {
     }
 
     #[test]
-    fn json_that_is_too_deep_is_left() {
-        let deep = format!("{{\"email\":\"a\",\"x\":{}", "[".repeat(100_000));
-        assert_eq!(read("application/json", deep.as_bytes()), ["email=a"]);
+    fn a_form_is_read_whatever_its_type_claims() {
+        let body = b"email=a&password=b";
+        for kind in ["application/x-www-form-urlencoded; a=json", "application/json", "x/y"] {
+            assert!(read(kind, body).contains(&"email=a".to_owned()), "{kind}");
+        }
+        let mut seen = 0;
+        let kinds: [&[u8]; 2] = [b"multipart/form-data; boundary=B", b"text/plain"];
+        let _reading = each(&kinds, body, &mut |_, _| seen += 1);
+        assert_eq!(seen, 2, "read as each of two types");
+    }
+
+    #[test]
+    fn json_of_wide_characters_is_seen() {
+        let text = "{\"email\":\"a\"}";
+        let marked = std::iter::once(0xfeff).chain(text.encode_utf16());
+        for body in [
+            text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(),
+            text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            marked.flat_map(u16::to_le_bytes).collect(),
+            text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect(),
+            text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
+        ] {
+            assert!(read("application/json", &body).contains(&"email=a".to_owned()), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_ends_at_nul() {
+        assert_eq!(read("x", b"email%00x=a"), ["email=a"]);
     }
 
     proptest! {

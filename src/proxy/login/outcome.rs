@@ -12,6 +12,7 @@
 //! | redirect to the page it came from, no cookie set | failure |
 //! | redirect elsewhere | success |
 //! | 204, 205 | success |
+//! | 206 | failure |
 //! | 2xx JSON that says so (`success: false`, `error: …`, `status: "fail"`, `false` …) | failure |
 //! | 2xx JSON otherwise, unless it is empty | success |
 //! | 2xx page with a password input | failure |
@@ -115,6 +116,8 @@ impl Judge {
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
             | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Judgement::Neutral,
+            // A part that the client chose shows what the client wants shown.
+            StatusCode::PARTIAL_CONTENT => Judgement::Failure,
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => Judgement::Success,
             status if status.is_client_error() => Judgement::Failure,
             status if status.is_success() => Judgement::NeedsBody,

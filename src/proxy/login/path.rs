@@ -19,7 +19,11 @@ pub(super) fn views(path: &str) -> impl Iterator<Item = &str> {
 
 fn is_plain(path: &str) -> bool {
     let odd = |byte: u8| matches!(byte, b'%' | b';' | b'\\');
-    !path.bytes().any(odd) && !path.contains("//") && !path.contains("/.")
+    !path.bytes().any(odd)
+        && !path.contains("//")
+        && !path.contains("/.")
+        && !path.contains("./")
+        && !path.ends_with('.')
 }
 
 fn rewrite(path: &str) -> String {
@@ -28,9 +32,12 @@ fn rewrite(path: &str) -> String {
     let mut trailing_slash = false;
     for segment in decoded.split('/') {
         let segment = segment.split([';', '\0']).next().unwrap_or_default();
-        trailing_slash = matches!(segment, "" | "." | "..");
+        // File systems and routers ignore dots and blanks at a name's end.
+        let idle = |c: char| c == '.' || c.is_whitespace() || c.is_control();
+        let segment = if segment == ".." { segment } else { segment.trim_end_matches(idle) };
+        trailing_slash = matches!(segment, "" | "..");
         match segment {
-            "" | "." => {}
+            "" => {}
             ".." => drop(kept.pop()),
             name => kept.push(name),
         }
@@ -94,6 +101,10 @@ mod tests {
             "/%2e/login",
             "/../login",
             "/login%00.css",
+            "/login.",
+            "/login%20",
+            "/login%0a",
+            "/login.%20.",
         ];
         for path in same {
             assert_eq!(normalise(path), "/login", "{path}");

@@ -33,12 +33,12 @@ fn post(uri: &str) -> request::Parts {
 
 fn names(site: &Site, uri: &str, body: &str) -> Option<Vec<String>> {
     let expected = LoginGuard::recognise(site, &post(uri)).unwrap();
-    expected.account(FORM, body.as_bytes()).map(|account| account.names().to_vec())
+    expected.account(FORM, body.as_bytes()).unwrap().map(|account| account.names().to_vec())
 }
 
 fn try_once(guard: &LoginGuard, site: &Site, body: &str) -> Verdict {
     let expected = LoginGuard::recognise(site, &post("/login")).unwrap();
-    let account = expected.account(FORM, body.as_bytes());
+    let account = expected.account(FORM, body.as_bytes()).unwrap();
     let limits = LoginLimits::default();
     guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap()
 }
@@ -68,7 +68,7 @@ fn a_lock_is_told_once_even_when_the_last_guess_hangs_up() {
     };
     for _ in 0..3 {
         let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
-        let account = expected.account(FORM, b"email=a&password=b");
+        let account = expected.account(FORM, b"email=a&password=b").unwrap();
         let verdict = guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap();
         drop(verdict);
     }
@@ -99,6 +99,10 @@ fn the_usual_logins_are_recognised() {
         "/login;x",
         "/a/../login",
         "/LOGIN",
+        "/login.",
+        "/login%20",
+        "/login%0a",
+        "/index.php?ro%75te=account/login",
     ] {
         assert!(LoginGuard::recognise(&site, &post(uri)).is_some(), "{uri}");
     }
@@ -143,6 +147,8 @@ fn an_account_is_read_by_its_usual_names() {
         "userid",
         "login%5Busername%5D",
         "_username",
+        "j_username",
+        "email%00x",
         "customer%5Bemail%5D",
         "login",
         "ctl00%24Main%24UserName",
@@ -168,7 +174,7 @@ fn a_configured_field_is_read_by_its_path() {
     let site = site(vec![rule("/login", Some("user.email"))]);
     let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
     let body = br#"{"email":"x","user":{"email":"Ann"}}"#;
-    let account = expected.account(Some(b"application/json"), body).unwrap();
+    let account = expected.account(Some(&b"application/json"[..]), body).unwrap().unwrap();
     assert_eq!(account.names(), ["ann"]);
 }
 
@@ -203,7 +209,7 @@ fn a_dropped_attempt_is_a_failure() {
     limits.lockout.failures = NonZeroU32::MIN;
     let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
     let reserve = || {
-        let account = expected.account(FORM, b"email=ann&password=p");
+        let account = expected.account(FORM, b"email=ann&password=p").unwrap();
         guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap()
     };
     let Verdict::Admit(attempt) = reserve() else { panic!("refused") };
@@ -212,4 +218,49 @@ fn a_dropped_attempt_is_a_failure() {
     let Verdict::Admit(attempt) = reserve() else { panic!("refused") };
     drop(attempt);
     assert_eq!(guard.locked_accounts(), 1);
+}
+
+#[test]
+fn a_name_that_the_shop_ignores_does_not_hide_the_one_it_reads() {
+    let site = site(Vec::new());
+    let found = names(&site, "/login", "login=admin&password=p&email=random7").unwrap();
+    assert_eq!(found, ["random7", "admin"]);
+    for label in ["Anmelden", "Log+in", "Zaloguj+si%C4%99", "1"] {
+        let body = format!("username=ann&password=p&login={label}");
+        assert_eq!(names(&site, "/my-account", &body).unwrap(), ["ann"], "{label}");
+    }
+}
+
+#[test]
+fn attempts_without_a_known_account_share_a_quota_of_the_site_and_no_lock() {
+    let (guard, site) = (guard(), site(Vec::new()));
+    let limits = LoginLimits::default();
+    let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
+    let reserve = |n: u8| {
+        let account = expected.account(FORM, b"odd=ann&password=p").unwrap();
+        let client = IpAddr::V4(Ipv4Addr::new(192, 0, 2, n));
+        guard.reserve(&expected, account, client, &limits).now_or_never().unwrap()
+    };
+    for n in 0..200 {
+        assert!(matches!(reserve(n), Verdict::Admit(_)), "{n}");
+    }
+    let Verdict::Refuse(refusal) = reserve(200) else { panic!("admitted") };
+    assert_eq!(refusal.reason, RefusalReason::AccountLimit);
+    assert!(refusal.retry_after <= Duration::from_secs(1), "seconds, not a lock");
+    assert_eq!(guard.locked_accounts(), 0);
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_refused_where_it_may_be_a_login() {
+    let (open, configured) = (site(Vec::new()), site(vec![rule("/sessions", None)]));
+    let json: Option<&[u8]> = Some(b"application/json");
+    let refused = |site: &Site, uri: &str, body: &[u8]| {
+        let expected = LoginGuard::recognise(site, &post(uri)).unwrap();
+        expected.account(json, body).is_err()
+    };
+    assert!(refused(&open, "/login", b"{\"x\":\"y"));
+    assert!(refused(&open, "/sessions", b"{\"password\":\"y"));
+    assert!(!refused(&open, "/sessions", b"{\"x\":\"y"));
+    assert!(refused(&configured, "/sessions", b"{\"x\":\"y"));
+    assert!(!refused(&open, "/login", b"email=o'brien&password=p"));
 }

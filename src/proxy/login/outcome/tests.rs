@@ -42,6 +42,7 @@ fn every_row_of_the_built_in_table_holds() {
         (Neutral, 405, &[], ""),
         (Neutral, 413, &[], ""),
         (Neutral, 304, &[], ""),
+        (Failure, 206, &[COOKIE], "<"),
         (Failure, 400, &[], ""),
         (Failure, 401, &[COOKIE], ""),
         (Failure, 403, &[], ""),

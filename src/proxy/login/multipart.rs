@@ -1,0 +1,164 @@
+//! The fields of `multipart/form-data` (RFC 7578), as loosely as shops read it.
+
+use memchr::memmem;
+
+use super::fields::{Reading, segments};
+use super::path::{Plus, decode};
+
+/// Shows every part that has a name. A part without one, or no part at all, may be a field for the
+/// shop and is none for us: then the body is not read whole.
+pub(super) fn parts(
+    content_type: &str,
+    body: &[u8],
+    see: &mut dyn FnMut(&[String], &str),
+) -> Reading {
+    let mut reading = Reading::Partly;
+    for boundary in boundaries(content_type) {
+        let delimiter = format!("--{boundary}");
+        let mut starts = memmem::find_iter(body, delimiter.as_bytes()).peekable();
+        let mut whole = starts.peek().is_some();
+        while let Some(start) = starts.next() {
+            let end = starts.peek().copied().unwrap_or(body.len());
+            let part = body.get(start.saturating_add(delimiter.len())..end).unwrap_or_default();
+            whole &= part.starts_with(b"--") || self::part(part, see) == Reading::Whole;
+        }
+        if whole {
+            reading = Reading::Whole;
+        }
+    }
+    reading
+}
+
+fn part(part: &[u8], see: &mut dyn FnMut(&[String], &str)) -> Reading {
+    let Some((head, value)) = split_part(part) else { return Reading::Partly };
+    let value = String::from_utf8_lossy(value);
+    let mut reading = Reading::Partly;
+    for name in names(&String::from_utf8_lossy(head)) {
+        see(&segments(&name), value.trim_end_matches(['\r', '\n']));
+        reading = Reading::Whole;
+    }
+    reading
+}
+
+fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
+    let find = |gap: &[u8]| memmem::find(part, gap).map(|at| (at, at.saturating_add(gap.len())));
+    let (head, value) = [find(b"\r\n\r\n"), find(b"\n\n")].into_iter().flatten().min()?;
+    Some((part.get(..head)?, part.get(value..)?))
+}
+
+/// What may be the boundary: PHP looks for the word anywhere in a parameter's name and keeps blanks,
+/// others stop at a blank.
+fn boundaries(content_type: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, value) in parameters(content_type) {
+        let first = value.split_whitespace().next().unwrap_or_default().to_owned();
+        for value in [first, value] {
+            if name.contains("boundary") && !value.is_empty() && !found.contains(&value) {
+                found.push(value);
+            }
+        }
+    }
+    found.truncate(4);
+    found
+}
+
+/// Every name that a part's `Content-Disposition` gives it; folded lines are one (RFC 9112 §5.2).
+fn names(head: &str) -> Vec<String> {
+    let head = head.replace("\r\n", "\n").replace("\n ", " ").replace("\n\t", " ");
+    let mut found = Vec::new();
+    for line in head.lines() {
+        let Some((field, value)) = line.split_once(':') else { continue };
+        if !field.trim().eq_ignore_ascii_case("content-disposition") {
+            continue;
+        }
+        for (name, value) in parameters(value) {
+            match name.as_str() {
+                "name" => found.push(value),
+                // RFC 8187 §3.2.1: charset, language and an encoded value.
+                "name*" => {
+                    let value = value.rsplit('\'').next().unwrap_or_default();
+                    found.push(decode(value.as_bytes(), Plus::Literal));
+                }
+                _ => {}
+            }
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+/// The parameters of a field value: separated by semicolons or commas outside quotes, with blanks
+/// allowed everywhere (RFC 9110 §5.6.6, and what servers accept besides); names in lower case.
+fn parameters(value: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let (mut name, mut text) = (None, String::new());
+    let (mut left, mut quote) = (value.chars(), None);
+    while let Some(c) = left.next() {
+        match (c, quote) {
+            (c, Some(open)) if c == open => quote = None,
+            ('\\', Some(_)) => text.extend(left.next()),
+            (c, Some(_)) => text.push(c),
+            ('"' | '\'', None) if name.is_some() && text.trim().is_empty() => quote = Some(c),
+            ('=', None) if name.is_none() => name = Some(std::mem::take(&mut text)),
+            (';' | ',', None) => push(&mut found, name.take(), std::mem::take(&mut text)),
+            (c, None) => text.push(c),
+        }
+    }
+    push(&mut found, name, text);
+    found
+}
+
+fn push(found: &mut Vec<(String, String)>, name: Option<String>, value: String) {
+    if let Some(name) = name {
+        found.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content_type: &str, disposition: &str) -> (Vec<String>, Reading) {
+        let body = format!("--B\r\nContent-Disposition: {disposition}\r\n\r\nann\r\n--B--\r\n");
+        let mut seen = Vec::new();
+        let reading = parts(content_type, body.as_bytes(), &mut |path, value| {
+            seen.push(format!("{}={value}", path.join("/")));
+        });
+        (seen, reading)
+    }
+
+    #[test]
+    fn a_boundary_is_found_however_it_is_spelled() {
+        for kind in [
+            "multipart/form-data; boundary=B",
+            "multipart/form-data; boundary =B",
+            "multipart/form-data; Boundary = \"B\"",
+            "multipart/form-data,boundary=B",
+            "multipart/form-data; x=\"; boundary=C\"; boundary=B",
+            "multipart/form-data; boundary=B; boundary=C",
+        ] {
+            assert_eq!(read(kind, "form-data; name=\"email\"").0, ["email=ann"], "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_outside_quotes_only() {
+        for disposition in [
+            "form-data; x=\"; name=foo\"; name=\"email\"",
+            "form-data; x=\"\\\"; name=foo\"; name=email",
+            "form-data;\r\n name = 'email'",
+            "form-data; name*=UTF-8''e%6dail",
+        ] {
+            let read = read("multipart/form-data; boundary=B", disposition);
+            assert_eq!(read, (vec!["email=ann".to_owned()], Reading::Whole), "{disposition}");
+        }
+    }
+
+    #[test]
+    fn parts_that_cannot_be_named_are_not_read() {
+        let form = "form-data; name=email";
+        assert_eq!(read("multipart/form-data", form).1, Reading::Partly);
+        assert_eq!(read("multipart/form-data; boundary=C", form).1, Reading::Partly);
+        assert_eq!(read("multipart/form-data; boundary=B", "form-data").1, Reading::Partly);
+    }
+}
