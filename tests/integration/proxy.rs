@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, DEADLINE, HOST, Identity, Setup, Sidecar, Tls, Upstream, certificates,
+    Client, DEADLINE, HOST, Identity, Setup, Sidecar, Tls, Upstream, cards, certificates,
 };
 
 #[test]
@@ -261,6 +261,32 @@ fn trailers_go_both_ways() {
     assert_eq!(seen.text(), "hi");
     assert_eq!(seen.trailers, [("x-check".to_owned(), "5".to_owned())]);
     assert_eq!(sidecar.h2().get("/").trailers, [("x-sum".to_owned(), "7".to_owned())]);
+}
+
+#[test]
+fn p1_a_trailer_field_with_a_card_passes_in_neither_direction() {
+    let told = cards::fresh("visa");
+    let answer = told.clone();
+    let shop = Upstream::start(move |exchange| {
+        exchange.request()?;
+        let fields = [
+            ("content-type", "text/plain"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x-sum, x-card"),
+        ];
+        exchange.begin(200, &fields)?;
+        exchange.chunk(b"ok")?;
+        exchange.raw(format!("0\r\nx-sum: 7\r\nx-card: {answer}\r\n\r\n").as_bytes())
+    });
+    let sidecar = Sidecar::start(&shop, "");
+    let mut client = sidecar.https();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nhost: shop.example\r\nte: trailers\r\ntrailer: x-check, x-card\r\n\
+         transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-check: 5\r\nx-card: {}\r\n\r\n",
+        cards::fresh("mastercard")
+    ));
+    assert_eq!(client.answer().trailers, [("x-sum".to_owned(), "7".to_owned())]);
+    assert_eq!(shop.last().trailers, [("x-check".to_owned(), "5".to_owned())]);
 }
 
 #[test]
