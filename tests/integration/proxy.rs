@@ -472,8 +472,7 @@ fn too_many_cards_in_one_body_are_413() {
     let shop = Upstream::ok();
     let sidecar = Sidecar::start(&shop, "[limits]\ncards = 3");
     let cards = |count: usize| {
-        let list: Vec<_> =
-            (0..count).map(|_| format!("\"{}\"", crate::harness::cards::fresh("visa"))).collect();
+        let list: Vec<_> = (0..count).map(|_| format!("\"{}\"", cards::fresh("visa"))).collect();
         format!("{{\"cards\":[{}]}}", list.join(","))
     };
     assert_eq!(sidecar.https().json("/", &cards(3)).status, 200);
