@@ -207,7 +207,10 @@ impl State {
             if order.len() > 2 * self.waiting.len() + 64 {
                 order.retain(|(_, id)| self.waiting.contains_key(id));
             }
-            while let Some((_, id)) = order.pop_front_if(|(expires, _)| *expires <= now) {
+            while let Some((expires, id)) = order.front().copied()
+                && expires <= now
+            {
+                order.pop_front();
                 self.expired += u64::from(self.remove(id).is_some());
             }
             *(if bound { &mut self.bound } else { &mut self.unbound }) = order;

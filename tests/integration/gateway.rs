@@ -121,3 +121,14 @@ fn every_reveal_is_in_the_audit_file() {
     assert!(record.is_object());
     assert!(line.contains("pay"), "which gateway? {line}");
 }
+
+#[test]
+fn p1_a_verification_code_that_the_provider_tells_again_is_masked() {
+    let (shop, provider) = (Upstream::ok(), provider());
+    let sidecar = Setup::new(&shop).gateway("pay", &provider).start();
+    let (token, stand) = buy(&sidecar, &shop, &cards::fresh("visa"));
+    let body = format!("{{\"number\":\"{token}\",\"cvc\":\"{stand}\"}}");
+    let answer = sidecar.gateway("pay").json("/charges", &body);
+    assert_eq!(provider.last().json()["cvc"], "904");
+    assert_eq!(answer.text(), body.replace(&format!("\"{stand}\""), "\"***\""));
+}

@@ -299,3 +299,39 @@ fn connect_and_absolute_targets_do_not_make_us_an_open_proxy() {
     assert!(matches!(absolute, Some(400 | 404 | 421)), "{absolute:?}");
     assert_eq!(shop.count(), 0);
 }
+
+#[test]
+fn p7_a_flood_of_verification_codes_stops_nobody_elses_payment() {
+    let shop = Upstream::ok();
+    let sidecar = Sidecar::start(&shop, "");
+    let mut client = sidecar.https();
+    let flood: Vec<String> = (0..1005).map(|n| format!("cvv={:03}", n % 1000)).collect();
+    client.form("/pay", &flood.join("&")).assert_refused(413);
+    for eight in flood.chunks_exact(8) {
+        assert_eq!(sidecar.https().form("/pay", &eight.join("&")).status, 200);
+    }
+    assert_eq!(sidecar.https().form("/pay", "cvv=123").status, 200);
+}
+
+#[test]
+fn p7_a_client_that_does_not_read_its_answer_is_cut_off() {
+    let ended = std::sync::Arc::new(crate::harness::Watched::<bool>::default());
+    let tell = std::sync::Arc::clone(&ended);
+    let shop = Upstream::start(move |exchange| {
+        exchange.request()?;
+        exchange.begin(200, &[("content-type", "text/plain"), ("transfer-encoding", "chunked")])?;
+        let piece = vec![b'x'; 64 << 10];
+        let broken = loop {
+            if let Err(error) = exchange.chunk(&piece) {
+                break error;
+            }
+        };
+        tell.update(|ended| *ended = true);
+        Err(broken)
+    });
+    let sidecar = Sidecar::start(&shop, "[timeouts]\nclient_write = \"300ms\"");
+    let mut client = sidecar.http();
+    client.send("GET /large HTTP/1.1\r\nhost: shop.example\r\n\r\n");
+    assert_eq!(ended.wait_for(|ended| ended.then_some(())), Some(()), "the shop still sends");
+    drop(client);
+}

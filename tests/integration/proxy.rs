@@ -264,6 +264,32 @@ fn trailers_go_both_ways() {
 }
 
 #[test]
+fn p1_a_trailer_field_with_a_card_passes_in_neither_direction() {
+    let told = cards::fresh("visa");
+    let answer = told.clone();
+    let shop = Upstream::start(move |exchange| {
+        exchange.request()?;
+        let fields = [
+            ("content-type", "text/plain"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x-sum, x-card"),
+        ];
+        exchange.begin(200, &fields)?;
+        exchange.chunk(b"ok")?;
+        exchange.raw(format!("0\r\nx-sum: 7\r\nx-card: {answer}\r\n\r\n").as_bytes())
+    });
+    let sidecar = Sidecar::start(&shop, "");
+    let mut client = sidecar.https();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nhost: shop.example\r\nte: trailers\r\ntrailer: x-check, x-card\r\n\
+         transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-check: 5\r\nx-card: {}\r\n\r\n",
+        cards::fresh("mastercard")
+    ));
+    assert_eq!(client.answer().trailers, [("x-sum".to_owned(), "7".to_owned())]);
+    assert_eq!(shop.last().trailers, [("x-check".to_owned(), "5".to_owned())]);
+}
+
+#[test]
 fn a_client_that_waits_for_100_continue_is_told_to_go_on() {
     let shop = Upstream::ok();
     let sidecar = Sidecar::start(&shop, "");

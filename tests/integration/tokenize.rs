@@ -342,3 +342,18 @@ fn a_card_in_base64_inside_a_body_never_reaches_the_shop() {
     let answer = sidecar.https().json("/pay", &format!("{{\"payload\":\"{inner}\"}}"));
     assert!(matches!(answer.status, 200 | 422), "{}", answer.status);
 }
+
+#[test]
+fn p1_a_verification_code_in_a_query_or_a_cookie_becomes_a_stand_in() {
+    let shop = Upstream::ok();
+    let sidecar = Sidecar::start(&shop, "");
+    let fields = [("cookie", "basket=7; cvc=456")];
+    assert_eq!(sidecar.https().request("GET", "/pay?cvv=123&x=1", &fields, b"").status, 200);
+    let seen = shop.last();
+    let query = seen.target().strip_prefix("/pay?cvv=").and_then(|rest| rest.strip_suffix("&x=1"));
+    let cookie = seen.field("cookie").and_then(|value| value.strip_prefix("basket=7; cvc="));
+    for (stand_in, code) in [(query, "123"), (cookie, "456")] {
+        let stand_in = stand_in.unwrap_or_else(|| panic!("{:?}", seen.head));
+        assert!(stand_in.len() == 3 && stand_in != code, "{stand_in}");
+    }
+}
