@@ -7,6 +7,7 @@
 mod admit;
 mod body;
 mod cards;
+mod digits;
 mod exchange;
 mod finish;
 mod forward;
@@ -25,7 +26,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{EXPECT, HOST, HeaderValue, LOCATION};
-use http::{HeaderMap, Request, Response, StatusCode, Uri, request};
+use http::{Request, Response, StatusCode, Uri, request, response};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
 
@@ -216,7 +217,7 @@ impl Proxy {
         let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
         headers::strip_answer(&mut head.headers);
         let source = self.settle_login(attempt, (place.site, exchange), (&head, source)).await;
-        let body = self.edit_response(place, exchange, (&mut head.headers, source)).await?;
+        let body = self.edit_response(place, exchange, (&mut head, source)).await?;
         Ok(Response::from_parts(head, body))
     }
 
@@ -244,9 +245,14 @@ impl Proxy {
         &self,
         place: &generation::Place<'_>,
         exchange: &Arc<Exchange>,
-        (headers, source): (&mut HeaderMap, Source),
+        (head, source): (&mut response::Parts, Source),
     ) -> Result<Body, Rejection> {
         let Some(editor) = self.response_editor(place, exchange) else { return Ok(pass(source)) };
+        let headers = &mut head.headers;
+        let watched = place.route.cards.responses == ResponseAction::Observe;
+        if watched && cards::is_unreadable_part(head.status, headers) {
+            return Ok(pass(source));
+        }
         let rules = &place.route.cards.response_rules;
         cards::rewrite_head(&editor, rules, None, headers).await?;
         let limits = &place.route.limits;

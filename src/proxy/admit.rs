@@ -6,8 +6,8 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{Method, Request, Version};
 
+use super::digits::may_be_card;
 use super::reject::Rejection;
-use crate::card::PAN_DIGITS_MIN;
 
 /// The host a request is for: lower case, without port.
 ///
@@ -63,23 +63,6 @@ pub(super) fn names<B>(request: &Request<B>, host: &str) -> Result<(), Rejection
         return Err(Rejection::NameRefused);
     }
     Ok(())
-}
-
-/// Whether there are as many digits in a row, single separators aside, as a card number has.
-pub(super) fn may_be_card(text: &[u8]) -> bool {
-    let mut row = 0;
-    let mut separated = false;
-    text.iter().any(|byte| {
-        match byte {
-            b'0'..=b'9' => {
-                row += 1;
-                separated = false;
-            }
-            b'-' | b'.' | b'_' if row > 0 && !separated => separated = true,
-            _ => row = 0,
-        }
-        row >= PAN_DIGITS_MIN
-    })
 }
 
 /// The declared length against the route's limit, before a byte of the body is read.

@@ -9,6 +9,7 @@ mod editor;
 mod head;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -29,6 +30,9 @@ const REQUEST_WHOLE_BYTES: usize = 64 << 10;
 /// Answers that are coded, or described byte for byte, are read whole up to this size: one without a
 /// card then arrives as it was sent, description and all.
 const RESPONSE_WHOLE_BYTES: usize = 256 << 10;
+
+/// A shop that pauses for longer writes as it goes: its customer sees what there is.
+const RESPONSE_PATIENCE: Duration = Duration::from_millis(50);
 
 /// What one direction of one request asks for.
 pub(super) struct Task<'a> {
@@ -109,15 +113,17 @@ pub(super) async fn rewrite_response(
     }
     let carrier = carrier(headers);
     let codings = Coding::of(headers).map_err(Rejection::UpstreamCoding)?;
-    let prompt = carrier == Carrier::EventStream;
+    let mut prompt = carrier == Carrier::EventStream;
     // Only what is described byte for byte, or would have to be coded anew, is worth waiting for.
     if !prompt && (!codings.is_empty() || describes_bytes(headers)) {
-        let read = source.read_up_to(RESPONSE_WHOLE_BYTES).await;
+        let read = source.read_while(RESPONSE_WHOLE_BYTES, RESPONSE_PATIENCE).await;
         let (pieces, reached) = read.map_err(Rejection::UpstreamBody)?;
         let scanned = (Arc::clone(task.rules), carrier);
         let clean = reached == Reached::End
             && !Coded::holds_any(&pieces, &codings, bounds(task.limits), scanned)
+                .await
                 .map_err(Rejection::UpstreamCoding)?;
+        prompt = reached == Reached::Pause;
         source.put_back(pieces);
         if clean {
             return Ok(Body::Passed(Box::new(source)));
@@ -156,7 +162,8 @@ async fn recode_request(
 ) -> Result<Body, Rejection> {
     let (carrier, bounds) = (carrier(headers), bounds(task.limits));
     let scanned = (Arc::clone(task.rules), carrier);
-    let found = Coded::holds_any(&pieces, codings, bounds, scanned).map_err(Rejection::Coding)?;
+    let found = Coded::holds_any(&pieces, codings, bounds, scanned).await;
+    let found = found.map_err(Rejection::Coding)?;
     if !found {
         return Ok(Body::Whole(joined(pieces)));
     }

@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, Method, Version};
 use ipnet::IpNet;
 
-use super::admit;
+use super::digits;
 use super::exchange::ClientAddr;
 
 /// The request id, on every answer and towards the upstream.
@@ -86,7 +86,7 @@ fn harmless(id: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let fits = !id.is_empty() && id.len() <= REQUEST_ID_LENGTH_MAX;
     // This text goes into every log, and nobody masks it there.
-    fits && id.iter().all(plain) && !admit::may_be_card(id)
+    fits && id.iter().all(plain) && !digits::may_be_card(id)
 }
 
 /// Two words that no other request has: random per process, then a count scattered by an odd

@@ -52,3 +52,14 @@ pub enum FindKind {
         pan: Pan,
     },
 }
+
+/// The longest field name that is told.
+const FIELD_BYTES_MAX: usize = 64;
+
+/// A field name as a find tells it.
+pub(super) fn label(name: &str) -> String {
+    let mut label = name.to_lowercase();
+    let end = (0..=FIELD_BYTES_MAX).rev().find(|&end| label.is_char_boundary(end));
+    label.truncate(end.unwrap_or_default());
+    label
+}

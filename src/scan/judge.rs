@@ -7,6 +7,7 @@ use crate::card::{Cvv, Pan};
 
 use super::cluster::{self, Cluster};
 use super::field::{self, Field};
+use super::find;
 use super::names::{self, Sense};
 use super::shape::{self, Window};
 use super::table::Table;
@@ -82,7 +83,7 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
     let find = invalid.filter(|_| fits).map(|field| Find {
         span: first.start..last.end,
         kind: FindKind::InvalidCard,
-        field: field.name.to_lowercase(),
+        field: find::label(&field.name),
         medium: literal::medium(view, first.start, last.end, setting.carrier),
     });
     find.into_iter().collect()
@@ -109,7 +110,7 @@ fn card(
     let find = |kind| Find {
         span: head.start..tail.end,
         kind,
-        field: name.to_lowercase(),
+        field: find::label(name),
         medium: literal::medium(view, head.start, tail.end, setting.carrier),
     };
     if setting.rules.is_ignored_field(name) {
@@ -167,7 +168,7 @@ fn code(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Fin
     Some(Find {
         span: group.start..group.end,
         kind: FindKind::Cvv(Cvv::from_digits(cluster.digits())?),
-        field: field.name.to_lowercase(),
+        field: find::label(&field.name),
         medium: literal::medium(view, group.start, group.end, setting.carrier),
     })
 }

@@ -71,9 +71,10 @@ impl Activity {
         Busy { activity: Arc::clone(self), waits: false }
     }
 
-    /// Whether nothing is under way and nothing has begun.
-    pub(super) fn is_resting(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) == 0 && self.head_at.load(Ordering::Relaxed) == 0
+    /// Whether nothing is under way and, as far as bytes tell, nothing has begun.
+    pub(super) fn is_resting(&self, phases: Phases) -> bool {
+        let begun = phases == Phases::HeadAndIdle && self.head_at.load(Ordering::Relaxed) > 0;
+        self.in_flight.load(Ordering::Relaxed) == 0 && !begun
     }
 
     /// Resolves when a phase has lasted longer than it may.

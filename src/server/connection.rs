@@ -134,7 +134,7 @@ where
             _ended = &mut connection => return,
             () = &mut closing, if !told => {
                 // hyper keeps a connection that has never had a request.
-                if activity.is_resting() {
+                if activity.is_resting(Phases::HeadAndIdle) {
                     return;
                 }
                 told = true;
@@ -201,7 +201,7 @@ where
             }
             // A client that asks for nothing need not confirm that it was told.
             () = tokio::time::sleep(GOAWAY_WAIT), if told => {
-                if activity.is_resting() {
+                if activity.is_resting(Phases::Idle) {
                     return;
                 }
             }

@@ -252,3 +252,52 @@ fn a_part_of_a_film_is_passed_as_a_part() {
     assert_eq!((answer.status, answer.body.as_slice()), (206, &[0, 1, 2, 3][..]));
     assert_eq!(shop.count(), 1);
 }
+
+#[test]
+fn a_coded_page_that_is_written_as_it_goes_is_not_held_back() {
+    let (go, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let shop = Upstream::start(move |exchange| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(b"first line\n").unwrap();
+        encoder.flush().unwrap();
+        let first = std::mem::take(encoder.get_mut());
+        let fields = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+        exchange.begin(200, &[&fields[..], &[("transfer-encoding", "chunked")]].concat())?;
+        exchange.chunk(&first)?;
+        held.lock().unwrap().recv().ok();
+        exchange.chunk(&encoder.finish().unwrap())?;
+        exchange.chunk(b"")
+    });
+    let sidecar = Sidecar::start(&shop, "");
+    let mut client = sidecar.https();
+    client.send("GET / HTTP/1.1\r\nhost: shop.example\r\naccept-encoding: gzip\r\n\r\n");
+    // The head is here while the shop still waits.
+    assert_eq!(client.head().status, 200);
+    go.send(()).unwrap();
+}
+
+#[test]
+fn p1_a_card_beside_the_coded_bytes_goes_nowhere() {
+    // RFC 1952 section 2.3: a gzip head may hold a file name.
+    let card = cards::fresh("visa");
+    let name = format!("card {card}.txt");
+    let mut encoder =
+        flate2::GzBuilder::new().filename(name).write(Vec::new(), Compression::fast());
+    encoder.write_all(b"nothing to see").unwrap();
+    let body = encoder.finish().unwrap();
+    let (sent, canary) = (body.clone(), card.clone());
+    let shop = Upstream::start(move |exchange| {
+        let fields = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+        exchange.answer(200, &fields, &body)
+    });
+    let sidecar = Sidecar::start(&shop, "");
+    let fields = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+    let answer = sidecar.https().request("POST", "/", &fields, &sent);
+    assert_eq!(answer.status, 200);
+    let holds = |bytes: &[u8]| bytes.windows(canary.len()).any(|part| part == canary.as_bytes());
+    assert!(!holds(&answer.body) && !holds(&shop.last().body));
+    let mut text = String::new();
+    GzDecoder::new(&answer.body[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "nothing to see");
+}

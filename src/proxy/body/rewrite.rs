@@ -15,8 +15,12 @@ use http_body::{Frame, SizeHint};
 use super::{BodyError, Source};
 use crate::coding::{Bounds, Coding, DecodeError, Decoder, Encoder};
 use crate::proxy::cards::Editor;
+use crate::proxy::digits::DigitRow;
 use crate::proxy::reject::Rejection;
 use crate::scan::{Carrier, Decided, Rules, Stream};
+
+/// How much of a whole body is looked through at a time.
+const STEP_BYTES: usize = 16 << 10;
 
 /// A future of edited bytes.
 pub(in crate::proxy) type Editing =
@@ -61,30 +65,38 @@ impl Coded {
         Ok(Self { decoder: Decoder::new(codings, bounds)?, encoder: Some(encoder), prompt })
     }
 
-    /// Whether a whole body, coded or plain, holds anything that has to be edited.
+    /// Whether a whole body, coded or plain, holds anything that has to be edited. What stands beside
+    /// the coded bytes (a file name in a gzip head, a frame to be skipped in zstd) counts too: a body
+    /// that is coded anew has none.
     ///
     /// # Errors
     /// When it cannot be decoded.
-    pub(crate) fn holds_any(
+    pub(crate) async fn holds_any(
         pieces: &[Bytes],
         codings: &[Coding],
         bounds: Bounds,
         (rules, carrier): (Arc<Rules>, Carrier),
     ) -> Result<bool, DecodeError> {
         let mut decoder = Decoder::new(codings, bounds)?;
+        let mut beside = DigitRow::default();
         let mut stream = Stream::new(rules, carrier);
         let mut decided = Vec::new();
-        for piece in pieces {
+        for step in pieces.iter().flat_map(steps) {
             if codings.is_empty() {
-                stream.push(piece.clone(), &mut decided);
+                stream.push(step, &mut decided);
             } else {
                 let mut decoded = Vec::new();
-                decoder.push(piece, &mut decoded)?;
+                decoder.push(&step, &mut decoded)?;
                 stream.push(Bytes::from(decoded), &mut decided);
+                if beside.is_long_in(&step) {
+                    return Ok(true);
+                }
             }
             if decided.drain(..).any(|run| !run.finds.is_empty()) {
                 return Ok(true);
             }
+            // The other requests of this thread come first.
+            tokio::task::yield_now().await;
         }
         let mut rest = Vec::new();
         decoder.finish(&mut rest)?;
@@ -92,6 +104,12 @@ impl Coded {
         stream.finish(&mut decided);
         Ok(decided.iter().any(|run| !run.finds.is_empty()))
     }
+}
+
+/// A piece in steps that keep no other request waiting for long.
+fn steps(piece: &Bytes) -> impl Iterator<Item = Bytes> {
+    let starts = (0..piece.len()).step_by(STEP_BYTES);
+    starts.map(|start| piece.slice(start..piece.len().min(start + STEP_BYTES)))
 }
 
 impl Rewritten {

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use tokio::time::{Sleep, timeout};
 
 use super::BodyError;
 use crate::proxy::cards;
@@ -113,9 +113,24 @@ impl Source {
     /// # Errors
     /// As for any read.
     pub async fn read_up_to(&mut self, enough: usize) -> Result<(Vec<Bytes>, Reached), BodyError> {
+        self.read_while(enough, Duration::MAX).await
+    }
+
+    /// The same, but a peer that pauses for longer than `patience` is not waited for.
+    ///
+    /// # Errors
+    /// As for any read.
+    pub async fn read_while(
+        &mut self,
+        enough: usize,
+        patience: Duration,
+    ) -> Result<(Vec<Bytes>, Reached), BodyError> {
         let mut gathered = Gathered::default();
         while gathered.length < enough {
-            let frame = std::future::poll_fn(|context| self.poll_frame(context)).await;
+            let next = std::future::poll_fn(|context| self.poll_frame(context));
+            let Ok(frame) = timeout(patience, next).await else {
+                return Ok((gathered.into_pieces(), Reached::Pause));
+            };
             let Some(frame) = frame.transpose()? else {
                 return Ok((gathered.into_pieces(), Reached::End));
             };
@@ -294,6 +309,8 @@ pub enum Reached {
     End,
     /// As many bytes as were wanted, and more may follow.
     Enough,
+    /// A pause of the peer's.
+    Pause,
 }
 
 #[cfg(test)]

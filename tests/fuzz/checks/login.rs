@@ -57,7 +57,7 @@ fn spelt_alike(name: &str) {
     }
 }
 
-/// Under what an attempt is counted; `None` where it is none, or none that goes on.
+/// Under what an attempt is counted; `None` where it is none, cannot be read or does not go on.
 fn accounts(
     site: &Site,
     uri: Uri,
@@ -69,7 +69,7 @@ fn accounts(
     let ledger = Arc::new(Ledger::default());
     let (counter, watcher) = (Arc::clone(&ledger), Arc::clone(&ledger));
     let guard = LoginGuard::new(counter, &[1; 32], watcher);
-    let account = expected.account(content_type, body);
+    let account = expected.account(content_type, body).ok()?;
     let (client, limits) = (IpAddr::V4(Ipv4Addr::LOCALHOST), LoginLimits::default());
     let waiting = pin!(guard.reserve(&expected, account, client, &limits));
     match waiting.poll(&mut Context::from_waker(Waker::noop())) {

@@ -137,6 +137,7 @@ fn in_order(run: &Decided) {
     for find in &run.finds {
         assert!(find.span.start >= end, "finds overlap or are out of order");
         assert!(find.span.end > find.span.start, "a find is empty");
+        assert!(find.field.len() <= 64, "a field name is longer than is told");
         end = find.span.end;
     }
     assert!(end <= run.bytes.len(), "a find lies outside its run");
