@@ -18,6 +18,7 @@ mod headers;
 pub mod login;
 mod pool;
 mod reject;
+mod request_id;
 mod services;
 mod upgrade;
 mod websocket;
@@ -35,8 +36,9 @@ use cards::{Action, Editor, Forward, Opaque, Task};
 use exchange::{Asked, Exchange};
 use forward::{Answer, Reuse};
 use generation::Found;
-use headers::{Origin, RequestId};
+use headers::Origin;
 use reject::{Accept, Rejection};
+use request_id::RequestId;
 use upgrade::{Switch, Wanted};
 
 pub use finish::Finished;
@@ -44,8 +46,8 @@ pub use forward::{Dialer, TargetError};
 pub use generation::Generation;
 pub use services::{LockTeller, Services};
 
-use crate::policy::{Live, RequestAction, ResponseAction, Timeouts};
-use crate::telemetry::{Direction, ListenerRole};
+use crate::policy::{Limits, Live, RequestAction, ResponseAction, Timeouts};
+use crate::telemetry::{Direction, ListenerRole, RouteMetrics};
 
 /// Answers requests.
 pub struct Proxy {
@@ -145,7 +147,7 @@ impl Proxy {
                 (rejection.response(accept, &exchange.id), Some(reason))
             }
         };
-        response.headers_mut().insert(headers::REQUEST_ID, exchange.id.value());
+        response.headers_mut().insert(request_id::REQUEST_ID, exchange.id.value());
         let ending = finish::Ending {
             services: Arc::clone(&self.services),
             exchange,
@@ -277,7 +279,8 @@ impl Proxy {
                 Action::Tokenize { format: cards.format, invalid: cards.invalid_card }
             }
         };
-        Some(self.editor(place, exchange, action, Direction::Request))
+        let (metrics, limits) = (place.metrics, &place.route.limits);
+        Some(self.editor(exchange, metrics, limits, (action, Direction::Request)))
     }
 
     /// What a route does with what the shop sends.
@@ -291,23 +294,24 @@ impl Proxy {
             ResponseAction::Observe => Action::Observe,
             ResponseAction::Off => return None,
         };
-        Some(self.editor(place, exchange, action, Direction::Response))
+        let (metrics, limits) = (place.metrics, &place.route.limits);
+        Some(self.editor(exchange, metrics, limits, (action, Direction::Response)))
     }
 
     fn editor(
         &self,
-        place: &generation::Place<'_>,
         exchange: &Arc<Exchange>,
-        action: Action,
-        direction: Direction,
+        metrics: &Arc<RouteMetrics>,
+        limits: &Limits,
+        (action, direction): (Action, Direction),
     ) -> Arc<Editor> {
         Arc::new(Editor {
             services: Arc::clone(&self.services),
             exchange: Arc::clone(exchange),
-            metrics: Arc::clone(place.metrics),
+            metrics: Arc::clone(metrics),
             action,
             direction,
-            cards_max: place.route.limits.cards_per_body_max,
+            cards_max: limits.cards_per_body_max,
         })
     }
 }

@@ -10,8 +10,8 @@ use http::{HeaderMap, Method, Version};
 use parking_lot::Mutex;
 
 use super::body::BodyError;
-use super::headers::RequestId;
 use super::reject::Rejection;
+use super::request_id::RequestId;
 
 /// The client, as far as we believe what we are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,12 +10,12 @@ use http::{Request, Response, Uri, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{Body, Source};
-use super::cards::{self, Action, Editor, Forward, Opaque, Task};
+use super::cards::{self, Action, Forward, Opaque, Task};
 use super::exchange::Exchange;
 use super::forward::Reuse;
 use super::generation::{GatewayPlace, Generation};
 use super::reject::Rejection;
-use super::{Peer, Proxy, admit, headers};
+use super::{Peer, Proxy, admit, headers, request_id};
 use crate::policy::InvalidCard;
 use crate::telemetry::Direction;
 
@@ -41,7 +41,7 @@ impl Proxy {
         let body = if source.is_empty() {
             Body::Empty
         } else {
-            let editor = self.gateway_editor(place, exchange, reveal, Direction::Request);
+            let editor = self.editor(exchange, place.metrics, limits, (reveal, Direction::Request));
             let rules = &place.gateway.request_rules;
             // Never in part: a charge that is refused must not have begun.
             let task =
@@ -58,29 +58,12 @@ impl Proxy {
         // Whatever card number the provider tells, the shop sees its token only.
         let format = place.gateway.format;
         let tokenize = Action::Tokenize { format, invalid: InvalidCard::Pass };
-        let editor = self.gateway_editor(place, exchange, tokenize, Direction::Response);
+        let editor = self.editor(exchange, place.metrics, limits, (tokenize, Direction::Response));
         let rules = &place.gateway.response_rules;
         cards::rewrite_head(&editor, rules, None, &mut head.headers).await?;
         let task = Task { editor, rules, limits, forward: Forward::Whole, opaque: Opaque::Scan };
         let body = cards::rewrite_response(&task, &mut head.headers, source).await?;
         Ok(Response::from_parts(head, body))
-    }
-
-    fn gateway_editor(
-        &self,
-        place: &GatewayPlace<'_>,
-        exchange: &Arc<Exchange>,
-        action: Action,
-        direction: Direction,
-    ) -> Arc<Editor> {
-        Arc::new(Editor {
-            services: Arc::clone(&self.services),
-            exchange: Arc::clone(exchange),
-            metrics: Arc::clone(place.metrics),
-            action,
-            direction,
-            cards_max: place.gateway.limits.cards_per_body_max,
-        })
     }
 }
 
@@ -88,7 +71,7 @@ impl Proxy {
 fn prepare(head: &mut request::Parts, place: &GatewayPlace<'_>, exchange: &Exchange) {
     headers::strip_hop_by_hop(&mut head.headers);
     head.headers.remove(EXPECT);
-    head.headers.insert(headers::REQUEST_ID, exchange.id.value());
+    head.headers.insert(request_id::REQUEST_ID, exchange.id.value());
     if let Ok(host) = HeaderValue::from_str(&place.gateway.upstream.authority()) {
         head.headers.insert(HOST, host);
     }

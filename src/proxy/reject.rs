@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::{Body, BodyError};
-use super::headers::{REQUEST_ID, RequestId};
+use super::request_id::{REQUEST_ID, RequestId};
 use super::websocket::Violation;
 use crate::coding::DecodeError;
 use crate::telemetry::audit::AuditError;

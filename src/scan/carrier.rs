@@ -24,6 +24,19 @@ pub enum Carrier {
 }
 
 impl Carrier {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Csv,
+        Self::EventStream,
+        Self::Form,
+        Self::Html,
+        Self::JavaScript,
+        Self::Json,
+        Self::Multipart,
+        Self::Text,
+        Self::Xml,
+    ];
+
     /// The carrier a `Content-Type` names; `Text` where it names none.
     #[must_use]
     pub fn declared(content_type: &[u8]) -> Self {

@@ -17,7 +17,7 @@ use crate::scan::Carrier;
 const METHODS: [&str; 10] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "other"];
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
-const CARRIERS: usize = 9;
+const CARRIERS: usize = Carrier::ALL.len();
 const WAYS: usize = Direction::ALL.len();
 const ACTIONS: usize = CardAction::ALL.len();
 const PLACES: usize = CardPlace::ALL.len();
@@ -299,17 +299,6 @@ mod tests {
     fn every_combination_of_card_labels_is_a_series_of_its_own() {
         let metrics = Metrics::new();
         let route = metrics.route("shop.example", "/*");
-        let carriers = [
-            Carrier::Csv,
-            Carrier::EventStream,
-            Carrier::Form,
-            Carrier::Html,
-            Carrier::JavaScript,
-            Carrier::Json,
-            Carrier::Multipart,
-            Carrier::Text,
-            Carrier::Xml,
-        ];
         let actions = [
             CardAction::Kept,
             CardAction::Masked,
@@ -318,7 +307,7 @@ mod tests {
             CardAction::Tokenized,
         ];
         for direction in [Direction::Request, Direction::Response] {
-            for carrier in carriers {
+            for carrier in Carrier::ALL {
                 for action in actions {
                     route.cards_found(direction, carrier, action, 1);
                 }

@@ -5,18 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tillgate::scan::{Carrier, Decided, FieldRules, Find, FindKind, Rules, Stream};
 
-const CARRIERS: [Carrier; 9] = [
-    Carrier::Csv,
-    Carrier::EventStream,
-    Carrier::Form,
-    Carrier::Html,
-    Carrier::JavaScript,
-    Carrier::Json,
-    Carrier::Multipart,
-    Carrier::Text,
-    Carrier::Xml,
-];
-
 /// Bytes that hold a body together; an edit must neither make nor break one.
 const STRUCTURE: &[u8] = b"<>&;\"'=,{}[]:\\%\r\n";
 
@@ -47,8 +35,8 @@ impl Setting {
     /// The setting a byte stands for: the carrier, then whose rules.
     pub fn of(selector: u8) -> Self {
         let choice = usize::from(selector);
-        let carrier = CARRIERS[choice % CARRIERS.len()];
-        Self { carrier, rules: Arc::new(rules(choice / CARRIERS.len())) }
+        let carrier = Carrier::ALL[choice % Carrier::ALL.len()];
+        Self { carrier, rules: Arc::new(rules(choice / Carrier::ALL.len())) }
     }
 
     /// The same rules for another carrier.
