@@ -228,3 +228,33 @@ proptest! {
         prop_assert_eq!(edited(&decided, |_, _| {}), body);
     }
 }
+
+/// What a body becomes when all that is found in its pieces is masked.
+fn masked<'a>(carrier: Carrier, pieces: impl Iterator<Item = &'a [u8]>) -> String {
+    let edited = edited(&scan(0, carrier, pieces), |find, run| find.mask(run));
+    String::from_utf8(edited).unwrap()
+}
+
+#[test]
+fn a_number_as_far_from_the_beginning_as_is_remembered_is_written_as_anywhere_else() {
+    let head = format!("[\"a\"{}", " ".repeat(1024));
+    let body = format!("{head}4111111111111111]");
+    let whole = masked(Carrier::Json, std::iter::once(body.as_bytes()));
+    let (head, rest) = body.split_at(head.len());
+    assert_eq!(masked(Carrier::Json, [head.as_bytes(), rest.as_bytes()].into_iter()), whole);
+}
+
+#[test]
+fn a_negative_number_stays_a_number() {
+    let body = b"{\"card_number\":-4111111111111111}";
+    let masked = masked(Carrier::Json, std::iter::once(&body[..]));
+    assert!(serde_json::from_str::<serde_json::Value>(&masked).is_ok(), "{masked}");
+}
+
+#[test]
+fn a_long_name_of_a_column_is_told_in_part() {
+    let body = format!("{}card number,b\n4111111111111111,1\n", "é".repeat(200));
+    for run in scan(3, Carrier::Csv, std::iter::once(body.as_bytes())) {
+        assert!(run.finds.iter().all(|find| find.field.len() <= 64));
+    }
+}
