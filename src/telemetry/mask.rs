@@ -8,8 +8,9 @@ use std::error::Error;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use regex::{Captures, Regex};
 
-use crate::card::PAN_DIGITS_MIN;
+use crate::card::{PAN_DIGITS_MIN, Pan, iin, luhn};
 use crate::scan::{Carrier, FieldRules, Rules, Stream};
 
 /// Twelve digits in base64 are sixteen characters; a little fewer, for what stands round them.
@@ -52,18 +53,36 @@ const SECRET_NAMES: [&str; 11] = [
 static RULES: LazyLock<Arc<Rules>> =
     LazyLock::new(|| Arc::new(Rules::responses(FieldRules::default()).strict()));
 
+static NAMED_FILE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?:^|[^0-9A-Za-z])(?P<digits>[0-9]{12,19})\.[A-Za-z]")
+        .expect("the pattern is sound")
+});
+
 /// The text with every card number masked, however its digits are written.
 #[must_use]
-pub fn mask_text(text: &str) -> Cow<'_, str> {
-    if !may_hold_card(text) {
-        return Cow::Borrowed(text);
+pub fn mask_text(original: &str) -> Cow<'_, str> {
+    if !may_hold_card(original) {
+        return Cow::Borrowed(original);
     }
-    let form = scanned(text, Carrier::Form);
-    let Some(form) = form else {
-        return scanned(text, Carrier::Text).map_or(Cow::Borrowed(text), Cow::Owned);
-    };
-    let both = scanned(&form, Carrier::Text);
-    Cow::Owned(both.unwrap_or(form))
+    let text = named_files(original);
+    let form = scanned(&text, Carrier::Form);
+    let both = scanned(form.as_deref().unwrap_or(&text), Carrier::Text);
+    both.or(form).map_or(text, Cow::Owned)
+}
+
+/// Masks numbers that are names of files. The detector leaves `4111….pdf` alone, because renaming a
+/// file breaks a shop; a log breaks nothing.
+fn named_files(text: &str) -> Cow<'_, str> {
+    NAMED_FILE.replace_all(text, |found: &Captures<'_>| {
+        let digits = found.name("digits").map_or("", |digits| digits.as_str());
+        let card = Pan::from_digits(digits.as_bytes())
+            .filter(|pan| luhn::holds(pan.expose()) && iin::issuer(pan.expose()).is_some());
+        let whole = found.get(0).map_or("", |whole| whole.as_str());
+        card.map_or_else(
+            || whole.to_owned(),
+            |pan| whole.replace(digits, &pan.masked().to_string()),
+        )
+    })
 }
 
 /// The same for a URL, whose secret parameters are hidden too.
@@ -170,6 +189,13 @@ mod tests {
         for text in ["", "/cart?page=2", "/a/b", "curl/8.1", "/überraschung"] {
             assert!(matches!(mask_text(text), Cow::Borrowed(same) if same == text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_card_number_as_the_name_of_a_file_is_masked() {
+        assert_eq!(mask_text("/scans/4111111111111111.pdf"), "/scans/411111******1111.pdf");
+        let digest = "/a/f4111111111111111.css";
+        assert_eq!(mask_text(digest), digest);
     }
 
     #[test]
