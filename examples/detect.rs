@@ -1,11 +1,12 @@
-//! Feeds the cases of a labelled manifest through the scanner and writes what it finds.
+//! Feeds the cases of a labelled manifest through the decoder and the scanner that a proxied body goes
+//! through, and writes what they find.
 //!
 //! `cargo run --release --example detect -- MANIFEST.jsonl > FOUND.jsonl`, with `--chunk N` to cut
 //! every body into pieces of N bytes and `--direction request|response` to pick the rules.
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,14 +15,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::Parser;
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
+use tillgate::coding::{Bounds, Coding, DecodeError, Decoder};
 use tillgate::scan::{Carrier, Decided, FieldRules, Rules, Stream};
+
+/// What the proxy allows where the configuration says nothing.
+const BOUNDS: Bounds = Bounds { bytes_max: 64 << 20, ratio_max: 100 };
 
 #[derive(Parser)]
 struct Options {
     /// One case per line.
     manifest: std::path::PathBuf,
-    /// Cut every body into pieces of this many bytes.
+    /// Cut every body, as it is on the wire, into pieces of this many bytes.
     #[arg(long)]
     chunk: Option<usize>,
     /// Whose rules apply.
@@ -39,6 +45,8 @@ enum Direction {
 struct Case {
     id: String,
     content_type: String,
+    #[serde(default)]
+    content_encoding: String,
     body: Option<String>,
     body_b64: Option<String>,
     wire_b64: Option<String>,
@@ -70,10 +78,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut output = BufWriter::new(std::io::stdout().lock());
     for line in BufReader::new(File::open(&options.manifest)?).lines() {
         let case: Case = serde_json::from_str(&line?)?;
-        let body = Bytes::from(case.decoded()?);
         let carrier = Carrier::declared(case.content_type.as_bytes());
+        let (codings, wire) = (case.codings()?, Bytes::from(case.wire()?));
+        let chunk = options.chunk.unwrap_or(wire.len()).max(1);
         let began = Instant::now();
-        let spans = spans(&rules, carrier, &body, options.chunk.unwrap_or(body.len().max(1)));
+        let spans = spans(Stream::new(Arc::clone(&rules), carrier), &codings, &wire, chunk)?;
         let row = Row { id: case.id, spans, secs: began.elapsed().as_secs_f64() };
         serde_json::to_writer(&mut output, &row)?;
         writeln!(output)?;
@@ -82,30 +91,47 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 impl Case {
-    /// The body as the labels count it: with its content encoding undone.
-    fn decoded(&self) -> Result<Vec<u8>, Box<dyn Error>> {
-        if let Some(wire) = &self.wire_b64 {
-            let mut body = Vec::new();
-            let wire = STANDARD.decode(wire)?;
-            flate2::read::GzDecoder::new(wire.as_slice()).read_to_end(&mut body)?;
-            return Ok(body);
+    fn codings(&self) -> Result<Vec<Coding>, Box<dyn Error>> {
+        if self.wire_b64.is_none() {
+            return Ok(Vec::new());
         }
-        match (&self.body, &self.body_b64, &self.file) {
-            (Some(text), _, _) => Ok(text.clone().into_bytes()),
-            (None, Some(encoded), _) => Ok(STANDARD.decode(encoded)?),
-            (None, None, Some(path)) => Ok(fs::read(path)?),
-            (None, None, None) => Err("a case without a body".into()),
+        let value = HeaderValue::try_from(&self.content_encoding)?;
+        Ok(Coding::of(&HeaderMap::from_iter([(CONTENT_ENCODING, value)]))?)
+    }
+
+    /// The body as it is sent.
+    fn wire(&self) -> Result<Vec<u8>, Box<dyn Error>> {
+        match (&self.wire_b64, &self.body, &self.body_b64, &self.file) {
+            (Some(encoded), ..) | (None, None, Some(encoded), _) => Ok(STANDARD.decode(encoded)?),
+            (None, Some(text), ..) => Ok(text.clone().into_bytes()),
+            (None, None, None, Some(path)) => Ok(fs::read(path)?),
+            (None, None, None, None) => Err("a case without a body".into()),
         }
     }
 }
 
-/// Where the scanner finds something, counted from the beginning of the body.
-fn spans(rules: &Arc<Rules>, carrier: Carrier, body: &Bytes, chunk: usize) -> Vec<(usize, usize)> {
-    let mut stream = Stream::new(Arc::clone(rules), carrier);
+/// Where the scanner finds something, counted from the beginning of the decoded body.
+fn spans(
+    mut stream: Stream,
+    codings: &[Coding],
+    wire: &Bytes,
+    chunk: usize,
+) -> Result<Vec<(usize, usize)>, DecodeError> {
+    let mut decoder = Decoder::new(codings, BOUNDS)?;
     let mut decided: Vec<Decided> = Vec::new();
-    for start in (0..body.len()).step_by(chunk.max(1)) {
-        stream.push(body.slice(start..body.len().min(start + chunk)), &mut decided);
+    for start in (0..wire.len()).step_by(chunk) {
+        let piece = wire.slice(start..wire.len().min(start + chunk));
+        if codings.is_empty() {
+            stream.push(piece, &mut decided);
+            continue;
+        }
+        let mut decoded = Vec::new();
+        decoder.push(&piece, &mut decoded)?;
+        stream.push(Bytes::from(decoded), &mut decided);
     }
+    let mut rest = Vec::new();
+    decoder.finish(&mut rest)?;
+    stream.push(Bytes::from(rest), &mut decided);
     stream.finish(&mut decided);
     let mut offset = 0;
     let mut spans = Vec::new();
@@ -115,5 +141,5 @@ fn spans(rules: &Arc<Rules>, carrier: Carrier, body: &Bytes, chunk: usize) -> Ve
         );
         offset += run.bytes.len();
     }
-    spans
+    Ok(spans)
 }
