@@ -1,6 +1,7 @@
 //! A stretch of digits with what may stand between them: the raw material of card numbers.
 
 use super::glyph::{self, Class};
+use super::markup;
 use super::view::View;
 
 /// More groups than any card with its neighbours has; a longer stretch is read in pieces.
@@ -17,10 +18,6 @@ const GAP_LENGTH_MAX: usize = 16;
 const INVISIBLE_LENGTH_MAX: usize = 8;
 /// Visible characters in a gap.
 const MARKS_MAX: usize = 3;
-/// Tags, spaces and line breaks between two digits.
-const TAG_PIECES_MAX: usize = 32;
-/// The longest tag that may split a number.
-const TAG_LENGTH_MAX: usize = 96;
 
 /// What stands between two groups of digits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -173,7 +170,7 @@ pub(super) fn read_digit(view: &View<'_>, at: usize) -> Option<(u8, usize)> {
 /// markup lie within [`filter::REACH`](super::filter::REACH) bytes.
 pub(super) fn read_gap(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>)> {
     match view.byte(at)? {
-        b'<' => tag_gap(view, at).map(|next| (next, Some(Gap::Tags))),
+        b'<' => markup::gap(view, at).map(|next| (next, Some(Gap::Tags))),
         _ => mark_gap(view, at),
     }
 }
@@ -218,43 +215,14 @@ fn gap_kind(marks: [Option<Class>; MARKS_MAX]) -> Option<Option<Gap>> {
     }
 }
 
-/// Where the digit after inline markup and white space begins.
-fn tag_gap(view: &View<'_>, at: usize) -> Option<usize> {
-    let mut place = at;
-    for _ in 0..TAG_PIECES_MAX {
-        let glyph = glyph::read(view, place)?;
-        place += match (glyph.class(), glyph.code) {
-            (Class::Digit(_), _) => return Some(place),
-            (_, 0x3C) => inline_tag(view, place)?,
-            (Class::Space | Class::Invisible, _) | (_, 0x09 | 0x0A | 0x0D) => glyph.length,
-            _ => return None,
-        };
-    }
-    None
-}
-
-/// Elements that style a part of a word. Others end a number: cells of a table are not one.
-const INLINE: [&[u8]; 26] = [
-    b"a", b"abbr", b"b", b"bdi", b"bdo", b"big", b"code", b"data", b"del", b"em", b"font", b"i",
-    b"ins", b"kbd", b"label", b"mark", b"nobr", b"s", b"samp", b"small", b"span", b"strong",
-    b"sub", b"sup", b"u", b"wbr",
-];
-
-/// The length of the inline tag or comment at `at`; `<\\/` closes one within a script.
-fn inline_tag(view: &View<'_>, at: usize) -> Option<usize> {
-    let mut start = at + 1;
-    while matches!(view.byte(start)?, b'/' | b'\\') && start < at + 3 {
-        start += 1;
-    }
-    let mut name = [0; 7];
-    let mut length = 0;
-    while let Some(byte) = view.byte(start + length).filter(u8::is_ascii_alphabetic) {
-        *name.get_mut(length)? = byte.to_ascii_lowercase();
-        length += 1;
-    }
-    if !INLINE.contains(&name.get(..length)?) && !view.has(at, b"<!--") {
-        return None;
-    }
-    let length = (1..TAG_LENGTH_MAX).find(|&place| view.byte(at + place) == Some(b'>'))?;
-    Some(length + 1)
+/// Whether what stands at `at`, right after a digit or a plain separator, may go on with the number:
+/// not the `&` of a query or of `&euro;`, nor the first byte of a letter.
+pub(super) fn may_go_on(text: &[u8], at: usize) -> bool {
+    let view = View::new(text, false);
+    view.focus(at);
+    let Some(glyph) = glyph::read(&view, at) else { return true };
+    let soft_break = || matches!(text.get(at + 1), None | Some(b'\r' | b'\n'));
+    view.starved()
+        || glyph.class() != Class::Other
+        || text.get(at) == Some(&b'=') && soft_break()
 }

@@ -1,0 +1,141 @@
+//! Markup between the digits of a number: which tags may stand there, and how long they are.
+
+use super::glyph::{self, Class};
+use super::view::{LOOK_AHEAD, View};
+use crate::card::PAN_DIGITS_MIN;
+
+/// Tags, spaces and line breaks between two digits.
+const TAG_PIECES_MAX: usize = 32;
+/// The longest tag that may split a number.
+const TAG_LENGTH_MAX: usize = 96;
+/// Letters of a tag's name that are looked at; no name of [`is_inline`] has as many.
+const NAME_LENGTH_MAX: usize = 8;
+
+/// What begins with `<`.
+enum Tag {
+    /// The text ends before it is known.
+    Cut,
+    /// Markup within a word, of so many bytes.
+    Inline(usize),
+    /// Anything else.
+    Other,
+}
+
+/// Where the digit after inline markup and white space begins.
+pub(super) fn gap(view: &View<'_>, at: usize) -> Option<usize> {
+    let mut place = at;
+    for _ in 0..TAG_PIECES_MAX {
+        let glyph = glyph::read(view, place)?;
+        place += match (glyph.class(), glyph.code) {
+            (Class::Digit(_), _) => return Some(place),
+            (_, 0x3C) => inline_tag(view, place)?,
+            (Class::Space | Class::Invisible, _) | (_, 0x09 | 0x0A | 0x0D) => glyph.length,
+            _ => return None,
+        };
+    }
+    None
+}
+
+/// Whether a run of `digits` digits, with a tag behind it at `at`, may go on to as many as a card
+/// has. Most digits before a tag do not; a page of a hundred KiB with one in every line is read in
+/// a sixth of the time since this is asked before anything is decided.
+pub(super) fn may_split(text: &[u8], at: usize, mut digits: usize) -> bool {
+    let text = text.get(..at + LOOK_AHEAD).unwrap_or(text);
+    let mut rest = text.get(at..).unwrap_or_default();
+    while digits < PAN_DIGITS_MIN {
+        // Another gap than markup ends the number: it is split by markup throughout.
+        rest = match rest.first() {
+            Some(b'<') => rest,
+            first => return first.is_none_or(|&byte| may_write_digit(byte) || byte == b'='),
+        };
+        rest = match skimmed(rest) {
+            Some(after) => after,
+            None => return false,
+        };
+        let run = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        digits += run;
+        rest = rest.get(run..).unwrap_or_default();
+    }
+    true
+}
+
+/// What follows inline markup and white space, if it may be a digit.
+fn skimmed(mut rest: &[u8]) -> Option<&[u8]> {
+    for _ in 0..TAG_PIECES_MAX {
+        let length = match rest.first() {
+            Some(b'<') => match tag(rest) {
+                Tag::Cut => return Some(&[]),
+                Tag::Inline(length) => length,
+                Tag::Other => return None,
+            },
+            Some(b' ' | b'\t' | b'\n' | b'\r') => 1,
+            Some(&byte) if !byte.is_ascii_digit() && !may_write_digit(byte) => return None,
+            _ => return Some(rest),
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    None
+}
+
+/// Whether a byte may begin what is read as a digit or as nothing: an escape, another script, NUL.
+fn may_write_digit(byte: u8) -> bool {
+    matches!(byte, 0 | b'%' | b'&' | b'\\' | 0x80..)
+}
+
+/// The length of the inline tag or comment at `at`.
+fn inline_tag(view: &View<'_>, at: usize) -> Option<usize> {
+    let rest = view.ahead(at);
+    match tag(rest) {
+        Tag::Inline(length) => Some(length),
+        Tag::Other => None,
+        Tag::Cut => {
+            view.byte(at + rest.len())?;
+            None
+        }
+    }
+}
+
+/// Reads what `text` begins with; `<\\/` closes a tag within a script.
+fn tag(text: &[u8]) -> Tag {
+    let bars = text.iter().skip(1).take(2).take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+    let name = text.get(1 + bars..).unwrap_or_default();
+    let letters = name.iter().take(NAME_LENGTH_MAX);
+    let length = letters.take_while(|byte| byte.is_ascii_alphabetic()).count();
+    if length == name.len() || length == 0 && b"<!--".starts_with(text) {
+        return Tag::Cut;
+    }
+    let name = name.get(..length).unwrap_or_default();
+    if !is_inline(name) && !text.starts_with(b"<!--") {
+        return Tag::Other;
+    }
+    let end = memchr::memchr(b'>', text.get(..TAG_LENGTH_MAX).unwrap_or(text));
+    match end {
+        Some(end) => Tag::Inline(end + 1),
+        None if text.len() < TAG_LENGTH_MAX => Tag::Cut,
+        None => Tag::Other,
+    }
+}
+
+/// Elements that style a part of a word. Others end a number: cells of a table are not one.
+fn is_inline(name: &[u8]) -> bool {
+    let Some(first) = name.first() else { return false };
+    // By the first letter: most names are compared with one or two.
+    let known: &[&[u8]] = match first.to_ascii_lowercase() {
+        b'a' => &[b"a", b"abbr"],
+        b'b' => &[b"b", b"bdi", b"bdo", b"big"],
+        b'c' => &[b"code"],
+        b'd' => &[b"data", b"del"],
+        b'e' => &[b"em"],
+        b'f' => &[b"font"],
+        b'i' => &[b"i", b"ins"],
+        b'k' => &[b"kbd"],
+        b'l' => &[b"label"],
+        b'm' => &[b"mark"],
+        b'n' => &[b"nobr"],
+        b's' => &[b"s", b"samp", b"small", b"span", b"strong", b"sub", b"sup"],
+        b'u' => &[b"u"],
+        b'w' => &[b"wbr"],
+        _ => &[],
+    };
+    known.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
