@@ -222,7 +222,5 @@ pub(super) fn may_go_on(text: &[u8], at: usize) -> bool {
     view.focus(at);
     let Some(glyph) = glyph::read(&view, at) else { return true };
     let soft_break = || matches!(text.get(at + 1), None | Some(b'\r' | b'\n'));
-    view.starved()
-        || glyph.class() != Class::Other
-        || text.get(at) == Some(&b'=') && soft_break()
+    view.starved() || glyph.class() != Class::Other || text.get(at) == Some(&b'=') && soft_break()
 }

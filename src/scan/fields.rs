@@ -98,10 +98,12 @@ impl Rules {
 
 /// Whether a list has the whole name or its last part: `number` for `payment[number]`.
 fn listed(list: &[String], name: &str) -> bool {
+    if list.is_empty() || name.is_empty() {
+        return false;
+    }
     let apart = |c: char| matches!(c, '[' | ']' | '.' | ':' | '/');
     let last = name.rsplit(apart).find(|part| !part.is_empty()).unwrap_or(name);
-    !name.is_empty()
-        && list
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(last))
+    let same =
+        |known: &String| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(last);
+    list.iter().any(same)
 }

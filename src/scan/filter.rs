@@ -34,13 +34,20 @@ static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::detect);
 
 /// Which places are worth a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Mesh {
-    /// Those that may begin a card number.
+pub(super) struct Mesh {
+    /// Those that may begin a number.
+    pub(super) numbers: Numbers,
+    /// Those of verification codes too: three or four digits.
+    pub(super) codes: bool,
+}
+
+/// Which numbers of twelve digits and more are worth one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Numbers {
+    /// All: a field may be named for one that no card has.
+    Any,
+    /// Those that may be a card's.
     Cards,
-    /// Those that may begin twelve digits, even if no card has such: a field may be named for one.
-    Digits,
-    /// Every digit: verification codes are short.
-    Codes,
 }
 
 /// Walks a text from place to place.
@@ -85,7 +92,7 @@ impl<'a> Search<'a> {
     /// Loads the masks of the first stretch from `from` on that is not quiet.
     fn load(&mut self, from: usize) -> Option<usize> {
         let mut base = from;
-        if self.mesh != Mesh::Codes && base >= self.loud {
+        if !self.mesh.codes && base >= self.loud {
             base += KERNEL.quiet(self.text.get(base..)?);
             self.loud = base + LOUD;
         }
@@ -145,7 +152,7 @@ impl<'a> Search<'a> {
         let open = u64::MAX << skipped;
         let digits = self.here.digit & open;
         let encoded = self.encoded(open);
-        let hot = if self.mesh == Mesh::Codes { u64::MAX } else { self.hot };
+        let hot = if self.mesh.codes { u64::MAX } else { self.hot };
         let mut starts =
             (digits & !(digits << 1 | carried) & hot | self.here.lead) & open | encoded;
         while starts != 0 {
@@ -170,9 +177,9 @@ impl<'a> Search<'a> {
         }
         let digits = (wide(self.here.digit, self.ahead.digit) >> bit).trailing_ones();
         if digits >= TWELVE {
-            return self.mesh != Mesh::Cards || !self.ruled_out(place, digits);
+            return self.mesh.numbers == Numbers::Any || !self.ruled_out(place, digits);
         }
-        if self.mesh == Mesh::Codes && self.codes(place, digits) {
+        if self.mesh.codes && self.codes(place, digits) {
             return true;
         }
         let plain = wide(self.here.plain, self.ahead.plain) >> bit;
@@ -236,8 +243,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether a decision about the run, escape or base64 that begins at `place` can find anything.
-pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
+/// Whether a decision about the run, escape or base64 that begins at `place` can find a number.
+pub(super) fn worth(view: &View<'_>, place: usize, numbers: Numbers) -> bool {
     if base64::begins(view, place).is_some() {
         return true;
     }
@@ -246,12 +253,9 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
         return false;
     }
     if glyph.form != Form::Raw || glyph.length > 1 {
-        return mesh == Mesh::Codes || reaches(view, place) && crowded(view, place);
+        return reaches(view, place) && crowded(view, place);
     }
-    if mesh == Mesh::Codes && may_be_code(view, place) {
-        return true;
-    }
-    if mesh == Mesh::Cards && shape::ruled_out(view, place).is_some() {
+    if numbers == Numbers::Cards && shape::ruled_out(view, place).is_some() {
         return false;
     }
     let mut digits = 0;
@@ -279,16 +283,6 @@ pub(super) fn worth(view: &View<'_>, place: usize, mesh: Mesh) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether three or four digits stand there, or fewer before what may be another, escaped.
-fn may_be_code(view: &View<'_>, place: usize) -> bool {
-    let digits =
-        (place..place + 5).take_while(|&at| view.byte(at).is_some_and(|b| b.is_ascii_digit()));
-    let count = digits.count();
-    let next = view.byte(place + count);
-    matches!(count, 3 | 4)
-        || count < 3 && next.is_some_and(may_write_digit)
 }
 
 /// Whether another digit stands before a tag soon after.

@@ -89,7 +89,7 @@ fn inline_tag(view: &View<'_>, at: usize) -> Option<usize> {
         Tag::Inline(length) => Some(length),
         Tag::Other => None,
         Tag::Cut => {
-            view.byte(at + rest.len())?;
+            view.want(at + rest.len());
             None
         }
     }

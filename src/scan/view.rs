@@ -49,10 +49,15 @@ impl<'a> View<'a> {
     }
 
     /// The bytes from `at` on, as far as they have arrived and may be looked at. Who needs those
-    /// behind them has to ask [`View::byte`].
+    /// behind them has to say so to [`View::want`].
     pub(super) fn ahead(&self, at: usize) -> &'a [u8] {
         let end = self.limit.get().min(self.text.len());
         self.text.get(at..end).unwrap_or_default()
+    }
+
+    /// Notes that the decision depends on the byte at `at`, which [`View::ahead`] did not reach.
+    pub(super) fn want(&self, at: usize) {
+        let _ = self.byte(at);
     }
 
     /// Whether `needle` stands at `at`.
