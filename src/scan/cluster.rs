@@ -129,8 +129,18 @@ impl Cluster {
         let first = self.length;
         let (mut place, mut end) = (at, at);
         let next = loop {
-            if self.length - first >= RUN_MAX {
+            let room = RUN_MAX - (self.length - first);
+            if room == 0 {
                 break Next::End;
+            }
+            // Plain digits in one go: a card is read in half the time.
+            let run = digits_at(view, place, room);
+            if !run.is_empty() {
+                self.digits.get_mut(self.length..self.length + run.len())?.copy_from_slice(run);
+                self.length += run.len();
+                place += run.len();
+                end = place;
+                continue;
             }
             if let Some((digit, length)) = read_digit(view, place) {
                 *self.digits.get_mut(self.length)? = digit;
@@ -158,6 +168,14 @@ impl Cluster {
     }
 }
 
+/// The plain digits from `at` on, at most `room` of them.
+fn digits_at<'a>(view: &View<'a>, at: usize, room: usize) -> &'a [u8] {
+    let ahead = view.ahead(at);
+    let ahead = ahead.get(..room).unwrap_or(ahead);
+    let length = ahead.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    ahead.get(..length).unwrap_or_default()
+}
+
 /// The digit at `at`, and how many bytes write it.
 pub(super) fn read_digit(view: &View<'_>, at: usize) -> Option<(u8, usize)> {
     let glyph = glyph::read(view, at)?;
@@ -176,6 +194,11 @@ pub(super) fn read_gap(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>
 }
 
 fn mark_gap(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>)> {
+    if let [mark, b'0'..=b'9', ..] = view.ahead(at)
+        && let Some(kind) = plain_gap(*mark)
+    {
+        return Some((at + 1, Some(kind)));
+    }
     let mut place = at;
     let mut marks = [None; MARKS_MAX];
     let mut count = 0;
@@ -200,6 +223,17 @@ fn mark_gap(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>)> {
     }
     let invisible = count == 0 && (place == at || place > at + INVISIBLE_LENGTH_MAX);
     if invisible { None } else { Some((place, gap_kind(marks)?)) }
+}
+
+/// What a single byte between two digits is, as nearly all gaps are.
+fn plain_gap(mark: u8) -> Option<Gap> {
+    match mark {
+        b' ' => Some(Gap::Space),
+        b'-' => Some(Gap::Dash),
+        b'.' => Some(Gap::Dot),
+        b'+' => Some(Gap::Plus),
+        _ => None,
+    }
 }
 
 /// `Some(None)` where nothing visible stands between, `None` where no card has such a gap.

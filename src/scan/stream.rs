@@ -82,6 +82,9 @@ impl Stream {
 
     /// Ends the body and appends what was held back.
     pub fn finish(&mut self, decided: &mut Vec<Decided>) {
+        if self.held.is_empty() {
+            return;
+        }
         let mut text = std::mem::take(&mut self.back);
         let start = text.len();
         text.append(&mut self.held);
