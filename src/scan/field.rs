@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::Rules;
 use super::view::View;
 
 /// Characters of a value between its beginning and the number that are walked over.
@@ -29,6 +30,14 @@ pub(super) fn begun<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
     let opens =
         matches!(mark, b'"' | b'\'' | b'`' | b'=' | b':' | b'>' | b'\n' | b',' | b'[' | b'(');
     opens.then(|| of(view, at)).flatten().filter(|field| field.direct)
+}
+
+/// Whether a field that is named for a verification code may begin with the byte at `at`.
+pub(super) fn may_begin_code(text: &[u8], at: usize, rules: &Rules) -> bool {
+    let view = View::new(text, false);
+    view.focus(at);
+    let field = begun(&view, at);
+    view.starved() || field.is_some_and(|field| rules.names_code(&field.name))
 }
 
 /// Finds the field whose value holds the byte at `at`.

@@ -1,5 +1,7 @@
 //! Field names that decide: which hold cards, which hold codes, which never hold either.
 
+use super::names;
+
 /// Names that a route's configuration adds to the built-in ones. Compared case-insensitively.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct FieldRules {
@@ -87,8 +89,9 @@ impl Rules {
         listed(&self.fields.card, name)
     }
 
-    pub(super) fn is_code_field(&self, name: &str) -> bool {
-        listed(&self.fields.cvv, name)
+    /// Whether a field of this name holds a verification code.
+    pub(super) fn names_code(&self, name: &str) -> bool {
+        names::is_code(name) || listed(&self.fields.cvv, name)
     }
 
     pub(super) fn is_ignored_field(&self, name: &str) -> bool {

@@ -168,8 +168,8 @@ fn code_field<'a>(view: &View<'a>, at: usize, setting: &Setting<'_>) -> Option<F
         Some(column) => column,
         None => field::begun(view, at)?,
     };
-    let named = names::is_code(&field.name) || setting.rules.is_code_field(&field.name);
-    (named && !setting.rules.is_ignored_field(&field.name)).then_some(field)
+    (setting.rules.names_code(&field.name) && !setting.rules.is_ignored_field(&field.name))
+        .then_some(field)
 }
 
 /// The verification code a cluster is, if its field holds nothing else.

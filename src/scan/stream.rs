@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::filter::{self, Mesh, Numbers, Search};
+use super::filter::{self, Codes, Mesh, Numbers, Search};
 use super::judge::{self, Setting, Step};
 use super::table::Table;
 use super::view::{LOOK_AHEAD, LOOK_BACK, View};
@@ -142,7 +142,8 @@ impl Stream {
         let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset, vetoed };
         let mut counted = 0;
         let numbers = if self.rules.names_cards() { Numbers::Any } else { Numbers::Cards };
-        let codes = self.rules.finds_codes();
+        let columns = carrier == Carrier::Csv;
+        let codes = self.rules.finds_codes().then_some(Codes { rules: &self.rules, columns });
         let mut search = Search::new(text, Mesh { numbers, codes });
         let mut finds = Vec::new();
         let mut at = range.start;
@@ -151,7 +152,7 @@ impl Stream {
             let step = if filter::worth(view, place, numbers) {
                 judge::step(view, place, &setting)
             } else {
-                let code = codes.then(|| judge::short(view, place, &setting)).flatten();
+                let code = codes.and_then(|_| judge::short(view, place, &setting));
                 let next = code.as_ref().map(|find| find.span.end);
                 let next = next.unwrap_or_else(|| filter::behind(view, place));
                 Step { next, finds: code.into_iter().collect() }
