@@ -252,6 +252,11 @@ fn gap_kind(marks: [Option<Class>; MARKS_MAX]) -> Option<Option<Gap>> {
 /// Whether what stands at `at`, right after a digit or a plain separator, may go on with the number:
 /// not the `&` of a query or of `&euro;`, nor the first byte of a letter.
 pub(super) fn may_go_on(text: &[u8], at: usize) -> bool {
+    if let Some([b'&', second, third]) = text.get(at..at + 3)
+        && !glyph::may_begin_entity(*second, *third)
+    {
+        return false;
+    }
     let view = View::new(text, false);
     view.focus(at);
     let Some(glyph) = glyph::read(&view, at) else { return true };

@@ -11,6 +11,9 @@ const TAG_LENGTH_MAX: usize = 96;
 /// Letters of a tag's name that are looked at; no name of [`is_inline`] has as many.
 const NAME_LENGTH_MAX: usize = 8;
 
+/// Those of [`is_inline`] that begin with an `s`.
+const STYLES: [&[u8]; 6] = [b"span", b"strong", b"small", b"sup", b"sub", b"samp"];
+
 /// What begins with `<`.
 enum Tag {
     /// The text ends before it is known.
@@ -97,16 +100,28 @@ fn inline_tag(view: &View<'_>, at: usize) -> Option<usize> {
 
 /// Reads what `text` begins with; `<\\/` closes a tag within a script.
 fn tag(text: &[u8]) -> Tag {
-    let bars = text.iter().skip(1).take(2).take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+    let bars = match text {
+        [_, b'/' | b'\\', b'/' | b'\\', ..] => 2,
+        [_, b'/' | b'\\', ..] => 1,
+        _ => 0,
+    };
     let name = text.get(1 + bars..).unwrap_or_default();
+    if name.first().is_some_and(|first| begins_none(first.to_ascii_lowercase())) {
+        return Tag::Other;
+    }
     let letters = name.iter().take(NAME_LENGTH_MAX);
     let length = letters.take_while(|byte| byte.is_ascii_alphabetic()).count();
-    if length == name.len() || length == 0 && b"<!--".starts_with(text) {
-        return Tag::Cut;
+    let Some(&next) = name.get(length) else { return Tag::Cut };
+    let comment = length == 0 && bars == 0;
+    match name.get(..length) {
+        Some(name) if is_inline(name) => {}
+        _ if comment && text.starts_with(b"<!--") => {}
+        _ if comment && b"<!--".starts_with(text) => return Tag::Cut,
+        _ => return Tag::Other,
     }
-    let name = name.get(..length).unwrap_or_default();
-    if !is_inline(name) && !text.starts_with(b"<!--") {
-        return Tag::Other;
+    // Most tags have no attributes.
+    if next == b'>' {
+        return Tag::Inline(1 + bars + length + 1);
     }
     let end = memchr::memchr(b'>', text.get(..TAG_LENGTH_MAX).unwrap_or(text));
     match end {
@@ -116,26 +131,31 @@ fn tag(text: &[u8]) -> Tag {
     }
 }
 
+/// Whether no element of [`is_inline`] begins with this letter: ends of paragraphs, cells and
+/// headings, in one step.
+fn begins_none(letter: u8) -> bool {
+    matches!(letter, b'g' | b'h' | b'j' | b'o'..=b'r' | b't' | b'v' | b'x'..=b'z')
+}
+
 /// Elements that style a part of a word. Others end a number: cells of a table are not one.
 fn is_inline(name: &[u8]) -> bool {
-    let Some(first) = name.first() else { return false };
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
     // By the first letter: most names are compared with one or two.
-    let known: &[&[u8]] = match first.to_ascii_lowercase() {
-        b'a' => &[b"a", b"abbr"],
-        b'b' => &[b"b", b"bdi", b"bdo", b"big"],
-        b'c' => &[b"code"],
-        b'd' => &[b"data", b"del"],
-        b'e' => &[b"em"],
-        b'f' => &[b"font"],
-        b'i' => &[b"i", b"ins"],
-        b'k' => &[b"kbd"],
-        b'l' => &[b"label"],
-        b'm' => &[b"mark"],
-        b'n' => &[b"nobr"],
-        b's' => &[b"s", b"samp", b"small", b"span", b"strong", b"sub", b"sup"],
-        b'u' => &[b"u"],
-        b'w' => &[b"wbr"],
-        _ => &[],
-    };
-    known.iter().any(|known| name.eq_ignore_ascii_case(known))
+    match name {
+        [letter] => matches!(letter.to_ascii_lowercase(), b'a' | b'b' | b'i' | b's' | b'u'),
+        [b'a' | b'A', ..] => is(b"abbr"),
+        [b'b' | b'B', ..] => is(b"bdi") || is(b"bdo") || is(b"big"),
+        [b'c' | b'C', ..] => is(b"code"),
+        [b'd' | b'D', ..] => is(b"data") || is(b"del"),
+        [b'e' | b'E', ..] => is(b"em"),
+        [b'f' | b'F', ..] => is(b"font"),
+        [b'i' | b'I', ..] => is(b"ins"),
+        [b'k' | b'K', ..] => is(b"kbd"),
+        [b'l' | b'L', ..] => is(b"label"),
+        [b'm' | b'M', ..] => is(b"mark"),
+        [b'n' | b'N', ..] => is(b"nobr"),
+        [b's' | b'S', ..] => STYLES.iter().any(|known| is(known)),
+        [b'w' | b'W', ..] => is(b"wbr"),
+        _ => false,
+    }
 }
