@@ -67,7 +67,7 @@ pub(super) fn of<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
         }
     }
     let whole = before.len() == at && before.len() < VALUE_MAX;
-    whole.then(|| Field { name: Cow::Borrowed(""), direct: !words })
+    whole.then_some(Field { name: Cow::Borrowed(""), direct: !words })
 }
 
 fn apostrophe(before: &[u8], at: usize) -> bool {

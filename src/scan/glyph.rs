@@ -291,3 +291,29 @@ fn write_percent(place: &mut [u8], code: u32) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entity_that_is_read_passes_the_quick_look() {
+        for first in b'a'..=b'z' {
+            for (name, _) in named(first) {
+                assert!(may_begin_entity(name[1], name[2]), "{}", name.escape_ascii());
+                assert_eq!(name[1], first);
+            }
+        }
+        assert!(may_begin_entity(b'#', b'5'));
+        assert!(!may_begin_entity(b'e', b'u') && !may_begin_entity(b'a', b'm'));
+    }
+
+    #[test]
+    fn ascii_is_classed_as_in_other_scripts() {
+        assert_eq!(classify(0x35), Class::Digit(b'5'));
+        assert_eq!(classify(0xFF15), Class::Digit(b'5'));
+        assert_eq!(classify(0x20), Class::Space);
+        assert_eq!(classify(0), Class::Invisible);
+        assert_eq!(classify(u32::from(b'x')), Class::Other);
+    }
+}

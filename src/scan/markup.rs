@@ -159,3 +159,60 @@ fn is_inline(name: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn length(text: &[u8]) -> Option<usize> {
+        match tag(text) {
+            Tag::Inline(length) => Some(length),
+            Tag::Cut | Tag::Other => None,
+        }
+    }
+
+    #[test]
+    fn tags_within_a_word_are_told_from_others() {
+        let inline = [
+            "<b>",
+            "</B>",
+            "<\\/i>",
+            "<em>",
+            "<wbr>",
+            "<STRONG>",
+            "<label for=\"n\">",
+            "<samp>",
+            "<!-- 1 -->",
+            "<span class=\"x\">",
+            "<a href=\"/12\">",
+        ];
+        for text in inline {
+            assert_eq!(length(text.as_bytes()), Some(text.len()), "{text}");
+        }
+        let long = format!("<b class=\"{}\">", "x".repeat(TAG_LENGTH_MAX));
+        let other =
+            ["<td>", "</p>", "<br>", "<input>", "<strongest>", "<1>", "<>", "<!DOCTYPE>", &long];
+        for text in other {
+            assert!(matches!(tag(text.as_bytes()), Tag::Other), "{text}");
+        }
+        for text in ["<", "</", "<b", "<!-", "<span class=\"x", "<!-- 12"] {
+            assert!(matches!(tag(text.as_bytes()), Tag::Cut), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_tag_that_twelve_digits_may_go_on_behind_splits() {
+        let splits = |text: &str| {
+            let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+            may_split(text.as_bytes(), digits, digits)
+        };
+        assert!(splits("4111</b> <b>1111</b><i>1111</i>"));
+        assert!(splits("4111</b>&#49;"));
+        assert!(splits("4111</b"));
+        assert!(splits("4111</b><i>1"));
+        assert!(!splits("17</a> <span class=\"price\">21.90"));
+        assert!(!splits("12</b><i>84</i></td>"));
+        assert!(!splits("12</td><td>34"));
+        assert!(!splits("12</b> in stock"));
+    }
+}
