@@ -41,7 +41,7 @@ pub(super) fn gap(view: &View<'_>, at: usize) -> Option<usize> {
 
 /// Whether a run of `digits` digits, with a tag behind it at `at`, may go on to as many as a card
 /// has. Most digits before a tag do not; a page of a hundred KiB with one in every line is read in
-/// a sixth of the time since this is asked before anything is decided.
+/// a fifth of the instructions since this is asked before anything is decided.
 pub(super) fn may_split(text: &[u8], at: usize, mut digits: usize) -> bool {
     let text = text.get(..at + LOOK_AHEAD).unwrap_or(text);
     let mut rest = text.get(at..).unwrap_or_default();
