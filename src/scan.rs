@@ -18,6 +18,7 @@ mod find;
 mod glyph;
 mod judge;
 mod literal;
+mod markup;
 mod names;
 mod shape;
 mod simd;

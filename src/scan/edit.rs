@@ -1,6 +1,6 @@
 //! Writes over what was found, in place: the length never changes.
 
-use crate::card::{MaskedPan, iin, luhn};
+use crate::card::{MaskedPan, PAN_DIGITS_MAX, iin, luhn};
 
 use super::find::Medium;
 use super::glyph::{self, Class, Glyph};
@@ -18,9 +18,7 @@ impl Find {
             let text = run.get_mut(self.span.clone()).unwrap_or_default();
             return base64::overwrite(text, skew, digits);
         }
-        for ((at, glyph), &digit) in self.places(run).into_iter().zip(digits) {
-            put(run, at, &glyph, glyph.with_digit(digit));
-        }
+        put_digits(run, &self.places(run), digits);
     }
 
     /// Masks the number: first six and last four stay, the rest becomes `*` in the writing of the
@@ -42,7 +40,7 @@ impl Find {
             return;
         }
         let digits: Vec<u8> = places.iter().filter_map(|(_, glyph)| digit(glyph)).collect();
-        self.write_digits(run, &blanked(digits, hidden));
+        put_digits(run, &places, &blanked(digits, hidden));
     }
 
     /// Which digits a mask hides.
@@ -65,7 +63,7 @@ impl Find {
     /// Where the digits are, and how they are written.
     fn places(&self, run: &[u8]) -> Vec<(usize, Glyph)> {
         let view = View::new(run, true);
-        let mut places = Vec::new();
+        let mut places = Vec::with_capacity(PAN_DIGITS_MAX);
         let mut at = self.span.start;
         while at < self.span.end {
             let Some(glyph) = glyph::read(&view, at) else { break };
@@ -87,6 +85,12 @@ fn digit(glyph: &Glyph) -> Option<u8> {
         Class::Dash | Class::Dot | Class::Invisible | Class::Other | Class::Plus | Class::Space => {
             None
         }
+    }
+}
+
+fn put_digits(run: &mut [u8], places: &[(usize, Glyph)], digits: &[u8]) {
+    for ((at, glyph), &digit) in places.iter().zip(digits) {
+        put(run, *at, glyph, glyph.with_digit(digit));
     }
 }
 

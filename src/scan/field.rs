@@ -3,6 +3,9 @@
 //! One reader serves every carrier: what introduces a value is a quote, `=`, `:`, `>` or the blank
 //! line after a part's headers, whatever the body was declared to be.
 
+use std::borrow::Cow;
+
+use super::Rules;
 use super::view::View;
 
 /// Characters of a value between its beginning and the number that are walked over.
@@ -12,40 +15,51 @@ const NAME_MAX: usize = 64;
 
 /// A field and how the number stands in it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Field {
-    /// As written.
-    pub(super) name: String,
-    /// Where the value begins.
-    pub(super) value: usize,
+pub(super) struct Field<'a> {
+    /// As written; a copy only where it is percent-encoded.
+    pub(super) name: Cow<'a, str>,
     /// The number begins the value.
     pub(super) direct: bool,
-    /// The value is not quoted.
-    pub(super) bare: bool,
+}
+
+/// The field whose value begins with the byte at `at`. Most short numbers begin none: what stands
+/// before them says so at the first byte.
+pub(super) fn begun<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
+    let blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\\');
+    let mark = view.before(at).iter().rev().take(VALUE_MAX).find(|byte| !blank(byte))?;
+    let opens =
+        matches!(mark, b'"' | b'\'' | b'`' | b'=' | b':' | b'>' | b'\n' | b',' | b'[' | b'(');
+    opens.then(|| of(view, at)).flatten().filter(|field| field.direct)
+}
+
+/// Whether a field that is named for a verification code may begin with the byte at `at`.
+pub(super) fn may_begin_code(text: &[u8], at: usize, rules: &Rules) -> bool {
+    let view = View::new(text, false);
+    view.focus(at);
+    let field = begun(&view, at);
+    view.starved() || field.is_some_and(|field| rules.names_code(&field.name))
 }
 
 /// Finds the field whose value holds the byte at `at`.
-pub(super) fn of(view: &View<'_>, at: usize) -> Option<Field> {
+pub(super) fn of<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
     let before = view.before(at);
     let base = at - before.len();
     let mut words = false;
     let mut spaced = false;
-    for end in (0..before.len()).rev().take(VALUE_MAX) {
-        let byte = before.get(end).copied()?;
+    for (end, &byte) in before.iter().enumerate().rev().take(VALUE_MAX) {
         let head = before.get(..end)?;
         let direct = !words;
-        let found = |name: Option<Vec<u8>>, bare| {
-            Some(Field { name: decode(&name?), value: base + end + 1, direct, bare })
-        };
+        let found = |name: Option<&'a [u8]>| Some(Field { name: decode(name?), direct });
         match byte {
             b'\'' if apostrophe(before, end) => words = true,
-            b'"' | b'\'' | b'`' => return found(quoted_name(view, head, base), false),
-            b'=' if !spaced => return found(name_before(head), true),
+            b'"' | b'\'' | b'`' => return found(quoted_name(view, head, base)),
+            b'=' if !spaced => return found(name_before(head)),
             b':' if !before.get(end + 1..)?.starts_with(b"//") => {
-                return found(label_before(head), true);
+                return found(label_before(head));
             }
-            b'>' => return found(element_name(head), true),
-            b'\n' => return found(part_name(before.get(..=end)?), true),
-            b',' | b'[' | b'(' if direct => return found(array_name(before.get(..=end)?), true),
+            b'>' => return found(element_name(head)),
+            b'\n' => return found(part_name(before.get(..=end)?)),
+            b',' | b'[' | b'(' if direct => return found(array_name(before.get(..=end)?)),
             b'&' | b'?' | b'<' | b'{' | b'}' | b';' | b'|' => return None,
             b' ' | b'\t' => spaced |= words,
             b'\r' | b'\\' | b'(' | b'[' | b',' => {}
@@ -53,7 +67,7 @@ pub(super) fn of(view: &View<'_>, at: usize) -> Option<Field> {
         }
     }
     let whole = before.len() == at && before.len() < VALUE_MAX;
-    whole.then(|| Field { name: String::new(), value: 0, direct: !words, bare: true })
+    whole.then_some(Field { name: Cow::Borrowed(""), direct: !words })
 }
 
 fn apostrophe(before: &[u8], at: usize) -> bool {
@@ -63,7 +77,7 @@ fn apostrophe(before: &[u8], at: usize) -> bool {
 }
 
 /// The name before an opening quote: a JSON key, an attribute, an assignment.
-fn quoted_name(view: &View<'_>, head: &[u8], base: usize) -> Option<Vec<u8>> {
+fn quoted_name<'a>(view: &View<'a>, head: &'a [u8], base: usize) -> Option<&'a [u8]> {
     let head = trim(head);
     let (&mark, rest) = head.split_last()?;
     match mark {
@@ -83,31 +97,36 @@ fn quoted_name(view: &View<'_>, head: &[u8], base: usize) -> Option<Vec<u8>> {
 }
 
 /// `value="…"`: the name is in another attribute of the same tag, before or after.
-fn sibling_name(view: &View<'_>, head: &[u8], after: usize) -> Option<Vec<u8>> {
+fn sibling_name<'a>(view: &View<'a>, head: &'a [u8], after: usize) -> Option<&'a [u8]> {
     /// How far the rest of the tag is read.
     const TAG_MAX: usize = 256;
     let open = head.iter().rposition(|&byte| byte == b'<')?;
-    let end =
-        (after..after + TAG_MAX).find(|&at| matches!(view.byte(at), None | Some(b'>' | b'<')));
-    let tail = view.seen(after, end.unwrap_or(after));
+    let rest = view.ahead(after);
+    let rest = rest.get(..TAG_MAX).unwrap_or(rest);
+    let end = memchr::memchr2(b'<', b'>', rest);
+    let cut = end.is_none() && rest.len() < TAG_MAX;
+    if cut {
+        view.want(after + rest.len());
+    }
+    let tail = rest.get(..if cut { rest.len() } else { end.unwrap_or(0) })?;
     [head.get(open..)?, tail].into_iter().find_map(|text| {
         [&b"name="[..], b"id=", b"itemprop=", b"property="].iter().find_map(|attribute| {
             let at = memchr::memmem::find(text, attribute)?;
             let value = text.get(at + attribute.len()..)?;
             let value = value.strip_prefix(b"\"").or(value.strip_prefix(b"'")).unwrap_or(value);
             let length = value.iter().take_while(|&&byte| is_name(byte)).count();
-            (length > 0).then(|| value.get(..length).unwrap_or_default().to_vec())
+            value.get(..length).filter(|name| !name.is_empty())
         })
     })
 }
 
 /// The key before `:`, quoted or not, or the label of a line.
-fn label_before(head: &[u8]) -> Option<Vec<u8>> {
+fn label_before(head: &[u8]) -> Option<&[u8]> {
     let head = trim(head);
     if let Some((&quote @ (b'"' | b'\'' | b'`'), rest)) = head.split_last() {
         let rest = trim_bars(rest);
         let open = rest.iter().rposition(|&byte| byte == quote)?;
-        return Some(rest.get(open + 1..)?.to_vec());
+        return rest.get(open + 1..);
     }
     let held = |byte: &u8| is_name(*byte) || *byte == b' ' || *byte >= 0x80;
     let length = head.iter().rev().take(NAME_MAX).take_while(|byte| held(byte)).count();
@@ -116,28 +135,28 @@ fn label_before(head: &[u8]) -> Option<Vec<u8>> {
     if label == b"s" || all_digits && head.ends_with(label) && !label.is_empty() {
         return serialized_name(head);
     }
-    (!label.is_empty()).then(|| label.to_vec())
+    (!label.is_empty()).then_some(label)
 }
 
 /// PHP's `s:6:"ccnumb";s:16:"…"`: the key is the string before.
-fn serialized_name(head: &[u8]) -> Option<Vec<u8>> {
+fn serialized_name(head: &[u8]) -> Option<&[u8]> {
     let digits = head.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let rest = head.get(..head.len() - digits)?.strip_suffix(b"\";s:")?;
     let open = rest.iter().rposition(|&byte| byte == b'"')?;
-    Some(rest.get(open + 1..)?.to_vec())
+    rest.get(open + 1..)
 }
 
 /// The name before `=`.
-fn name_before(head: &[u8]) -> Option<Vec<u8>> {
+fn name_before(head: &[u8]) -> Option<&[u8]> {
     let head = trim(head);
     let held = |byte: &u8| is_name(*byte) || matches!(byte, b'%' | b'+');
     let length = head.iter().rev().take(NAME_MAX * 2).take_while(|byte| held(byte)).count();
     let name = head.get(head.len() - length..)?;
-    (length > 0).then(|| name.to_vec())
+    (length > 0).then_some(name)
 }
 
 /// The element whose text begins after `head` and `>`; for markup that only styles, its class.
-fn element_name(head: &[u8]) -> Option<Vec<u8>> {
+fn element_name(head: &[u8]) -> Option<&[u8]> {
     const STYLING: [&[u8]; 16] = [
         b"a", b"b", b"code", b"dd", b"div", b"em", b"font", b"i", b"label", b"li", b"p", b"pre",
         b"small", b"span", b"strong", b"td",
@@ -150,19 +169,19 @@ fn element_name(head: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     if !STYLING.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-        return Some(name.to_vec());
+        return Some(name);
     }
     [&b"class="[..], b"id=", b"name="].iter().find_map(|attribute| {
         let at = memchr::memmem::find(tag, attribute)?;
         let value = tag.get(at + attribute.len()..)?;
         let value = value.strip_prefix(b"\"").or(value.strip_prefix(b"'")).unwrap_or(value);
         let length = value.iter().take_while(|&&byte| is_name(byte)).count();
-        (length > 0).then(|| value.get(..length).unwrap_or_default().to_vec())
+        value.get(..length).filter(|name| !name.is_empty())
     })
 }
 
 /// The `name="…"` of a part whose headers end at the end of `head`.
-fn part_name(head: &[u8]) -> Option<Vec<u8>> {
+fn part_name(head: &[u8]) -> Option<&[u8]> {
     let head = head.strip_suffix(b"\r\n\r\n").or(head.strip_suffix(b"\n\n"))?;
     let boundary = memchr::memmem::rfind(head, b"\n--").unwrap_or(0);
     let headers = head.get(boundary..)?;
@@ -170,11 +189,11 @@ fn part_name(head: &[u8]) -> Option<Vec<u8>> {
     let value = headers.get(at + 6..)?;
     let value = value.strip_prefix(b"\"").unwrap_or(value);
     let length = value.iter().take_while(|&&byte| is_name(byte) || byte == b' ').count();
-    Some(value.get(..length)?.to_vec())
+    value.get(..length)
 }
 
 /// The key of the array whose elements end `head`, with its last `,` or `[`.
-fn array_name(head: &[u8]) -> Option<Vec<u8>> {
+fn array_name(head: &[u8]) -> Option<&[u8]> {
     let mut depth = 0;
     for at in (0..head.len()).rev().take(VALUE_MAX) {
         match head.get(at)? {
@@ -209,7 +228,10 @@ fn trim_bars(mut text: &[u8]) -> &[u8] {
 }
 
 /// A name as text: percent escapes decoded, at most [`NAME_MAX`] bytes.
-fn decode(name: &[u8]) -> String {
+fn decode(name: &[u8]) -> Cow<'_, str> {
+    if !name.contains(&b'%') {
+        return String::from_utf8_lossy(name.get(..NAME_MAX).unwrap_or(name));
+    }
     let mut text = Vec::with_capacity(name.len());
     let mut rest = name;
     while let Some((&first, after)) = rest.split_first() {
@@ -229,5 +251,5 @@ fn decode(name: &[u8]) -> String {
         }
     }
     text.truncate(NAME_MAX);
-    String::from_utf8_lossy(&text).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
 }

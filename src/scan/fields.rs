@@ -1,5 +1,7 @@
 //! Field names that decide: which hold cards, which hold codes, which never hold either.
 
+use super::names;
+
 /// Names that a route's configuration adds to the built-in ones. Compared case-insensitively.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct FieldRules {
@@ -87,8 +89,9 @@ impl Rules {
         listed(&self.fields.card, name)
     }
 
-    pub(super) fn is_code_field(&self, name: &str) -> bool {
-        listed(&self.fields.cvv, name)
+    /// Whether a field of this name holds a verification code.
+    pub(super) fn names_code(&self, name: &str) -> bool {
+        names::is_code(name) || listed(&self.fields.cvv, name)
     }
 
     pub(super) fn is_ignored_field(&self, name: &str) -> bool {
@@ -98,10 +101,12 @@ impl Rules {
 
 /// Whether a list has the whole name or its last part: `number` for `payment[number]`.
 fn listed(list: &[String], name: &str) -> bool {
+    if list.is_empty() || name.is_empty() {
+        return false;
+    }
     let apart = |c: char| matches!(c, '[' | ']' | '.' | ':' | '/');
     let last = name.rsplit(apart).find(|part| !part.is_empty()).unwrap_or(name);
-    !name.is_empty()
-        && list
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(last))
+    let same =
+        |known: &String| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(last);
+    list.iter().any(same)
 }

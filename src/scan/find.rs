@@ -59,6 +59,9 @@ const FIELD_BYTES_MAX: usize = 64;
 /// A field name as a find tells it.
 pub(super) fn label(name: &str) -> String {
     let mut label = name.to_lowercase();
+    if label.len() <= FIELD_BYTES_MAX {
+        return label;
+    }
     let end = (0..=FIELD_BYTES_MAX).rev().find(|&end| label.is_char_boundary(end));
     label.truncate(end.unwrap_or_default());
     label

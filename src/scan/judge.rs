@@ -1,5 +1,6 @@
 //! Decides about one place: is a card number, a track or a verification code there?
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use crate::card::iin::Strength;
@@ -59,14 +60,25 @@ pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
     Step { next: cluster.resume.max(found), finds }
 }
 
+/// The verification code at a place that begins no number.
+pub(super) fn short(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option<Find> {
+    cluster::read_digit(view, at)?;
+    let field = code_field(view, at, setting)?;
+    let cluster = Cluster::read(view, at);
+    (cluster.digits().len() < crate::card::PAN_DIGITS_MIN)
+        .then(|| code(view, &cluster, &field, setting))
+        .flatten()
+}
+
 /// The numbers in a cluster.
 pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Vec<Find> {
     let (Some(first), Some(last)) = (cluster.groups().first(), cluster.groups().last()) else {
         return Vec::new();
     };
     if cluster.digits().len() < crate::card::PAN_DIGITS_MIN {
-        let code = setting.rules.finds_codes().then(|| code(view, cluster, setting));
-        return code.flatten().into_iter().collect();
+        let codes = setting.rules.finds_codes();
+        let field = codes.then(|| code_field(view, first.start, setting)).flatten();
+        return field.and_then(|field| code(view, cluster, &field, setting)).into_iter().collect();
     }
     if boundary::is_iban(view, cluster) {
         return Vec::new();
@@ -106,7 +118,7 @@ fn card(
     }
     let pan = Pan::from_digits(digits)?;
     let field = field_of(view, head.start, setting);
-    let name = field.as_ref().map_or("", |field| field.name.as_str());
+    let name = field.as_ref().map_or("", |field| &field.name);
     let find = |kind| Find {
         span: head.start..tail.end,
         kind,
@@ -128,7 +140,7 @@ fn card(
 fn allowed(
     view: &View<'_>,
     start: usize,
-    field: Option<&Field>,
+    field: Option<&Field<'_>>,
     window: &Window,
     setting: &Setting<'_>,
 ) -> bool {
@@ -150,19 +162,25 @@ fn allowed(
     proven && !vetoed
 }
 
-/// The verification code a cluster is, if its field is named so and holds nothing else.
-fn code(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Find> {
+/// The field that begins at a place and is named for a verification code.
+fn code_field<'a>(view: &View<'a>, at: usize, setting: &Setting<'_>) -> Option<Field<'a>> {
+    let field = match column_of(view, at, setting) {
+        Some(column) => column,
+        None => field::begun(view, at)?,
+    };
+    (setting.rules.names_code(&field.name) && !setting.rules.is_ignored_field(&field.name))
+        .then_some(field)
+}
+
+/// The verification code a cluster is, if its field holds nothing else.
+fn code(
+    view: &View<'_>,
+    cluster: &Cluster,
+    field: &Field<'_>,
+    setting: &Setting<'_>,
+) -> Option<Find> {
     let [group] = cluster.groups() else { return None };
-    if !matches!(group.count, 3 | 4) {
-        return None;
-    }
-    let field = field_of(view, group.start, setting).filter(|field| field.direct)?;
-    let named =
-        setting.rules.is_code_field(&field.name) || names::sense(&field.name) == Sense::Code;
-    if !named
-        || setting.rules.is_ignored_field(&field.name)
-        || !literal::ends_value(view, group.end)
-    {
+    if !matches!(group.count, 3 | 4) || !literal::ends_value(view, group.end) {
         return None;
     }
     Some(Find {
@@ -173,11 +191,14 @@ fn code(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Fin
     })
 }
 
-fn field_of(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option<Field> {
-    if setting.carrier == Carrier::Csv
-        && let Some(name) = setting.table.column(view, at, setting.offset)
-    {
-        return Some(Field { name, value: at, direct: true, bare: true });
+fn field_of<'a>(view: &View<'a>, at: usize, setting: &Setting<'_>) -> Option<Field<'a>> {
+    column_of(view, at, setting).or_else(|| field::of(view, at))
+}
+
+fn column_of<'a>(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option<Field<'a>> {
+    if setting.carrier != Carrier::Csv {
+        return None;
     }
-    field::of(view, at)
+    let name = setting.table.column(view, at, setting.offset)?;
+    Some(Field { name: Cow::Owned(name), direct: true })
 }

@@ -99,6 +99,12 @@ const CODE: [&str; 22] = [
     "verificationvalue",
 ];
 
+/// How they end.
+const CODE_ENDS: [&[u8; 3]; 15] = [
+    b"av2", b"ber", b"ccv", b"cid", b"csc", b"cvc", b"cvd", b"cve", b"cvn", b"cvv", b"lue", b"ode",
+    b"vc2", b"vn2", b"vv2",
+];
+
 /// Words that make a name that of some other number.
 const OTHER: [&str; 66] = [
     "aweme",
@@ -180,11 +186,16 @@ const WORDS_MAX: usize = 12;
 /// The most letters of a name that count.
 const WORDS_LENGTH_MAX: usize = 64;
 
+/// Whether a name is that of a verification code.
+pub(super) fn is_code(name: &str) -> bool {
+    ends_as_code(name.as_bytes()) && ends_in_code(&Words::of(name.as_bytes()))
+}
+
 /// What a name says by itself.
 pub(super) fn sense(name: &str) -> Sense {
     let words = Words::of(name.as_bytes());
     let count = words.count();
-    if (1..=count.min(4)).any(|last| contains(&CODE, words.last(last))) {
+    if ends_in_code(&words) {
         return Sense::Code;
     }
     let card = words.iter().any(is_card_word);
@@ -197,6 +208,21 @@ pub(super) fn sense(name: &str) -> Sense {
         return Sense::Other;
     }
     Sense::Unknown
+}
+
+fn ends_in_code(words: &Words) -> bool {
+    (1..=words.count().min(4)).any(|last| contains(&CODE, words.last(last)))
+}
+
+/// Whether the last three letters of a name are those of a code's. One short number in twenty of a
+/// JSON catalogue passes; the rest are done with in a tenth of the time that reading words takes.
+fn ends_as_code(name: &[u8]) -> bool {
+    /// Longer ones may have more than [`WORDS_MAX`] words, of which the last do not count.
+    const SURE_LENGTH_MAX: usize = 2 * WORDS_MAX;
+    let mut letters = name.iter().rev().filter(|byte| byte.is_ascii_alphanumeric());
+    let mut last = || letters.next().map_or(0, u8::to_ascii_lowercase);
+    let (third, second, first) = (last(), last(), last());
+    name.len() > SURE_LENGTH_MAX || CODE_ENDS.contains(&&[first, second, third])
 }
 
 /// Whether one lower-case word names a card.
@@ -316,6 +342,15 @@ mod tests {
         for list in [&CARD[..], &CODE, &OTHER, &OTHER_PROSE] {
             assert!(list.is_sorted());
         }
+    }
+
+    #[test]
+    fn names_of_codes_end_as_listed() {
+        for name in CODE {
+            assert!(ends_as_code(name.as_bytes()), "{name}");
+        }
+        assert!(!is_code("stock") && !is_code("number") && !is_code("id") && !is_code(""));
+        assert!(is_code("card[c_v_v]") && is_code("payment.cardSecurityCode"));
     }
 
     #[test]

@@ -84,7 +84,19 @@ pub(super) fn may_be_card(digits: &[u8]) -> bool {
 /// overlap, the stronger range wins, then the one that leaves the more likely neighbours, then the
 /// longer number, then the earlier.
 pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
-    let mut all: Vec<Window> = (0..cluster.heads).flat_map(|first| from(cluster, first)).collect();
+    if cluster.groups().len() == 1 {
+        let issuer = issuer_of(cluster.digits());
+        return issuer.map(|issuer| Window { first: 0, last: 0, issuer }).into_iter().collect();
+    }
+    let long = |first: &usize| {
+        let begin = cluster.groups().get(*first).map_or(0, |group| group.first);
+        cluster.digits().len() - begin >= PAN_DIGITS_MIN
+    };
+    let heads = (0..cluster.heads).take_while(long);
+    let mut all: Vec<Window> = heads.flat_map(|first| from(cluster, first)).collect();
+    if all.is_empty() {
+        return all;
+    }
     if all.len() > 1 {
         all.sort_by_key(|window| {
             let digits = cluster.digits_of(window.first, window.last).len();

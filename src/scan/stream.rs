@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::filter::{self, Mesh, Search};
+use super::filter::{self, Codes, Mesh, Numbers, Search};
 use super::judge::{self, Setting, Step};
 use super::table::Table;
 use super::view::{LOOK_AHEAD, LOOK_BACK, View};
@@ -82,6 +82,9 @@ impl Stream {
 
     /// Ends the body and appends what was held back.
     pub fn finish(&mut self, decided: &mut Vec<Decided>) {
+        if self.held.is_empty() {
+            return;
+        }
         let mut text = std::mem::take(&mut self.back);
         let start = text.len();
         text.append(&mut self.held);
@@ -138,20 +141,21 @@ impl Stream {
         let vetoed = Cell::new(0);
         let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset, vetoed };
         let mut counted = 0;
-        let mesh = match (self.rules.finds_codes(), self.rules.names_cards()) {
-            (true, _) => Mesh::Codes,
-            (false, true) => Mesh::Digits,
-            (false, false) => Mesh::Cards,
-        };
-        let mut search = Search::new(text, mesh);
+        let numbers = if self.rules.names_cards() { Numbers::Any } else { Numbers::Cards };
+        let columns = carrier == Carrier::Csv;
+        let codes = self.rules.finds_codes().then_some(Codes { rules: &self.rules, columns });
+        let mut search = Search::new(text, Mesh { numbers, codes });
         let mut finds = Vec::new();
         let mut at = range.start;
         while let Some(near) = search.next(at).filter(|&near| near < range.end) {
             let place = filter::settle(view, near, at);
-            let step = if filter::worth(view, place, mesh) {
+            let step = if filter::worth(view, place, numbers) {
                 judge::step(view, place, &setting)
             } else {
-                Step { next: filter::behind(view, place), finds: Vec::new() }
+                let code = codes.and_then(|_| judge::short(view, place, &setting));
+                let next = code.as_ref().map(|find| find.span.end);
+                let next = next.unwrap_or_else(|| filter::behind(view, place));
+                Step { next, finds: code.into_iter().collect() }
             };
             if view.starved() {
                 return Scanned { finds, decided: place, vetoed: counted };

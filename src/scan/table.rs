@@ -18,13 +18,11 @@ impl Table {
         if self.complete {
             return;
         }
-        for &byte in chunk {
-            if byte == b'\n' || self.head.len() >= HEADER_MAX {
-                self.complete = true;
-                return;
-            }
-            self.head.push(byte);
-        }
+        let room = HEADER_MAX - self.head.len();
+        let line = chunk.get(..room).unwrap_or(chunk);
+        let end = memchr::memchr(b'\n', line);
+        self.head.extend_from_slice(line.get(..end.unwrap_or(line.len())).unwrap_or_default());
+        self.complete = end.is_some() || chunk.len() > room;
     }
 
     /// The first byte of the body that is no white space.

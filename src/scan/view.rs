@@ -48,6 +48,18 @@ impl<'a> View<'a> {
         byte
     }
 
+    /// The bytes from `at` on, as far as they have arrived and may be looked at. Who needs those
+    /// behind them has to say so to [`View::want`].
+    pub(super) fn ahead(&self, at: usize) -> &'a [u8] {
+        let end = self.limit.get().min(self.text.len());
+        self.text.get(at..end).unwrap_or_default()
+    }
+
+    /// Notes that the decision depends on the byte at `at`, which [`View::ahead`] did not reach.
+    pub(super) fn want(&self, at: usize) {
+        let _ = self.byte(at);
+    }
+
     /// Whether `needle` stands at `at`.
     pub(super) fn has(&self, at: usize, needle: &[u8]) -> bool {
         needle.iter().enumerate().all(|(place, &wanted)| self.byte(at + place) == Some(wanted))
