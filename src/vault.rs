@@ -30,16 +30,19 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::cipher::{Cipher, KeysRefused, WRAPPING_LABEL};
+use self::cipher::{Cipher, WRAPPING_LABEL};
+use self::store::postgres::PostgresStore;
 use self::store::sqlite::SqliteStore;
-use self::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow, StoreError, TokenStore};
+use self::store::{Fingerprint, Inserted, KeyId, KeyRow, NewRow, SealedRow, StoreError, TokenStore};
 use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Worker};
 use crate::card::{Pan, Token, TokenFormat};
 use crate::keys::{DerivedKey, MasterKey};
+use crate::policy::PostgresAddress;
 
 pub use error::{OpenError, VaultError};
 pub use health::{Health, Outage};
 pub use standin::{CODES_MAX, StandInError, StandIns};
+pub use store::postgres::{PostgresFailure, PostgresOpenError};
 pub use store::sqlite::SqliteOpenError;
 
 /// How long a call waits for the store before it is refused as stalled.
@@ -51,10 +54,19 @@ const ROUNDS_MAX: usize = 16;
 /// What a vault is opened with.
 #[derive(Clone, Debug)]
 pub struct VaultSettings {
-    /// The database file; made, with its folder, where there is none.
-    pub path: PathBuf,
+    /// Where rows are kept.
+    pub store: StoreSettings,
     /// How long a verification code waits for its payment.
     pub cvv_ttl: Duration,
+}
+
+/// Where rows are kept.
+#[derive(Clone, Debug)]
+pub enum StoreSettings {
+    /// In a database that instances share; its tables are made where there are none.
+    Postgres(Arc<PostgresAddress>),
+    /// In this file; made, with its folder, where there is none.
+    Sqlite(PathBuf),
 }
 
 /// The vault. Shared by all runtimes of the process.
@@ -101,18 +113,31 @@ impl Vault {
     /// # Errors
     /// When the database cannot be opened, or the master key is not the one it was made with.
     pub async fn open(settings: VaultSettings, master: &MasterKey) -> Result<Self, OpenError> {
-        let path = settings.path;
-        let open = move || -> Opening {
+        let open = move |wrapping: Arc<DerivedKey>| -> Opening {
             Box::pin(async move {
-                let store: Box<dyn TokenStore> = Box::new(SqliteStore::open(&path).await?);
+                let store: Box<dyn TokenStore> = match settings.store {
+                    StoreSettings::Postgres(address) => {
+                        let fits = |keys: &[KeyRow]| ours(keys, &wrapping);
+                        Box::new(PostgresStore::open(address, fits).await?)
+                    }
+                    StoreSettings::Sqlite(path) => Box::new(SqliteStore::open(&path).await?),
+                };
                 Ok(store)
             })
         };
         Self::start(open, settings.cvv_ttl, master.derive(WRAPPING_LABEL)).await
     }
 
+    /// Whether there is a vault already in a database, that only its own master key opens.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn exists_at(address: &Arc<PostgresAddress>) -> Result<bool, OpenError> {
+        Ok(PostgresStore::exists(address).await?)
+    }
+
     async fn start(
-        open: impl FnOnce() -> Opening + Send + 'static,
+        open: impl FnOnce(Arc<DerivedKey>) -> Opening + Send + 'static,
         cvv_ttl: Duration,
         wrapping: DerivedKey,
     ) -> Result<Self, OpenError> {
@@ -122,13 +147,13 @@ impl Vault {
         let (stand_ins, serving) = (Arc::new(StandIns::new(cvv_ttl)), TaskTracker::new());
         let (opened, ready) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build()
             .map_err(OpenError::Thread)?;
         let parts = (health.clone(), Arc::clone(&stand_ins), stop.clone());
         let served = serving.track_future(async move {
             let (health, stand_ins, stop) = parts;
-            match ready_store(open, &wrapping).await {
+            match ready_store(open, wrapping).await {
                 Err(refused) => drop(opened.send(Err(refused))),
                 Ok((store, cipher)) => {
                     if opened.send(Ok(cipher)).is_ok() {
@@ -338,21 +363,26 @@ impl Drop for Vault {
 
 /// Opens the store and its keys.
 async fn ready_store(
-    open: impl FnOnce() -> Opening,
-    wrapping: &DerivedKey,
+    open: impl FnOnce(Arc<DerivedKey>) -> Opening,
+    wrapping: DerivedKey,
 ) -> Result<(Box<dyn TokenStore>, Cipher), OpenError> {
-    let store = open().await?;
-    let offered = Cipher::new_keys(wrapping).map_err(|_| OpenError::Random)?;
+    let wrapping = Arc::new(wrapping);
+    let store = open(Arc::clone(&wrapping)).await?;
+    let offered = Cipher::new_keys(&wrapping).map_err(|_| OpenError::Random)?;
     let keys = store.keys(&offered).await.map_err(|failure| match failure {
         StoreError::Damaged { .. } => OpenError::KeysMissing,
         StoreError::Down { outage, .. } => OpenError::Store { cause: outage },
     })?;
-    let cipher = Cipher::open_keys(&keys, wrapping).map_err(|refused| match refused {
-        KeysRefused::Missing { .. } => OpenError::KeysMissing,
-        KeysRefused::Newer { version } => OpenError::KeysNewer { version },
-        KeysRefused::Wrong => OpenError::WrongMasterKey,
-    })?;
+    let cipher = Cipher::open_keys(&keys, &wrapping)?;
     Ok((store, cipher))
+}
+
+/// Whether the keys of a store, if it has any, are wrapped by this one.
+fn ours(keys: &[KeyRow], wrapping: &DerivedKey) -> Result<(), OpenError> {
+    if !keys.is_empty() {
+        Cipher::open_keys(keys, wrapping)?;
+    }
+    Ok(())
 }
 
 /// Puts a call into a queue, refused at once if it is full, and waits for the answer.

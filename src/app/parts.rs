@@ -9,7 +9,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tracing::{info, warn};
 
 use super::AppError;
-use crate::config::{self, MasterKeySource, Startup};
+use crate::config::{self, MasterKeySource, Startup, VaultStore};
 use crate::counters::LocalCounter;
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKey, Obtained};
 use crate::proxy::login::LoginGuard;
@@ -19,7 +19,7 @@ use crate::telemetry::{
     AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
 };
 use crate::tls::{Identities, IdentityError};
-use crate::vault::{Vault, VaultSettings};
+use crate::vault::{StoreSettings, Vault, VaultSettings};
 
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
 pub(super) fn harden() {
@@ -51,10 +51,18 @@ pub(super) fn self_signed(startup: &Startup) -> Result<Identities, IdentityError
 
 /// Opens the vault and the logs.
 pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Services, AppError> {
-    let path = startup.data_dir.join("vault.db");
+    let store = match &startup.vault.store {
+        VaultStore::Postgres(address) => StoreSettings::Postgres(Arc::clone(address)),
+        VaultStore::Sqlite => StoreSettings::Sqlite(startup.data_dir.join("vault.db")),
+    };
     let metrics = Arc::new(metrics);
     let source = key_source(startup);
-    let obtained = source.obtain(IfMissing::for_vault(&path))?;
+    let missing = match &store {
+        StoreSettings::Postgres(address) if Vault::exists_at(address).await? => IfMissing::Refuse,
+        StoreSettings::Postgres(_) => IfMissing::Create,
+        StoreSettings::Sqlite(path) => IfMissing::for_vault(path),
+    };
+    let obtained = source.obtain(missing)?;
     let made = matches!(obtained, Obtained::Made(_));
     let master = obtained.into_key();
     let (log, key) = (audit_path(startup), audit_key(&master));
@@ -70,7 +78,7 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let teller = LockTeller { audit: Arc::clone(&audit), metrics: Arc::clone(&metrics) };
     let key = master.derive("login accounts");
     let logins = LoginGuard::new(counter, key.expose(), Arc::new(teller));
-    let settings = VaultSettings { path, cvv_ttl: startup.vault.cvv_ttl };
+    let settings = VaultSettings { store, cvv_ttl: startup.vault.cvv_ttl };
     let vault = Vault::open(settings, &master).await?;
     let seen = CardsSeen::open(seen_path(startup));
     Ok(Services { vault, logins, access, audit, metrics, seen })

@@ -1,5 +1,6 @@
 //! What only a restart changes: sockets, threads, the vault, the logs.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,10 @@ use std::time::Duration;
 use super::compile::Compiler;
 use super::schema::{
     AccessFormatSchema, CounterStoreSchema, FileSchema, LevelSchema, LogSchema, MasterKeySchema,
-    VaultSchema, VaultStoreSchema,
+    VaultSchema,
 };
 use super::source::At;
+use crate::policy::{PostgresAddress, PostgresAddressError};
 
 /// Where data lies when the file does not say.
 const DATA_DIR: &str = "/var/lib/tillgate";
@@ -68,8 +70,10 @@ pub struct VaultStartup {
 }
 
 /// The database of the vault.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum VaultStore {
+    /// A database that instances share.
+    Postgres(Arc<PostgresAddress>),
     /// `vault.db` in the data directory.
     Sqlite,
 }
@@ -206,15 +210,48 @@ impl Compiler<'_> {
     }
 
     fn vault(&mut self, written: &VaultSchema, data_dir: &Path) -> Option<VaultStartup> {
-        let store = match written.store.as_ref().map(At::get) {
-            Some(VaultStoreSchema::Sqlite) | None => VaultStore::Sqlite,
+        let store = match &written.store {
+            Some(at) => self.vault_store(at),
+            None => Some(VaultStore::Sqlite),
         };
         let cvv_ttl = self.duration("vault.cvv_ttl", written.cvv_ttl.as_ref(), CVV_TTL);
         let master_key = match &written.master_key {
             None => MasterKeySource::File(data_dir.join("master.key")),
             Some(at) => self.master_key(at)?,
         };
-        Some(VaultStartup { store, master_key, cvv_ttl })
+        Some(VaultStartup { store: store?, master_key, cvv_ttl })
+    }
+
+    /// The text is never shown: it may hold a password.
+    fn vault_store(&mut self, at: &At<String>) -> Option<VaultStore> {
+        let (key, text) = ("vault.store", at.get());
+        if text == "sqlite" {
+            return Some(VaultStore::Sqlite);
+        }
+        let address = match PostgresAddress::parse(text, &self.source.folder) {
+            Ok(address) => address,
+            Err(PostgresAddressError::Scheme) => {
+                let remedy = "write \"sqlite\" or \"postgres://user@host:5432/database\"";
+                self.refuse(&at.span(), key, "is no store", remedy);
+                return None;
+            }
+            Err(error) => {
+                self.refuse(&at.span(), key, error.to_string(), error.remedy());
+                return None;
+            }
+        };
+        let tls = &address.tls;
+        let identity = tls.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        if tls.root.iter().chain(identity).any(|path| File::open(path).is_err()) {
+            let message = "names a certificate or key that cannot be read";
+            self.refuse(&at.span(), key, message, "check the paths and who may read them");
+            return None;
+        }
+        if address.is_exposed() {
+            let message = "does not verify the server: whoever is between can read and forge";
+            self.warn(&at.span(), key, message, "write sslmode=verify-full");
+        }
+        Some(VaultStore::Postgres(Arc::new(address)))
     }
 
     fn master_key(&mut self, at: &At<MasterKeySchema>) -> Option<MasterKeySource> {

@@ -4,7 +4,8 @@ use std::io;
 
 use thiserror::Error;
 
-use super::{Outage, SqliteOpenError};
+use super::cipher::KeysRefused;
+use super::{Outage, PostgresOpenError, SqliteOpenError};
 use crate::card::TokenFormat;
 
 /// Why a call failed. Holds nothing that came from a request.
@@ -50,10 +51,13 @@ pub enum OpenError {
         /// The format's number.
         version: u8,
     },
+    /// The database of a server does not open.
+    #[error(transparent)]
+    Postgres(#[from] PostgresOpenError),
     /// The system's random generator failed.
     #[error("the system's random generator failed")]
     Random,
-    /// The database does not open.
+    /// The database file does not open.
     #[error(transparent)]
     Sqlite(#[from] SqliteOpenError),
     /// The database does not answer.
@@ -71,6 +75,16 @@ pub enum OpenError {
          configure the right key, or restore the vault that belongs to this one"
     )]
     WrongMasterKey,
+}
+
+impl From<KeysRefused> for OpenError {
+    fn from(refused: KeysRefused) -> Self {
+        match refused {
+            KeysRefused::Missing { .. } => Self::KeysMissing,
+            KeysRefused::Newer { version } => Self::KeysNewer { version },
+            KeysRefused::Wrong => Self::WrongMasterKey,
+        }
+    }
 }
 
 impl From<Outage> for VaultError {

@@ -15,7 +15,7 @@ fn master(seed: u8) -> MasterKey {
 }
 
 fn settings(folder: &Path) -> VaultSettings {
-    VaultSettings { path: folder.join("vault.db"), cvv_ttl: TTL }
+    VaultSettings { store: StoreSettings::Sqlite(folder.join("vault.db")), cvv_ttl: TTL }
 }
 
 async fn opened(folder: &Path) -> Vault {
@@ -266,7 +266,7 @@ async fn faulty(folder: &Path, permits: usize) -> (Vault, Arc<Switches>) {
         gate: tokio::sync::Semaphore::new(permits),
     });
     let (path, shared) = (folder.join("vault.db"), Arc::clone(&switches));
-    let open = move || -> Opening {
+    let open = move |_| -> Opening {
         Box::pin(async move {
             let inner = SqliteStore::open(&path).await?;
             let store: Box<dyn TokenStore> = Box::new(Faulty { inner, switches: shared });

@@ -1,0 +1,316 @@
+//! The store that instances share: PostgreSQL.
+//!
+//! Every call is one statement, and so one transaction and one round trip: nothing is left half done
+//! on the server, and no lock waits for us, whatever becomes of us or of the network. A call that
+//! was cut off may have been committed all the same; whoever asks again finds its card known.
+
+mod connect;
+mod failure;
+mod lane;
+mod migrate;
+mod passfile;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Connection, Row};
+use thiserror::Error;
+
+use self::connect::{Access, Connector};
+pub use self::failure::PostgresFailure;
+use self::lane::{Lane, in_time};
+use self::migrate::Age;
+use super::{
+    Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
+    TokenStore, format_named,
+};
+use crate::card::Token;
+use crate::policy::PostgresAddress;
+
+/// The oldest major version that has all the settings of a session.
+const VERSION_LEAST: i32 = 14;
+
+const FIND: &str = "
+    SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
+     WHERE token_print = ANY($1)
+     UNION ALL
+    SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
+     WHERE card_print = ANY($1)";
+
+const KEEP: &str = "
+    SELECT outcome, kept FROM keep_tokens($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+/// Beside the locks of `keep_tokens`, which end at 255.
+const LOCK_KEYS: &str = "SELECT pg_advisory_xact_lock(1953066092, 256)";
+
+const EMPTY: &str = "
+    SELECT NOT EXISTS (SELECT FROM data_keys) AND NOT EXISTS (SELECT FROM tokens)";
+
+const OFFER_KEY: &str = "
+    INSERT INTO data_keys (id, purpose, version, wrapped) VALUES ($1, $2, $3, $4)";
+
+const KEYS: &str = "
+    SELECT id, purpose, version, wrapped FROM data_keys ORDER BY created_at, id";
+
+const BEAT: &str = "
+    INSERT INTO heartbeat (id, beat_at) VALUES (1, now())
+        ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at";
+
+/// Why the database cannot be used as a vault.
+#[derive(Debug, Error)]
+pub enum PostgresOpenError {
+    /// No server of the address serves.
+    #[error("cannot use the database {address}")]
+    Connect {
+        /// Its servers and its name.
+        address: String,
+        /// Why not, as the last of them has it.
+        source: PostgresFailure,
+    },
+    /// The tables could not be made or brought up to date.
+    #[error("cannot prepare the tables of {address}")]
+    Migrate {
+        /// Its servers and its name.
+        address: String,
+        /// What the database said.
+        source: Box<MigrateError>,
+    },
+    /// A newer program has changed the tables.
+    #[error(
+        "{address} belongs to a newer version of this program (its tables have format {version}); \
+         nothing was changed: use that version"
+    )]
+    Newer {
+        /// Its servers and its name.
+        address: String,
+        /// The first change that is not known here.
+        version: i64,
+    },
+    /// A row holds what no row can hold.
+    #[error("{address} holds keys with an unreadable {column}")]
+    Unreadable {
+        /// Its servers and its name.
+        address: String,
+        /// Which column.
+        column: &'static str,
+    },
+}
+
+/// Rows in a PostgreSQL database.
+pub(in crate::vault) struct PostgresStore {
+    reader: Lane,
+    writer: Lane,
+}
+
+impl PostgresStore {
+    /// Opens the database and brings its tables up to date, once `fits` has seen the keys that are
+    /// there: before that, nothing is changed.
+    pub(in crate::vault) async fn open<E: From<PostgresOpenError>>(
+        address: Arc<PostgresAddress>,
+        fits: impl FnOnce(&[KeyRow]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let (connector, mut connection) = reach(&address, Access::Write).await?;
+        let unprepared = |source| PostgresOpenError::Migrate {
+            address: address.to_string(),
+            source: Box::new(source),
+        };
+        match migrate::age(&mut connection).await.map_err(unprepared)? {
+            Age::Newer { version } => {
+                let address = address.to_string();
+                return Err(PostgresOpenError::Newer { address, version }.into());
+            }
+            Age::Missing => migrate::run(&mut connection).await.map_err(unprepared)?,
+            Age::Current => fits(&kept_keys(&mut connection, &address).await?)?,
+            Age::Older => {
+                fits(&kept_keys(&mut connection, &address).await?)?;
+                migrate::run(&mut connection).await.map_err(unprepared)?;
+            }
+        }
+        Ok(Self {
+            reader: Lane::new(connector.clone(), Access::Read),
+            writer: Lane::new(connector, Access::Write),
+        })
+    }
+
+    /// Whether the database holds a vault that only its own master key opens.
+    pub(in crate::vault) async fn exists(
+        address: &Arc<PostgresAddress>,
+    ) -> Result<bool, PostgresOpenError> {
+        let (_, mut connection) = reach(address, Access::Write).await?;
+        match migrate::age(&mut connection).await {
+            Ok(Age::Missing) => Ok(false),
+            Ok(Age::Newer { .. }) => Ok(true),
+            Ok(Age::Current | Age::Older) => {
+                Ok(!kept_keys(&mut connection, address).await?.is_empty())
+            }
+            Err(source) => Err(PostgresOpenError::Migrate {
+                address: address.to_string(),
+                source: Box::new(source),
+            }),
+        }
+    }
+}
+
+impl TokenStore for PostgresStore {
+    fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>> {
+        Box::pin(async move {
+            let mut held = self.writer.hold().await?;
+            let rows = in_time(keys(&mut held.connection, offered)).await?;
+            held.keep();
+            rows.iter().map(key_row).collect()
+        })
+    }
+
+    fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
+        Box::pin(async move {
+            let mut held = self.reader.hold().await?;
+            let prints: Vec<_> = prints.iter().map(|print| print.0).collect();
+            let query = sqlx::query(FIND).bind(prints);
+            let rows = in_time(query.fetch_all(&mut held.connection)).await?;
+            held.keep();
+            rows.iter().map(sealed_row).collect()
+        })
+    }
+
+    fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
+        Box::pin(async move {
+            let mut held = self.writer.hold().await?;
+            // All rows, to the end: the word that the commit failed comes after the last of them.
+            let done = in_time(keep(rows).fetch_all(&mut held.connection)).await?;
+            held.keep();
+            if done.len() != rows.len() {
+                return Err(StoreError::Damaged { column: "outcome" });
+            }
+            done.iter().map(inserted).collect()
+        })
+    }
+
+    fn check(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let mut held = self.writer.hold().await?;
+            in_time(sqlx::query(BEAT).execute(&mut held.connection)).await?;
+            held.keep();
+            Ok(())
+        })
+    }
+}
+
+async fn reach(
+    address: &Arc<PostgresAddress>,
+    access: Access,
+) -> Result<(Connector, PgConnection), PostgresOpenError> {
+    let connector = Connector { address: Arc::clone(address) };
+    match connector.connect(access).await {
+        Ok(connection) => Ok((connector, connection)),
+        Err(source) => Err(PostgresOpenError::Connect { address: address.to_string(), source }),
+    }
+}
+
+/// The keys of a database that has the tables.
+async fn kept_keys(
+    connection: &mut PgConnection,
+    address: &PostgresAddress,
+) -> Result<Vec<KeyRow>, PostgresOpenError> {
+    let rows = in_time(sqlx::query(KEYS).fetch_all(connection)).await.map_err(|source| {
+        PostgresOpenError::Connect { address: address.to_string(), source }
+    })?;
+    let unreadable = |failure| match failure {
+        StoreError::Damaged { column } => column,
+        StoreError::Down { .. } => "value",
+    };
+    rows.iter().map(key_row).collect::<Result<_, _>>().map_err(|failure| {
+        let (address, column) = (address.to_string(), unreadable(failure));
+        PostgresOpenError::Unreadable { address, column }
+    })
+}
+
+async fn keys(
+    connection: &mut PgConnection,
+    offered: &[KeyRow],
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query(LOCK_KEYS).execute(&mut *transaction).await?;
+    // With tokens but no keys, new keys would only hide that the old ones are lost.
+    if sqlx::query_scalar(EMPTY).fetch_one(&mut *transaction).await? {
+        for key in offered {
+            sqlx::query(OFFER_KEY)
+                .bind(key.id.0)
+                .bind(key.purpose.as_str())
+                .bind(i16::from(key.version))
+                .bind(key.wrapped.as_slice())
+                .execute(&mut *transaction)
+                .await?;
+        }
+    }
+    let rows = sqlx::query(KEYS).fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(rows)
+}
+
+/// A column of parameters for each column of the table.
+fn keep(rows: &[NewRow]) -> sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    let sealed = || rows.iter().map(|new| &new.row);
+    sqlx::query(KEEP)
+        .bind(sealed().map(|row| row.token.as_str()).collect::<Vec<_>>())
+        .bind(sealed().map(|row| row.token_print.0).collect::<Vec<_>>())
+        .bind(sealed().map(|row| row.card_print.0).collect::<Vec<_>>())
+        .bind(sealed().map(|row| row.format.as_str()).collect::<Vec<_>>())
+        .bind(sealed().map(|row| i16::from(row.version)).collect::<Vec<_>>())
+        .bind(sealed().map(|row| row.data_key.0).collect::<Vec<_>>())
+        .bind(sealed().map(|row| row.sealed.as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|new| new.brand.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|new| new.last_four.as_str()).collect::<Vec<_>>())
+}
+
+fn inserted(row: &PgRow) -> Result<Inserted, StoreError> {
+    let outcome: &str = value(row, "outcome")?;
+    match outcome {
+        "created" => Ok(Inserted::Created(token(value(row, "kept")?)?)),
+        "is_token" => Ok(Inserted::IsToken),
+        "known" => Ok(Inserted::Known(token(value(row, "kept")?)?)),
+        "token_taken" => Ok(Inserted::TokenTaken),
+        _ => Err(StoreError::Damaged { column: "outcome" }),
+    }
+}
+
+fn key_row(row: &PgRow) -> Result<KeyRow, StoreError> {
+    let purpose = value(row, "purpose")?;
+    Ok(KeyRow {
+        id: KeyId(value(row, "id")?),
+        purpose: KeyPurpose::named(purpose).ok_or(StoreError::Damaged { column: "purpose" })?,
+        version: version(row)?,
+        wrapped: value(row, "wrapped")?,
+    })
+}
+
+fn sealed_row(row: &PgRow) -> Result<SealedRow, StoreError> {
+    let format = value(row, "format")?;
+    Ok(SealedRow {
+        token: token(value(row, "token")?)?,
+        token_print: Fingerprint(value(row, "token_print")?),
+        card_print: Fingerprint(value(row, "card_print")?),
+        format: format_named(format).ok_or(StoreError::Damaged { column: "format" })?,
+        version: version(row)?,
+        data_key: KeyId(value(row, "data_key")?),
+        sealed: value(row, "sealed")?,
+    })
+}
+
+fn token(text: &str) -> Result<Token, StoreError> {
+    Token::parse(text.as_bytes()).map_err(|_| StoreError::Damaged { column: "token" })
+}
+
+fn version(row: &PgRow) -> Result<u8, StoreError> {
+    let version: i16 = value(row, "version")?;
+    u8::try_from(version).map_err(|_| StoreError::Damaged { column: "version" })
+}
+
+fn value<'r, T>(row: &'r PgRow, column: &'static str) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(column).map_err(|_| StoreError::Damaged { column })
+}
