@@ -33,7 +33,9 @@ use tokio_util::task::TaskTracker;
 use self::cipher::{Cipher, WRAPPING_LABEL};
 use self::store::postgres::PostgresStore;
 use self::store::sqlite::SqliteStore;
-use self::store::{Fingerprint, Inserted, KeyId, KeyRow, NewRow, SealedRow, StoreError, TokenStore};
+use self::store::{
+    Fingerprint, Inserted, KeyId, KeyRow, NewRow, SealedRow, StoreError, TokenStore,
+};
 use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Worker};
 use crate::card::{Pan, Token, TokenFormat};
 use crate::keys::{DerivedKey, MasterKey};

@@ -151,7 +151,8 @@ impl PostgresAddress {
     /// Whether what is said could be read, or answered, by somebody on the way.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
-        self.tls.mode != PostgresTlsMode::VerifyFull && !self.hosts.iter().all(PostgresHost::is_local)
+        self.tls.mode != PostgresTlsMode::VerifyFull
+            && !self.hosts.iter().all(PostgresHost::is_local)
     }
 }
 
@@ -208,7 +209,9 @@ impl PostgresAddressError {
                 "those known are sslmode, sslrootcert, sslcert, sslkey, host, port and \
                  target_session_attrs"
             }
-            Self::Percent => "write `%` as %25, and `@`, `:`, `/` and `?` of a password as %40, %3A, %2F and %3F",
+            Self::Percent => {
+                "write `%` as %25, and `@`, `:`, `/` and `?` of a password as %40, %3A, %2F and %3F"
+            }
             Self::Port => "write a port from 1 to 65535",
             Self::SessionAttributes => "leave target_session_attrs out, or write read-write",
             Self::TlsMode => "write disable, prefer, require or verify-full",

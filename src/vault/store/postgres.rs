@@ -214,9 +214,9 @@ async fn kept_keys(
     connection: &mut PgConnection,
     address: &PostgresAddress,
 ) -> Result<Vec<KeyRow>, PostgresOpenError> {
-    let rows = in_time(sqlx::query(KEYS).fetch_all(connection)).await.map_err(|source| {
-        PostgresOpenError::Connect { address: address.to_string(), source }
-    })?;
+    let rows = in_time(sqlx::query(KEYS).fetch_all(connection))
+        .await
+        .map_err(|source| PostgresOpenError::Connect { address: address.to_string(), source })?;
     let unreadable = |failure| match failure {
         StoreError::Damaged { column } => column,
         StoreError::Down { .. } => "value",

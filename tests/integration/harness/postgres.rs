@@ -8,8 +8,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -18,7 +19,10 @@ use tempfile::TempDir;
 pub(crate) const USER: &str = "tillgate";
 
 /// What the server says once it can be used.
-const READY: &str = "ready to accept connections";
+const READY: &str = "database system is ready to accept";
+
+/// How long that may take.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How many ports are tried: one that was free a moment ago need not be free any more.
 const PORTS_MAX: usize = 10;
@@ -221,32 +225,31 @@ fn launch(
         command.args(["-c", setting]);
     }
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    if !follow(&mut lines, log, |line| line.contains(READY)) {
-        child.wait().unwrap();
-        return None;
+    let (notify, ready) = mpsc::channel();
+    let (stderr, log) = (child.stderr.take().unwrap(), Arc::clone(log));
+    thread::spawn(move || follow(stderr, &log, &notify));
+    match ready.recv_timeout(DEADLINE) {
+        Ok(()) => Some(child),
+        Err(_) => {
+            let _ = child.kill();
+            child.wait().unwrap();
+            None
+        }
     }
-    let log = Arc::clone(log);
-    thread::spawn(move || follow(&mut lines, &log, |_| false));
-    Some(child)
 }
 
-/// Copies lines into the log up to the one that is looked for; whether it came.
-fn follow(
-    lines: &mut BufReader<ChildStderr>,
-    log: &Mutex<String>,
-    is_it: impl Fn(&str) -> bool,
-) -> bool {
+/// Copies lines into the log and tells when the server is ready.
+fn follow(stderr: ChildStderr, log: &Mutex<String>, ready: &mpsc::Sender<()>) {
+    let mut lines = BufReader::new(stderr);
     let mut bytes = Vec::new();
     while lines.read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
-        let line = String::from_utf8_lossy(&bytes).into_owned();
+        let line = String::from_utf8_lossy(&bytes);
         log.lock().unwrap().push_str(&line);
-        if is_it(&line) {
-            return true;
+        if line.contains(READY) {
+            let _ = ready.send(());
         }
         bytes.clear();
     }
-    false
 }
 
 /// PostgreSQL refuses to run as root; Debian's package brings a user for it.

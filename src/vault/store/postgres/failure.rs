@@ -61,6 +61,10 @@ fn outage(error: &sqlx::Error) -> Outage {
     match error {
         sqlx::Error::Database(database) => database_outage(database.as_ref()),
         sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Outage::Stalled,
+        // A certificate is refused in the midst of reading, and told as a failure to read.
+        sqlx::Error::Io(error) if error.get_ref().is_some_and(|it| it.is::<rustls::Error>()) => {
+            Outage::Denied
+        }
         sqlx::Error::Tls(_) => Outage::Denied,
         _ => Outage::Unreachable,
     }

@@ -41,9 +41,9 @@ pub(super) async fn age(connection: &mut PgConnection) -> Result<Age, MigrateErr
         return Ok(Age::Newer { version: unknown.version });
     }
     let done = |migration: &Migration| {
-        applied.iter().any(|done| {
-            done.version == migration.version && done.checksum == migration.checksum
-        })
+        applied
+            .iter()
+            .any(|done| done.version == migration.version && done.checksum == migration.checksum)
     };
     Ok(match applied.is_empty() {
         true => Age::Missing,

@@ -103,7 +103,8 @@ async fn instances_that_insert_at_once_agree(server: &Postgres) {
     let other = opened(&server.url("race")).await;
     for group in 0..10 {
         // The same cards under other tokens, in the reverse order.
-        let ours: Vec<_> = (1..6).map(|n| contract::row(group * 5 + n, group * 5 + n + 50)).collect();
+        let ours: Vec<_> =
+            (1..6).map(|n| contract::row(group * 5 + n, group * 5 + n + 50)).collect();
         let theirs: Vec<_> =
             (1..6).rev().map(|n| contract::row(group * 5 + n, group * 5 + n + 100)).collect();
         let (ours, theirs) = tokio::join!(one.insert(&ours), other.insert(&theirs));
@@ -190,7 +191,6 @@ async fn every_outage_is_named_in_time_and_heals_by_itself() {
     // A black hole: what stands neither answers nor ends.
     server.freeze();
     assert_eq!(outage(store.insert(&[contract::row(8, 9)])).await, Outage::Stalled);
-    assert_eq!(outage(store.insert(&[contract::row(8, 9)])).await, Outage::Stalled);
     assert_eq!(outage(store.find(&[Fingerprint([1; 32])])).await, Outage::Stalled);
     server.thaw();
     // The server may have carried out what nobody waited for; the card has one token all the same.
@@ -214,8 +214,7 @@ async fn every_outage_is_named_in_time_and_heals_by_itself() {
     .await;
     assert_eq!(outage(store.check()).await, Outage::ReadOnly);
     assert_eq!(found(&store, 1).await, 1, "what can be read is");
-    server.sql("vault", "SET default_transaction_read_only = off; ALTER SYSTEM RESET ALL");
-    server.sql("vault", "SELECT pg_reload_conf()");
+    read_only("off");
     eventually(async || store.check().await.ok()).await;
 
     // Another's lock on a fingerprint, as an instance would hold it that hangs in its commit.
@@ -230,6 +229,7 @@ async fn every_outage_is_named_in_time_and_heals_by_itself() {
     assert!(matches!(insert(&store, 30, 31).await, Inserted::Created(_)));
 
     server.stop();
+    assert_eq!(outage(store.check()).await, Outage::Unreachable);
     server.set(&["fsync=off"]);
     server.start_again();
     assert_eq!(outage(store.check()).await, Outage::Unfit);
@@ -259,7 +259,6 @@ async fn a_failover_to_the_standby_heals_without_a_restart_and_loses_nothing() {
     primary.kill9();
     assert_eq!(outage(store.insert(&[contract::row(3, 4)])).await, Outage::Unreachable);
     assert_eq!(outage(store.insert(&[contract::row(3, 4)])).await, Outage::ReadOnly);
-    assert_eq!(outage(store.find(&[])).await, Outage::Unreachable);
     assert_eq!(outage(store.find(&[])).await, Outage::ReadOnly, "a standby may lag");
     standby.sql("vault", "SELECT pg_promote()");
     eventually(async || store.insert(&[contract::row(3, 4)]).await.ok()).await;
@@ -290,7 +289,8 @@ async fn the_server_is_verified_and_the_password_is_told_to_nobody_else() {
     let url = |login: &str, host: &str, query: &str| {
         format!("postgres://{login}@{host}:{port}/vault?{query}")
     };
-    let (right, verified) = ("tillgate:correct%20horse", format!("sslmode=verify-full&sslrootcert={ours}"));
+    let (right, verified) =
+        ("tillgate:correct%20horse", format!("sslmode=verify-full&sslrootcert={ours}"));
     let store = opened(&url(right, "localhost", &verified)).await;
     let mut held = store.writer.hold().await.unwrap();
     let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
