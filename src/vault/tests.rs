@@ -8,7 +8,7 @@ use super::*;
 use crate::keys::{KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained};
 
 const TTL: Duration = Duration::from_secs(900);
-const FORMAT: TokenFormat = TokenFormat::BrandFour;
+pub(super) const FORMAT: TokenFormat = TokenFormat::BrandFour;
 
 /// A key of known bytes.
 struct Seeded(u8);
@@ -24,20 +24,20 @@ impl KeySource for Seeded {
     }
 }
 
-fn masters(current: u8, previous: Option<u8>) -> Arc<MasterKeys> {
+pub(super) fn masters(current: u8, previous: Option<u8>) -> Arc<MasterKeys> {
     let previous = previous.map(|seed| -> Box<dyn KeySource> { Box::new(Seeded(seed)) });
     Arc::new(MasterKeys { current: Box::new(Seeded(current)), previous })
 }
 
-fn settings(folder: &Path) -> VaultSettings {
+pub(super) fn settings(folder: &Path) -> VaultSettings {
     VaultSettings { path: folder.join("vault.db"), cvv_ttl: TTL }
 }
 
-async fn opened(folder: &Path) -> Vault {
+pub(super) async fn opened(folder: &Path) -> Vault {
     Vault::open(settings(folder), masters(1, None)).await.ok().unwrap()
 }
 
-fn pan(digits: &[u8]) -> Pan {
+pub(super) fn pan(digits: &[u8]) -> Pan {
     Pan::from_digits(digits).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn visa() -> Vec<Pan> {
     vec![pan(b"4111111111111111")]
 }
 
-fn token(answer: Tokenized) -> Token {
+pub(super) fn token(answer: Tokenized) -> Token {
     match answer {
         Tokenized::Created(token) | Tokenized::Known(token) => token,
         Tokenized::AlreadyToken | Tokenized::Collided => panic!("the card is a token"),
@@ -53,7 +53,7 @@ fn token(answer: Tokenized) -> Token {
 }
 
 /// Numbers that only differ in digits a test range may use: 411111 and a counter.
-fn card(number: usize) -> Pan {
+pub(super) fn card(number: usize) -> Pan {
     pan(format!("411111{number:010}").as_bytes())
 }
 
@@ -163,7 +163,7 @@ async fn another_master_key_is_refused_and_the_right_one_still_opens() {
     assert_eq!(revealed(&again, token).await.unwrap(), b"4111111111111111");
 }
 
-async fn tamper(folder: &Path, statement: &'static str) {
+pub(super) async fn tamper(folder: &Path, statement: &'static str) {
     use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
     let options = SqliteConnectOptions::new().filename(folder.join("vault.db"));
     let mut connection = options.foreign_keys(false).connect().await.unwrap();
