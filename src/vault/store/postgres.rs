@@ -11,6 +11,7 @@ mod migrate;
 mod passfile;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -21,21 +22,23 @@ use thiserror::Error;
 
 use self::connect::{Access, Connector};
 pub use self::failure::PostgresFailure;
-use self::lane::{Lane, in_time};
+use self::lane::{CALL_WAIT, Lane, in_time};
 use self::migrate::Age;
 use super::{
     Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
     TokenStore, format_named,
 };
 use crate::card::Token;
+use crate::keys::MasterId;
 use crate::policy::PostgresAddress;
 
 /// The oldest major version that has all the settings of a session.
 const VERSION_LEAST: i32 = 14;
 
+// Erased rows have no `card_print`, so the second half leaves them out by itself.
 const FIND: &str = "
     SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
-     WHERE token_print = ANY($1)
+     WHERE token_print = ANY($1) AND erased_at IS NULL
      UNION ALL
     SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
      WHERE card_print = ANY($1)";
@@ -43,17 +46,23 @@ const FIND: &str = "
 const KEEP: &str = "
     SELECT outcome, kept FROM keep_tokens($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
-/// Beside the locks of `keep_tokens`, which end at 255.
+/// One change of keys or of rows that are there at a time. Beside the locks of `keep_tokens`, which
+/// end at 255.
 const LOCK_KEYS: &str = "SELECT pg_advisory_xact_lock(1953066092, 256)";
 
 const EMPTY: &str = "
     SELECT NOT EXISTS (SELECT FROM data_keys) AND NOT EXISTS (SELECT FROM tokens)";
 
-const OFFER_KEY: &str = "
-    INSERT INTO data_keys (id, purpose, version, wrapped) VALUES ($1, $2, $3, $4)";
+const KEEP_KEY: &str = "
+    INSERT INTO data_keys (id, purpose) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+
+const KEEP_WRAP: &str = "
+    INSERT INTO key_wraps (data_key, master, version, wrapped) VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING";
 
 const KEYS: &str = "
-    SELECT id, purpose, version, wrapped FROM data_keys ORDER BY created_at, id";
+    SELECT id, purpose, master, version, wrapped FROM data_keys JOIN key_wraps ON data_key = id
+     ORDER BY number, master";
 
 const BEAT: &str = "
     INSERT INTO heartbeat (id, beat_at) VALUES (1, now())
@@ -101,18 +110,19 @@ pub enum PostgresOpenError {
 
 /// Rows in a PostgreSQL database.
 pub(in crate::vault) struct PostgresStore {
+    keeper: Lane,
     reader: Lane,
     writer: Lane,
 }
 
 impl PostgresStore {
-    /// Opens the database and brings its tables up to date, once `fits` has seen the keys that are
-    /// there: before that, nothing is changed.
+    /// Opens the database and makes its tables, or brings them up to date once `fits` has seen the
+    /// keys that are there: before that, nothing is changed.
     pub(in crate::vault) async fn open<E: From<PostgresOpenError>>(
         address: Arc<PostgresAddress>,
         fits: impl FnOnce(&[KeyRow]) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let (connector, mut connection) = reach(&address, Access::Write).await?;
+        let (connector, mut connection) = reach(&address, Access::Upkeep).await?;
         let unprepared = |source| PostgresOpenError::Migrate {
             address: address.to_string(),
             source: Box::new(source),
@@ -122,14 +132,15 @@ impl PostgresStore {
                 let address = address.to_string();
                 return Err(PostgresOpenError::Newer { address, version }.into());
             }
+            Age::Current => {}
             Age::Missing => migrate::run(&mut connection).await.map_err(unprepared)?,
-            Age::Current => fits(&kept_keys(&mut connection, &address).await?)?,
             Age::Older => {
-                fits(&kept_keys(&mut connection, &address).await?)?;
+                fits(&known_keys(&mut connection, &address).await?)?;
                 migrate::run(&mut connection).await.map_err(unprepared)?;
             }
         }
         Ok(Self {
+            keeper: Lane::new(connector.clone(), Access::Upkeep),
             reader: Lane::new(connector.clone(), Access::Read),
             writer: Lane::new(connector, Access::Write),
         })
@@ -144,7 +155,7 @@ impl PostgresStore {
             Ok(Age::Missing) => Ok(false),
             Ok(Age::Newer { .. }) => Ok(true),
             Ok(Age::Current | Age::Older) => {
-                Ok(!kept_keys(&mut connection, address).await?.is_empty())
+                Ok(!known_keys(&mut connection, address).await?.is_empty())
             }
             Err(source) => Err(PostgresOpenError::Migrate {
                 address: address.to_string(),
@@ -157,8 +168,13 @@ impl PostgresStore {
 impl TokenStore for PostgresStore {
     fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>> {
         Box::pin(async move {
-            let mut held = self.writer.hold().await?;
-            let rows = in_time(keys(&mut held.connection, offered)).await?;
+            // Reading waits for no writer.
+            let lane = if offered.is_empty() { &self.reader } else { &self.writer };
+            let mut held = lane.hold().await?;
+            let rows = match offered {
+                [] => in_time(CALL_WAIT, kept_keys(&mut held.connection)).await?,
+                _ => in_time(CALL_WAIT, offer_keys(&mut held.connection, offered)).await?,
+            };
             held.keep();
             rows.iter().map(key_row).collect()
         })
@@ -169,7 +185,7 @@ impl TokenStore for PostgresStore {
             let mut held = self.reader.hold().await?;
             let prints: Vec<_> = prints.iter().map(|print| print.0).collect();
             let query = sqlx::query(FIND).bind(prints);
-            let rows = in_time(query.fetch_all(&mut held.connection)).await?;
+            let rows = in_time(CALL_WAIT, query.fetch_all(&mut held.connection)).await?;
             held.keep();
             rows.iter().map(sealed_row).collect()
         })
@@ -179,7 +195,7 @@ impl TokenStore for PostgresStore {
         Box::pin(async move {
             let mut held = self.writer.hold().await?;
             // All rows, to the end: the word that the commit failed comes after the last of them.
-            let done = in_time(keep(rows).fetch_all(&mut held.connection)).await?;
+            let done = in_time(CALL_WAIT, keep(rows).fetch_all(&mut held.connection)).await?;
             held.keep();
             if done.len() != rows.len() {
                 return Err(StoreError::Damaged { column: "outcome" });
@@ -191,7 +207,7 @@ impl TokenStore for PostgresStore {
     fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let mut held = self.writer.hold().await?;
-            in_time(sqlx::query(BEAT).execute(&mut held.connection)).await?;
+            in_time(CALL_WAIT, sqlx::query(BEAT).execute(&mut held.connection)).await?;
             held.keep();
             Ok(())
         })
@@ -209,25 +225,30 @@ async fn reach(
     }
 }
 
-/// The keys of a database that has the tables.
-async fn kept_keys(
+/// The keys of a database that has the tables, before it is a store.
+async fn known_keys(
     connection: &mut PgConnection,
     address: &PostgresAddress,
 ) -> Result<Vec<KeyRow>, PostgresOpenError> {
-    let rows = in_time(sqlx::query(KEYS).fetch_all(connection))
-        .await
-        .map_err(|source| PostgresOpenError::Connect { address: address.to_string(), source })?;
-    let unreadable = |failure| match failure {
-        StoreError::Damaged { column } => column,
-        StoreError::Down { .. } => "value",
-    };
+    let rows = in_time(CALL_WAIT, kept_keys(connection)).await;
+    let rows = rows.map_err(|source| {
+        let address = address.to_string();
+        PostgresOpenError::Connect { address, source }
+    })?;
     rows.iter().map(key_row).collect::<Result<_, _>>().map_err(|failure| {
-        let (address, column) = (address.to_string(), unreadable(failure));
-        PostgresOpenError::Unreadable { address, column }
+        let column = match failure {
+            StoreError::Damaged { column } => column,
+            StoreError::Down { .. } => "value",
+        };
+        PostgresOpenError::Unreadable { address: address.to_string(), column }
     })
 }
 
-async fn keys(
+async fn kept_keys(connection: &mut PgConnection) -> Result<Vec<PgRow>, sqlx::Error> {
+    sqlx::query(KEYS).fetch_all(connection).await
+}
+
+async fn offer_keys(
     connection: &mut PgConnection,
     offered: &[KeyRow],
 ) -> Result<Vec<PgRow>, sqlx::Error> {
@@ -235,19 +256,29 @@ async fn keys(
     sqlx::query(LOCK_KEYS).execute(&mut *transaction).await?;
     // With tokens but no keys, new keys would only hide that the old ones are lost.
     if sqlx::query_scalar(EMPTY).fetch_one(&mut *transaction).await? {
-        for key in offered {
-            sqlx::query(OFFER_KEY)
-                .bind(key.id.0)
-                .bind(key.purpose.as_str())
-                .bind(i16::from(key.version))
-                .bind(key.wrapped.as_slice())
-                .execute(&mut *transaction)
-                .await?;
-        }
+        keep_keys(&mut transaction, offered).await?;
     }
-    let rows = sqlx::query(KEYS).fetch_all(&mut *transaction).await?;
+    let rows = kept_keys(&mut transaction).await?;
     transaction.commit().await?;
     Ok(rows)
+}
+
+async fn keep_keys(connection: &mut PgConnection, keys: &[KeyRow]) -> Result<(), sqlx::Error> {
+    for key in keys {
+        sqlx::query(KEEP_KEY)
+            .bind(key.id.0)
+            .bind(key.purpose.as_str())
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query(KEEP_WRAP)
+            .bind(key.id.0)
+            .bind(key.master.0)
+            .bind(i16::from(key.version))
+            .bind(key.wrapped.as_slice())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// A column of parameters for each column of the table.
@@ -270,6 +301,7 @@ fn inserted(row: &PgRow) -> Result<Inserted, StoreError> {
     match outcome {
         "created" => Ok(Inserted::Created(token(value(row, "kept")?)?)),
         "is_token" => Ok(Inserted::IsToken),
+        "key_gone" => Ok(Inserted::KeyGone),
         "known" => Ok(Inserted::Known(token(value(row, "kept")?)?)),
         "token_taken" => Ok(Inserted::TokenTaken),
         _ => Err(StoreError::Damaged { column: "outcome" }),
@@ -281,6 +313,7 @@ fn key_row(row: &PgRow) -> Result<KeyRow, StoreError> {
     Ok(KeyRow {
         id: KeyId(value(row, "id")?),
         purpose: KeyPurpose::named(purpose).ok_or(StoreError::Damaged { column: "purpose" })?,
+        master: MasterId(value(row, "master")?),
         version: version(row)?,
         wrapped: value(row, "wrapped")?,
     })

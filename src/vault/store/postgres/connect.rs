@@ -39,6 +39,12 @@ const SESSION: &str = "
     SET plan_cache_mode = force_generic_plan;
     SET jit = off";
 
+/// What an operator's command may take beyond that.
+const PATIENT: &str = "
+    SET statement_timeout = '10min';
+    SET lock_timeout = '1min';
+    SET idle_in_transaction_session_timeout = '1min'";
+
 /// What a server must be before it is trusted with a token.
 const FACTS: &str = "
     SELECT current_setting('server_version_num')::int / 10000 AS major,
@@ -53,7 +59,9 @@ pub(super) enum Access {
     /// Lookups. Not on a standby: it may lag behind, and a token it does not have yet would be
     /// taken for none.
     Read,
-    /// Everything.
+    /// Operators' commands.
+    Upkeep,
+    /// Everything a request asks for.
     Write,
 }
 
@@ -88,7 +96,7 @@ impl Connector {
         host: &PostgresHost,
         access: Access,
     ) -> Result<PgConnection, PostgresFailure> {
-        let mut connection = self.options(host).connect().await?;
+        let mut connection: PgConnection = self.options(host).connect().await?;
         sqlx::raw_sql(SESSION).execute(&mut connection).await?;
         let facts = sqlx::raw_sql(FACTS).fetch_one(&mut connection).await?;
         let is = |name| facts.try_get::<bool, _>(name);
@@ -102,8 +110,11 @@ impl Connector {
         if !is("synchronous")? {
             return Err(PostgresFailure::SynchronousCommit);
         }
-        if is("standby")? || (access == Access::Write && is("read_only")?) {
+        if is("standby")? || (access != Access::Read && is("read_only")?) {
             return Err(PostgresFailure::ReadOnly);
+        }
+        if access == Access::Upkeep {
+            sqlx::raw_sql(PATIENT).execute(&mut connection).await?;
         }
         Ok(connection)
     }

@@ -14,7 +14,10 @@ use super::connect::{Access, Connector};
 use super::failure::PostgresFailure;
 
 /// How long a statement may take, seen from here: the server ends it earlier if the server can.
-const STATEMENT_WAIT: Duration = Duration::from_secs(3);
+pub(super) const CALL_WAIT: Duration = Duration::from_secs(3);
+
+/// The same for an operator's command, which may count millions of rows.
+pub(super) const UPKEEP_WAIT: Duration = Duration::from_secs(11 * 60);
 
 /// A connection that was idle for so long is asked whether it still stands before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
@@ -79,9 +82,10 @@ impl Held<'_> {
 
 /// Waits for an answer, but not for ever.
 pub(super) async fn in_time<T>(
+    wait: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, PostgresFailure> {
-    match timeout(STATEMENT_WAIT, answer).await {
+    match timeout(wait, answer).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(PostgresFailure::Stalled),
     }

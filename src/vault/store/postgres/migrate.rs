@@ -7,10 +7,6 @@ use sqlx::postgres::PgConnection;
 /// The migrator's own table.
 const APPLIED: &str = "_sqlx_migrations";
 
-/// Other instances may be at it; waiting for them, and the work itself, take as long as they take.
-const PATIENT: &str = "
-    SET statement_timeout = 0; SET lock_timeout = '60s'; SET client_connection_check_interval = 0";
-
 /// How old the tables are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Age {
@@ -55,7 +51,6 @@ pub(super) async fn age(connection: &mut PgConnection) -> Result<Age, MigrateErr
 /// Runs what has not been run, one instance at a time: the migrator holds an advisory lock. A
 /// database with a migration that is not known here is left as it is.
 pub(super) async fn run(connection: &mut PgConnection) -> Result<(), MigrateError> {
-    sqlx::raw_sql(PATIENT).execute(&mut *connection).await?;
     migrator().run_direct(None, connection, false).await
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::super::contract;
+use super::super::{StoreKeeper, contract};
 use super::*;
 use crate::vault::{CALL_DEADLINE, OpenError, Outage};
 
@@ -73,7 +73,7 @@ async fn the_contract_of_a_store_is_kept() {
         let url = server.url(&name);
         let open = || -> contract::Opened<'_> {
             Box::pin(async {
-                let store: Box<dyn TokenStore> = Box::new(opened(&url).await);
+                let store: Box<dyn StoreKeeper> = Box::new(opened(&url).await);
                 store
             })
         };

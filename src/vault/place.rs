@@ -1,0 +1,58 @@
+//! Where a vault's rows are kept, and how its store is opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::OpenError;
+use super::cipher::Cipher;
+use super::store::postgres::PostgresStore;
+use super::store::sqlite::SqliteStore;
+use super::store::{KeyRow, StoreKeeper};
+use crate::keys::{IfMissing, KeyRing};
+use crate::policy::PostgresAddress;
+
+/// Where rows are kept.
+#[derive(Clone, Debug)]
+pub enum StorePlace {
+    /// In a database that instances share; its tables are made where there are none.
+    Postgres(Arc<PostgresAddress>),
+    /// In this file; made, with its folder, where there is none.
+    Sqlite(PathBuf),
+}
+
+impl StorePlace {
+    /// Whether a master key may be made: only if it is certain that there is no vault yet.
+    pub(super) async fn if_missing(&self) -> Result<IfMissing, OpenError> {
+        match self {
+            Self::Postgres(address) if PostgresStore::exists(address).await? => {
+                Ok(IfMissing::Refuse)
+            }
+            Self::Postgres(_) => Ok(IfMissing::Create),
+            Self::Sqlite(path) => Ok(IfMissing::for_vault(path)),
+        }
+    }
+
+    /// Fails where there is no vault.
+    pub(super) async fn demand_vault(&self) -> Result<(), OpenError> {
+        if self.if_missing().await? == IfMissing::Refuse {
+            return Ok(());
+        }
+        let place = match self {
+            Self::Postgres(address) => address.to_string(),
+            Self::Sqlite(path) => path.display().to_string(),
+        };
+        Err(OpenError::NoVault { place })
+    }
+
+    /// Opens the store. An older program's database is changed only if these keys open it.
+    pub(super) async fn open(&self, ring: &KeyRing) -> Result<Box<dyn StoreKeeper>, OpenError> {
+        Ok(match self {
+            Self::Postgres(address) => {
+                let fits = |keys: &[KeyRow]| Ok(Cipher::open_keys(keys, ring).map(drop)?);
+                let opened = PostgresStore::open::<OpenError>(Arc::clone(address), fits);
+                Box::new(opened.await?)
+            }
+            Self::Sqlite(path) => Box::new(SqliteStore::open(path).await?),
+        })
+    }
+}
