@@ -120,6 +120,7 @@ impl Vault {
     ) -> Result<Self, OpenError> {
         let path = settings.path;
         let ring = masters.obtain(IfMissing::for_vault(&path))?;
+        let ring = Unlocked::check(&path, &masters, ring).await?;
         let open = move || -> Opening {
             Box::pin(async move {
                 let store: Box<dyn TokenStore> = Box::new(SqliteStore::open(&path).await?);

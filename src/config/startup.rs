@@ -209,15 +209,16 @@ impl Compiler<'_> {
         };
         let cvv_ttl = self.duration("vault.cvv_ttl", written.cvv_ttl.as_ref(), CVV_TTL);
         let master_key = match &written.master_key {
-            None => MasterKeySource::File(data_dir.join("master.key")),
-            Some(at) => self.master_key("vault.master_key", at)?,
+            None => Some(MasterKeySource::File(data_dir.join("master.key"))),
+            Some(at) => self.master_key("vault.master_key", at),
         };
         let previous = written.previous_master_key.as_ref();
+        let previous = previous.map(|at| self.previous_master_key(at, master_key.as_ref()));
         let previous_master_key = match previous {
             None => None,
-            Some(at) => Some(self.previous_master_key(at, &master_key)?),
+            Some(found) => Some(found?),
         };
-        Some(VaultStartup { store, master_key, previous_master_key, cvv_ttl })
+        Some(VaultStartup { store, master_key: master_key?, previous_master_key, cvv_ttl })
     }
 
     fn log(&mut self, written: &LogSchema) -> LogStartup {

@@ -34,7 +34,7 @@ impl Keeper {
         if let Ok(false) = path.try_exists() {
             return Err(OpenError::NoVault { path: path.to_owned() });
         }
-        let ring = masters.obtain(missing)?;
+        let ring = Unlocked::check(path, &masters, masters.obtain(missing)?).await?;
         let store: Box<dyn StoreKeeper> = Box::new(SqliteStore::open(path).await?);
         let keys = Unlocked::existing(store.as_ref(), masters, ring).await?;
         Ok(Self { store, keys })

@@ -3,6 +3,7 @@
 //! Commands of the operator, in other processes, add and drop keys while this one serves. Keys are
 //! read again every few seconds, and at once when a row turns up whose data key is unknown.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tracing::{error, info};
 use super::cipher::Cipher;
 use super::envelope::{self, KeysRefused};
 use super::error::OpenError;
+use super::store::sqlite::SqliteStore;
 use super::store::{KeyRow, StoreError, TokenStore};
 use crate::keys::{IfMissing, KeyRing, MasterKeys};
 use crate::policy::Live;
@@ -73,6 +75,19 @@ impl Unlocked {
             rows = store.keys(&offered).await?;
         }
         Self::of(rows, masters, ring)
+    }
+
+    /// Finds out whether these master keys open what a file holds, before anything in it or beside
+    /// it is changed. Gives the ring that does.
+    pub(super) async fn check(
+        path: &Path,
+        masters: &Arc<MasterKeys>,
+        ring: KeyRing,
+    ) -> Result<KeyRing, OpenError> {
+        match SqliteStore::peek(path).await?.as_slice() {
+            [] => Ok(ring),
+            rows => Ok(Self::of(rows.to_vec(), Arc::clone(masters), ring)?.ring),
+        }
     }
 
     /// Opens the keys of a store that has some.
