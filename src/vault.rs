@@ -120,11 +120,10 @@ impl Vault {
         masters: Arc<MasterKeys>,
     ) -> Result<Self, OpenError> {
         let (place, missing) = (settings.store.clone(), settings.store.if_missing().await?);
-        let ring = masters.obtain(missing)?;
-        let opening = ring.clone();
+        let ring = Unlocked::check(&place, &masters, masters.obtain(missing)?).await?;
         let open = move || -> Opening {
             Box::pin(async move {
-                let store: Box<dyn TokenStore> = place.open(&opening).await?;
+                let store: Box<dyn TokenStore> = place.open().await?;
                 Ok(store)
             })
         };

@@ -108,8 +108,10 @@ fn record(path: &Path, key: AuditKey, event: AuditEvent) -> Result<(), AuditErro
     };
     // A thread of its own, because the caller's is within a runtime and may not wait here.
     let failed = |source| AuditError::Open { path: path.to_owned(), source };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
-    let written = || runtime.block_on(audit.record_durable(SystemTime::now(), event));
-    let thread = std::thread::scope(|scope| scope.spawn(written).join());
+    let write = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
+        runtime.block_on(audit.record_durable(SystemTime::now(), event))
+    };
+    let thread = std::thread::scope(|scope| scope.spawn(write).join());
     thread.unwrap_or(Err(AuditError::NotWritten))
 }

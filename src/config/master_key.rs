@@ -71,11 +71,11 @@ impl Compiler<'_> {
     pub(super) fn previous_master_key(
         &mut self,
         at: &At<MasterKeySchema>,
-        current: &MasterKeySource,
+        current: Option<&MasterKeySource>,
     ) -> Option<MasterKeySource> {
         let key = "vault.previous_master_key";
         let previous = self.master_key(key, at)?;
-        if previous == *current {
+        if current == Some(&previous) {
             let remedy = "name the old key here and the new one as `master_key`";
             self.refuse(&at.span(), key, "is the same as `vault.master_key`", remedy);
             return None;

@@ -1,6 +1,5 @@
 //! What only a restart changes: sockets, threads, the vault, the logs.
 
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use super::schema::{
     AccessFormatSchema, CounterStoreSchema, FileSchema, LevelSchema, LogSchema, VaultSchema,
 };
 use super::source::At;
-use crate::policy::{PostgresAddress, PostgresAddressError};
+use crate::policy::PostgresAddress;
 
 /// Where data lies when the file does not say.
 const DATA_DIR: &str = "/var/lib/tillgate";
@@ -213,47 +212,16 @@ impl Compiler<'_> {
         };
         let cvv_ttl = self.duration("vault.cvv_ttl", written.cvv_ttl.as_ref(), CVV_TTL);
         let master_key = match &written.master_key {
-            None => MasterKeySource::File(data_dir.join("master.key")),
-            Some(at) => self.master_key("vault.master_key", at)?,
+            None => Some(MasterKeySource::File(data_dir.join("master.key"))),
+            Some(at) => self.master_key("vault.master_key", at),
         };
         let previous = written.previous_master_key.as_ref();
+        let previous = previous.map(|at| self.previous_master_key(at, master_key.as_ref()));
         let previous_master_key = match previous {
             None => None,
-            Some(at) => Some(self.previous_master_key(at, &master_key)?),
+            Some(found) => Some(found?),
         };
-        Some(VaultStartup { store: store?, master_key, previous_master_key, cvv_ttl })
-    }
-
-    /// The text is never shown: it may hold a password.
-    fn vault_store(&mut self, at: &At<String>) -> Option<VaultStore> {
-        let (key, text) = ("vault.store", at.get());
-        if text == "sqlite" {
-            return Some(VaultStore::Sqlite);
-        }
-        let address = match PostgresAddress::parse(text, &self.source.folder) {
-            Ok(address) => address,
-            Err(PostgresAddressError::Scheme) => {
-                let remedy = "write \"sqlite\" or \"postgres://user@host:5432/database\"";
-                self.refuse(&at.span(), key, "is no store", remedy);
-                return None;
-            }
-            Err(error) => {
-                self.refuse(&at.span(), key, error.to_string(), error.remedy());
-                return None;
-            }
-        };
-        let tls = &address.tls;
-        let identity = tls.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
-        if tls.root.iter().chain(identity).any(|path| File::open(path).is_err()) {
-            let message = "names a certificate or key that cannot be read";
-            self.refuse(&at.span(), key, message, "check the paths and who may read them");
-            return None;
-        }
-        if address.is_exposed() {
-            let message = "does not verify the server: whoever is between can read and forge";
-            self.warn(&at.span(), key, message, "write sslmode=verify-full");
-        }
-        Some(VaultStore::Postgres(Arc::new(address)))
+        Some(VaultStartup { store: store?, master_key: master_key?, previous_master_key, cvv_ttl })
     }
 
     fn log(&mut self, written: &LogSchema) -> LogStartup {

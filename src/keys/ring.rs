@@ -14,7 +14,6 @@ pub struct MasterKeys {
 }
 
 /// The master keys, ready for use.
-#[derive(Clone)]
 pub struct KeyRing {
     /// The one in force.
     pub current: Arc<dyn MasterKey>,

@@ -30,8 +30,8 @@ impl Keeper {
         missing: IfMissing,
     ) -> Result<Self, OpenError> {
         place.demand_vault().await?;
-        let ring = masters.obtain(missing)?;
-        let store = place.open(&ring).await?;
+        let ring = Unlocked::check(place, &masters, masters.obtain(missing)?).await?;
+        let store = place.open().await?;
         let keys = Unlocked::existing(store.as_ref(), masters, ring).await?;
         Ok(Self { store, keys })
     }

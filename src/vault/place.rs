@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::OpenError;
-use super::cipher::Cipher;
 use super::store::postgres::PostgresStore;
 use super::store::sqlite::SqliteStore;
 use super::store::{KeyRow, StoreKeeper};
-use crate::keys::{IfMissing, KeyRing};
+use crate::keys::IfMissing;
 use crate::policy::PostgresAddress;
 
 /// Where rows are kept.
@@ -24,10 +23,8 @@ impl StorePlace {
     /// Whether a master key may be made: only if it is certain that there is no vault yet.
     pub(super) async fn if_missing(&self) -> Result<IfMissing, OpenError> {
         match self {
-            Self::Postgres(address) if PostgresStore::exists(address).await? => {
-                Ok(IfMissing::Refuse)
-            }
-            Self::Postgres(_) => Ok(IfMissing::Create),
+            Self::Postgres(_) if self.peek().await?.is_empty() => Ok(IfMissing::Create),
+            Self::Postgres(_) => Ok(IfMissing::Refuse),
             Self::Sqlite(path) => Ok(IfMissing::for_vault(path)),
         }
     }
@@ -44,14 +41,18 @@ impl StorePlace {
         Err(OpenError::NoVault { place })
     }
 
-    /// Opens the store. An older program's database is changed only if these keys open it.
-    pub(super) async fn open(&self, ring: &KeyRing) -> Result<Box<dyn StoreKeeper>, OpenError> {
+    /// The keys of the vault, none where there is no vault. Nothing is changed.
+    pub(super) async fn peek(&self) -> Result<Vec<KeyRow>, OpenError> {
         Ok(match self {
-            Self::Postgres(address) => {
-                let fits = |keys: &[KeyRow]| Ok(Cipher::open_keys(keys, ring).map(drop)?);
-                let opened = PostgresStore::open::<OpenError>(Arc::clone(address), fits);
-                Box::new(opened.await?)
-            }
+            Self::Postgres(address) => PostgresStore::peek(address).await?,
+            Self::Sqlite(path) => SqliteStore::peek(path).await?,
+        })
+    }
+
+    /// Opens the store, makes it where there is none, and brings it up to date.
+    pub(super) async fn open(&self) -> Result<Box<dyn StoreKeeper>, OpenError> {
+        Ok(match self {
+            Self::Postgres(address) => Box::new(PostgresStore::open(address).await?),
             Self::Sqlite(path) => Box::new(SqliteStore::open(path).await?),
         })
     }

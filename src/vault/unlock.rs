@@ -12,6 +12,7 @@ use tracing::{error, info};
 use super::cipher::Cipher;
 use super::envelope::{self, KeysRefused};
 use super::error::OpenError;
+use super::place::StorePlace;
 use super::store::{KeyRow, StoreError, TokenStore};
 use crate::keys::{IfMissing, KeyRing, MasterKeys};
 use crate::policy::Live;
@@ -73,6 +74,19 @@ impl Unlocked {
             rows = store.keys(&offered).await?;
         }
         Self::of(rows, masters, ring)
+    }
+
+    /// Finds out whether these master keys open what a store holds, before anything in it or beside
+    /// it is changed. Gives the ring that does.
+    pub(super) async fn check(
+        place: &StorePlace,
+        masters: &Arc<MasterKeys>,
+        ring: KeyRing,
+    ) -> Result<KeyRing, OpenError> {
+        match place.peek().await?.as_slice() {
+            [] => Ok(ring),
+            rows => Ok(Self::of(rows.to_vec(), Arc::clone(masters), ring)?.ring),
+        }
     }
 
     /// Opens the keys of a store that has some.

@@ -116,28 +116,13 @@ pub(in crate::vault) struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Opens the database and makes its tables, or brings them up to date once `fits` has seen the
-    /// keys that are there: before that, nothing is changed.
-    pub(in crate::vault) async fn open<E: From<PostgresOpenError>>(
-        address: Arc<PostgresAddress>,
-        fits: impl FnOnce(&[KeyRow]) -> Result<(), E>,
-    ) -> Result<Self, E> {
-        let (connector, mut connection) = reach(&address, Access::Upkeep).await?;
-        let unprepared = |source| PostgresOpenError::Migrate {
-            address: address.to_string(),
-            source: Box::new(source),
-        };
-        match migrate::age(&mut connection).await.map_err(unprepared)? {
-            Age::Newer { version } => {
-                let address = address.to_string();
-                return Err(PostgresOpenError::Newer { address, version }.into());
-            }
-            Age::Current => {}
-            Age::Missing => migrate::run(&mut connection).await.map_err(unprepared)?,
-            Age::Older => {
-                fits(&known_keys(&mut connection, &address).await?)?;
-                migrate::run(&mut connection).await.map_err(unprepared)?;
-            }
+    /// Opens the database, makes its tables where there are none, and brings them up to date.
+    pub(in crate::vault) async fn open(
+        address: &Arc<PostgresAddress>,
+    ) -> Result<Self, PostgresOpenError> {
+        let (connector, mut connection) = reach(address, Access::Upkeep).await?;
+        if age(&mut connection, address).await? != Age::Current {
+            migrate::run(&mut connection).await.map_err(unprepared(address))?;
         }
         Ok(Self {
             keeper: Lane::new(connector.clone(), Access::Upkeep),
@@ -146,22 +131,25 @@ impl PostgresStore {
         })
     }
 
-    /// Whether the database holds a vault that only its own master key opens.
-    pub(in crate::vault) async fn exists(
+    /// The keys in a database, and nothing changed: none where there is no vault in it.
+    pub(in crate::vault) async fn peek(
         address: &Arc<PostgresAddress>,
-    ) -> Result<bool, PostgresOpenError> {
-        let (_, mut connection) = reach(address, Access::Write).await?;
-        match migrate::age(&mut connection).await {
-            Ok(Age::Missing) => Ok(false),
-            Ok(Age::Newer { .. }) => Ok(true),
-            Ok(Age::Current | Age::Older) => {
-                Ok(!known_keys(&mut connection, address).await?.is_empty())
-            }
-            Err(source) => Err(PostgresOpenError::Migrate {
-                address: address.to_string(),
-                source: Box::new(source),
-            }),
+    ) -> Result<Vec<KeyRow>, PostgresOpenError> {
+        let (_, mut connection) = reach(address, Access::Read).await?;
+        if age(&mut connection, address).await? == Age::Missing {
+            return Ok(Vec::new());
         }
+        let rows = in_time(CALL_WAIT, kept_keys(&mut connection)).await.map_err(|source| {
+            let address = address.to_string();
+            PostgresOpenError::Connect { address, source }
+        })?;
+        rows.iter().map(key_row).collect::<Result<_, _>>().map_err(|failure| {
+            let column = match failure {
+                StoreError::Damaged { column } => column,
+                StoreError::Down { .. } => "value",
+            };
+            PostgresOpenError::Unreadable { address: address.to_string(), column }
+        })
     }
 }
 
@@ -225,23 +213,22 @@ async fn reach(
     }
 }
 
-/// The keys of a database that has the tables, before it is a store.
-async fn known_keys(
+/// How old the tables are, unless a newer program has made them.
+async fn age(
     connection: &mut PgConnection,
     address: &PostgresAddress,
-) -> Result<Vec<KeyRow>, PostgresOpenError> {
-    let rows = in_time(CALL_WAIT, kept_keys(connection)).await;
-    let rows = rows.map_err(|source| {
-        let address = address.to_string();
-        PostgresOpenError::Connect { address, source }
-    })?;
-    rows.iter().map(key_row).collect::<Result<_, _>>().map_err(|failure| {
-        let column = match failure {
-            StoreError::Damaged { column } => column,
-            StoreError::Down { .. } => "value",
-        };
-        PostgresOpenError::Unreadable { address: address.to_string(), column }
-    })
+) -> Result<Age, PostgresOpenError> {
+    match migrate::age(connection).await.map_err(unprepared(address))? {
+        Age::Newer { version } => {
+            Err(PostgresOpenError::Newer { address: address.to_string(), version })
+        }
+        age => Ok(age),
+    }
+}
+
+fn unprepared(address: &PostgresAddress) -> impl FnOnce(MigrateError) -> PostgresOpenError {
+    let address = address.to_string();
+    |source| PostgresOpenError::Migrate { address, source: Box::new(source) }
 }
 
 async fn kept_keys(connection: &mut PgConnection) -> Result<Vec<PgRow>, sqlx::Error> {

@@ -121,15 +121,27 @@ impl SqliteStore {
         Self::open_waiting(path, LOCK_WAIT).await
     }
 
+    /// The keys in a file, and nothing changed: no key where there is no file or no vault in it.
+    pub(in crate::vault) async fn peek(path: &Path) -> Result<Vec<KeyRow>, SqliteOpenError> {
+        if let Ok(false) = path.try_exists() {
+            return Ok(Vec::new());
+        }
+        let failed = |source| SqliteOpenError::Database { path: path.to_owned(), source };
+        let options = options(path, LOCK_WAIT).disable_statement_logging();
+        let mut connection = options.connect().await.map_err(failed)?;
+        // Of a vault that another version made, its migrations have the word.
+        let keys = kept_keys(&mut connection).await.unwrap_or_default();
+        // Closed, and waited for: the files SQLite puts beside a database go with the connection.
+        connection.close().await.map_err(failed)?;
+        Ok(keys)
+    }
+
     async fn open_waiting(path: &Path, lock_wait: Duration) -> Result<Self, SqliteOpenError> {
         files::prepare(path).map_err(|(path, source)| SqliteOpenError::File { path, source })?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(false)
+        let options = options(path, lock_wait)
             .journal_mode(SqliteJournalMode::Wal)
             // A commit returns only after the log is synced: a token that left is on the disk.
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(lock_wait)
             .foreign_keys(true)
             // What is erased is overwritten, not only unlinked.
             .pragma("secure_delete", "ON")
@@ -190,6 +202,10 @@ impl TokenStore for SqliteStore {
             settle(connection, done.map(|_| ()).map_err(StoreError::from))
         })
     }
+}
+
+fn options(path: &Path, lock_wait: Duration) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(lock_wait)
 }
 
 /// Gives the connection back after success and closes it after a failure: what state an I/O error

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{StoreKeeper, contract};
 use super::*;
-use crate::vault::{CALL_DEADLINE, OpenError, Outage};
+use crate::vault::{CALL_DEADLINE, Outage};
 
 #[expect(dead_code, reason = "the wire tests use the rest")]
 #[path = "../../../../tests/integration/harness/postgres.rs"]
@@ -18,7 +18,7 @@ fn address(url: &str) -> Arc<PostgresAddress> {
 }
 
 async fn try_open(url: &str) -> Result<PostgresStore, PostgresOpenError> {
-    PostgresStore::open(address(url), |_| Ok(())).await
+    PostgresStore::open(&address(url)).await
 }
 
 async fn opened(url: &str) -> PostgresStore {
@@ -82,20 +82,25 @@ async fn the_contract_of_a_store_is_kept() {
     eight_instances_that_start_at_once_agree_on_the_keys(&server).await;
     instances_that_insert_at_once_agree(&server).await;
     both_lookups_use_an_index(&server).await;
-    a_newer_or_foreign_vault_is_refused_untouched(&server).await;
+    a_newer_vault_is_refused_untouched(&server).await;
     a_role_that_may_not_create_tables_can_serve(&server).await;
 }
 
 async fn eight_instances_that_start_at_once_agree_on_the_keys(server: &Postgres) {
     server.database("start");
     let url = server.socket_url("start");
+    assert_eq!(PostgresStore::peek(&address(&url)).await.unwrap(), []);
+    assert_eq!(
+        server.sql("start", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
+        "0"
+    );
     let start = |seed| {
         let url = &url;
         async move { opened(url).await.keys(&contract::offer(seed)).await.unwrap() }
     };
     let keys = futures_util::future::join_all((1..9).map(start)).await;
     assert!(keys.iter().all(|others| *others == keys[0] && others.len() == 2));
-    assert!(PostgresStore::exists(&address(&url)).await.unwrap());
+    assert_eq!(PostgresStore::peek(&address(&url)).await.unwrap(), keys[0]);
 }
 
 async fn instances_that_insert_at_once_agree(server: &Postgres) {
@@ -138,19 +143,13 @@ async fn both_lookups_use_an_index(server: &Postgres) {
     assert!(!steps.iter().any(|step| step.contains("Seq Scan")), "{steps:?}");
 }
 
-async fn a_newer_or_foreign_vault_is_refused_untouched(server: &Postgres) {
+async fn a_newer_vault_is_refused_untouched(server: &Postgres) {
     let _store = ready(server, "newer").await;
     let (url, tables) = (server.url("newer"), "SELECT relname FROM pg_class ORDER BY 1");
     let before = server.sql("newer", tables);
-    // As if this program had changed: then an older vault is only changed with the right key.
-    server.sql("newer", "UPDATE _sqlx_migrations SET checksum = '\\x00'");
-    let foreign = |keys: &[KeyRow]| {
-        assert_eq!(keys.len(), 2);
-        Err(OpenError::WrongMasterKey)
-    };
-    let refused = PostgresStore::open(address(&url), foreign).await.err().unwrap();
-    assert!(matches!(refused, OpenError::WrongMasterKey), "{refused}");
     server.sql("newer", "INSERT INTO _sqlx_migrations SELECT 2, 'x', now(), true, '\\x00', 0");
+    let refused = PostgresStore::peek(&address(&url)).await.err().unwrap();
+    assert!(matches!(refused, PostgresOpenError::Newer { version: 2, .. }), "{refused}");
     let refused = try_open(&url).await.err().unwrap();
     assert!(matches!(refused, PostgresOpenError::Newer { version: 2, .. }), "{refused}");
     assert_eq!(server.sql("newer", tables), before);
