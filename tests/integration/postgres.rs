@@ -3,12 +3,14 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tempfile::TempDir;
 
 use crate::harness::canary::{self, Tape};
 use crate::harness::{Client, Identity, Postgres, Setup, Sidecar, Upstream, cards, eventually};
+use crate::keys::{assert_all_revealed, rotate};
 use crate::vault::kill_9_loses_no_token;
 
 /// A database and the master key of those who share it.
@@ -157,4 +159,40 @@ fn a_missing_or_wrong_master_key_is_refused_and_none_is_made() {
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
     assert!(refused().contains("not the one this vault was made with"));
     assert_eq!(shared.server.sql("vault", "SELECT k::text FROM data_keys AS k"), before);
+}
+
+#[test]
+fn a_command_replaces_every_key_under_two_instances() {
+    let Some(shared) = Shared::start() else { return };
+    let (shop, provider) = (Upstream::ok(), provider());
+    let instance = || Setup::new(&shop).gateway("pay", &provider).tables(&shared.tables()).start();
+    let sidecars = [instance(), instance()];
+    let stop = AtomicBool::new(false);
+    let bought: usize = thread::scope(|scope| {
+        let buyers = sidecars.each_ref().map(|sidecar| {
+            let (address, stop) = (sidecar.address("http"), &stop);
+            scope.spawn(move || {
+                let (mut client, mut bought) = (Client::plain(address), 0);
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(buy(&mut client, &cards::fresh("visa")), 200);
+                    bought += 1;
+                }
+                bought
+            })
+        });
+        shop.wait(50);
+        let rotated = rotate(&sidecars[0], &[]);
+        assert!(rotated["dropped"] == 1 && rotated["rows"].as_u64().unwrap() >= 50, "{rotated}");
+        // The file of the master key is shared too: both read it again.
+        assert_eq!(rotate(&sidecars[1], &["--master"])["steps"].as_array().unwrap().len(), 6);
+        assert_eq!(rotate(&sidecars[0], &[])["dropped"], 1);
+        stop.store(true, Ordering::Relaxed);
+        buyers.into_iter().map(|buyer| buyer.join().unwrap()).sum()
+    });
+    for sidecar in &sidecars {
+        assert_eq!(assert_all_revealed(sidecar, &shop, &provider), bought);
+    }
+    let keys = "SELECT count(*) FROM data_keys WHERE purpose = 'seal'";
+    assert_eq!(shared.server.sql("vault", keys), "1");
+    shared.look();
 }
