@@ -36,6 +36,8 @@ const DROP_KEY: &str = "DELETE FROM data_keys WHERE id = $1";
 
 const USES_KEY: &str = "SELECT EXISTS (SELECT FROM tokens WHERE data_key = $1)";
 
+/// What a row was stays on the server's disk until its next vacuum, in its log and in its archives:
+/// sealed, and noise once `vault rotate` has dropped the key.
 const ERASE: &str = "
     UPDATE tokens SET card_print = NULL, data_key = NULL, sealed = NULL, brand = NULL,
                       last_four = NULL, erased_at = now()
