@@ -18,17 +18,16 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{Loaded, Startup};
-use crate::keys::IfMissing;
 use crate::policy::Live;
 use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
 use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
-use crate::telemetry::audit::{self, AuditError, AuditFault, AuditKey, Verified};
+use crate::telemetry::audit::AuditError;
 use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport};
 use crate::tls::{Acceptor, Identities, IdentityError, IdentityWarning};
 use crate::{reload, vault};
 
-pub use upkeep::{KeyRotated, RotateNews, RotateRequest, rotate_keys};
+pub use upkeep::{KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
 
 /// How often the list of seen cards is written.
 const SEEN_EVERY: Duration = Duration::from_secs(10);
@@ -183,18 +182,6 @@ pub fn check(loaded: Loaded) -> Result<Vec<IdentityWarning>, AppError> {
     let identities = Identities::load(&loaded.certificates)?;
     Generation::new(loaded.snapshot, &Metrics::new())?;
     Ok(identities.warnings(SystemTime::now()))
-}
-
-/// Walks the audit log's chain.
-///
-/// # Errors
-/// When the key that the chain is made with cannot be read.
-pub fn verify_audit(startup: &Startup) -> Result<Result<Verified, AuditFault>, AppError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(AppError::System)?;
-    let keeper = runtime.block_on(parts::keeper(startup, IfMissing::Refuse))?;
-    let key = AuditKey::new(keeper.audit_key().expose());
-    Ok(audit::verify(&parts::audit_path(startup), &key))
 }
 
 /// Where card numbers were seen, as far as it has been written.

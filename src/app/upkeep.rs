@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::{AppError, parts};
 use crate::config::Startup;
 use crate::keys::IfMissing;
-use crate::telemetry::audit::{AuditError, AuditKey};
+use crate::telemetry::audit::{self, AuditError, AuditFault, AuditKey, Verified};
 use crate::telemetry::{Audit, AuditEvent, Metrics};
 use crate::vault::{Keeper, KeyListener, MasterStep, RotateProgress, Rotated};
 
@@ -82,6 +82,18 @@ pub fn rotate_keys(
             None => Ok(rotated),
         }
     })
+}
+
+/// Walks the audit log's chain.
+///
+/// # Errors
+/// When the key that the chain is made with cannot be read.
+pub fn verify_audit(startup: &Startup) -> Result<Result<Verified, AuditFault>, AppError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(AppError::System)?;
+    let keeper = runtime.block_on(parts::keeper(startup, IfMissing::Refuse))?;
+    let key = AuditKey::new(keeper.audit_key().expose());
+    Ok(audit::verify(&parts::audit_path(startup), &key))
 }
 
 /// Writes key events to the audit log. Where a running instance has it, that one sees the same

@@ -38,7 +38,7 @@ pub(super) struct RotateOptions {
     /// Replace the master key instead.
     #[arg(long)]
     master: bool,
-    /// At most so many rows per second [default: as fast as the store does].
+    /// At most so many rows per second [default: half of what the store can do].
     #[arg(long, value_name = "ROWS_PER_S", conflicts_with = "master")]
     rate: Option<NonZeroU32>,
     /// Say what was done as JSON.

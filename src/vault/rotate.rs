@@ -4,8 +4,9 @@
 //! a command that was killed is resumed by running it again. The fingerprint key is not replaced: a
 //! card's token is found through it, so another one would give every card another token.
 
+mod master;
+
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -16,15 +17,24 @@ use super::envelope::{self, KeysRefused};
 use super::keeper::Keeper;
 use super::store::{
     KeyChange, KeyId, KeyPurpose, KeyRow, KeysChanged, Obstacle, Resealed, SealedRow, StoreError,
+    StoreFuture, StoreKeeper,
 };
 use super::unlock::KEYS_EVERY;
 use super::{Outage, worker::GROUP_MAX};
 use crate::card::Token;
-use crate::keys::{KeyError, MasterKey, Replacement, WrapError};
+use crate::keys::{KeyError, WrapError};
+
+pub use master::MasterStep;
 
 /// How often the rows are gone through for what instances sealed under the old key meanwhile; they
 /// learn of the new one within `KEYS_EVERY`.
 const PASSES_MAX: u32 = 100;
+
+/// How often a store that does not answer is asked again for the same rows.
+const TRIES_MAX: u32 = 30;
+
+/// How long to wait in between.
+const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// How many damaged rows are named.
 const NAMED_MAX: usize = 20;
@@ -104,38 +114,6 @@ pub struct Rotated {
     pub dropped: u64,
 }
 
-/// A step of the replacement of a master key. A crash comes before one or after it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum MasterStep {
-    /// No key is wrapped by the old one any more.
-    Dropped,
-    /// A file that is no longer needed is removed.
-    Forgotten,
-    /// The old key lies beside the one in force.
-    Kept,
-    /// The new key lies beside the one in force.
-    Made,
-    /// The new key is in force.
-    Swapped,
-    /// Every data key is wrapped by both.
-    Wrapped,
-}
-
-impl MasterStep {
-    /// A short name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dropped => "dropped",
-            Self::Forgotten => "forgotten",
-            Self::Kept => "kept",
-            Self::Made => "made",
-            Self::Swapped => "swapped",
-            Self::Wrapped => "wrapped",
-        }
-    }
-}
-
 impl Keeper {
     /// Makes a new sealing key, seals every row under it, and drops the old ones; goes on where an
     /// earlier command stopped. `rate` is the most rows per second.
@@ -170,25 +148,7 @@ impl Keeper {
         Err(RotateError::StillInUse)
     }
 
-    /// Puts a new master key in force and drops the old one; goes on where an earlier command
-    /// stopped. Says how many steps there were.
-    ///
-    /// # Errors
-    /// When it cannot be finished.
-    pub async fn rotate_master(
-        &mut self,
-        tell: &mut dyn FnMut(MasterStep),
-    ) -> Result<u32, RotateError> {
-        let mut rotation = MasterRotation::begin(self)?;
-        let mut steps = 0;
-        while let Some(step) = rotation.step(self).await? {
-            tell(step);
-            steps += 1;
-        }
-        Ok(steps)
-    }
-
-    async fn renew(&mut self) -> Result<(), RotateError> {
+    pub(super) async fn renew(&mut self) -> Result<(), RotateError> {
         Ok(self.keys.renew(self.store.as_ref()).await?)
     }
 
@@ -220,7 +180,7 @@ impl Keeper {
 
     /// Goes through all rows once.
     async fn reseal_all(
-        &mut self,
+        &self,
         rate: Option<NonZeroU32>,
         total: u64,
         tell: &mut dyn FnMut(RotateProgress),
@@ -231,7 +191,7 @@ impl Keeper {
         let limit = u32::try_from(limit).unwrap_or(1);
         let (mut pass, mut after, mut pace) = (Pass::default(), None, Pace::new(rate));
         loop {
-            let page = self.store.page(after, limit).await?;
+            let page = self.patiently(|store| store.page(after, limit)).await?;
             let Some(last) = page.last() else { return Ok(pass) };
             after = Some(last.row.token_print);
             pass.seen += count(page.len());
@@ -240,17 +200,14 @@ impl Keeper {
                 .map(|stored| stored.row)
                 .filter(|row| row.data_key != self.keys.cipher.peek().newest())
                 .collect();
+            let began = Instant::now();
             let done = self.reseal_page(&old, &mut pass).await?;
             tell(RotateProgress { seen: pass.seen, total });
-            pace.wait_for(done).await;
+            pace.wait_for(done, began.elapsed()).await;
         }
     }
 
-    async fn reseal_page(
-        &mut self,
-        old: &[SealedRow],
-        pass: &mut Pass,
-    ) -> Result<u64, RotateError> {
+    async fn reseal_page(&self, old: &[SealedRow], pass: &mut Pass) -> Result<u64, RotateError> {
         if old.is_empty() {
             return Ok(0);
         }
@@ -277,9 +234,23 @@ impl Keeper {
                 sealed: anew.sealed,
             });
         }
-        let done = self.store.reseal(&rows).await?;
+        let done = self.patiently(|store| store.reseal(&rows)).await?;
         pass.resealed += done;
         Ok(done)
+    }
+
+    /// Asks again for as long as a lock, a failover or a restart may take.
+    async fn patiently<'a, T>(
+        &'a self,
+        ask: impl Fn(&'a dyn StoreKeeper) -> StoreFuture<'a, T>,
+    ) -> Result<T, RotateError> {
+        for _ in 1..TRIES_MAX {
+            match ask(self.store.as_ref()).await {
+                Err(StoreError::Down { .. }) => sleep(TRY_EVERY).await,
+                done => return Ok(done?),
+            }
+        }
+        Ok(ask(self.store.as_ref()).await?)
     }
 
     /// Drops every sealing key but the newest that no row lies under. Gives how many were dropped
@@ -300,120 +271,6 @@ impl Keeper {
         }
         Ok((dropped, left))
     }
-
-    /// Wraps every data key by this master key too.
-    async fn wrap_by(&mut self, master: &dyn MasterKey) -> Result<(), RotateError> {
-        loop {
-            let wraps = envelope::rewrap(&self.keys.rows, &self.keys.ring, master)?;
-            match self.store.change_keys(&KeyChange::Wrap { wraps }).await? {
-                KeysChanged::Done(rows) => {
-                    self.keys.take(rows);
-                    return Ok(());
-                }
-                // A data key came or went meanwhile.
-                KeysChanged::Refused(_) => self.renew().await?,
-            }
-        }
-    }
-
-    /// Drops the wraps of one master key other than this one. Says whether there was any.
-    async fn drop_other_than(&mut self, master: &dyn MasterKey) -> Result<bool, RotateError> {
-        let masters = envelope::masters(&self.keys.rows);
-        let Some(old) = masters.into_iter().find(|name| *name != master.id()) else {
-            return Ok(false);
-        };
-        if !self.is_wrapped_by(master) {
-            return Err(RotateError::Incomplete);
-        }
-        match self.store.change_keys(&KeyChange::DropMaster { master: old }).await? {
-            KeysChanged::Done(rows) => self.keys.take(rows),
-            KeysChanged::Refused(_) => return Err(RotateError::Incomplete),
-        }
-        Ok(true)
-    }
-
-    fn is_wrapped_by(&self, master: &dyn MasterKey) -> bool {
-        let rows = &self.keys.rows;
-        rows.iter()
-            .all(|key| rows.iter().any(|wrap| wrap.id == key.id && wrap.master == master.id()))
-    }
-}
-
-/// The way from one master key to another.
-pub(super) enum MasterRotation {
-    /// Both are configured.
-    Configured,
-    /// The new one is made beside the old one's file.
-    File {
-        files: Replacement,
-        /// There is nothing that an earlier command left: a new key may be made, once.
-        fresh: bool,
-    },
-}
-
-impl MasterRotation {
-    pub(super) fn begin(keeper: &Keeper) -> Result<Self, RotateError> {
-        let ring = &keeper.keys.ring;
-        if let Some(previous) = &ring.previous {
-            let same = previous.id() == ring.current.id();
-            return if same { Err(RotateError::SameKey) } else { Ok(Self::Configured) };
-        }
-        let source = &keeper.keys.masters.current;
-        let Some(files) = source.replacement()? else {
-            return Err(RotateError::NoNewKey { place: source.describe() });
-        };
-        let fresh = files.next()?.is_none() && files.previous()?.is_none();
-        Ok(Self::File { files, fresh })
-    }
-
-    /// Does the next thing that is to be done; `None` at the end.
-    pub(super) async fn step(
-        &mut self,
-        keeper: &mut Keeper,
-    ) -> Result<Option<MasterStep>, RotateError> {
-        keeper.renew().await?;
-        let Self::File { files, fresh } = self else { return configured_step(keeper).await };
-        let (current, previous) = (files.current()?, files.previous()?);
-        if let Some(next) = files.next()? {
-            if next.id() == current.id() {
-                files.forget_next()?;
-                return Ok(Some(MasterStep::Forgotten));
-            }
-            if !keeper.is_wrapped_by(next.as_ref()) {
-                keeper.wrap_by(next.as_ref()).await?;
-                return Ok(Some(MasterStep::Wrapped));
-            }
-            if previous.is_none_or(|previous| previous.id() != current.id()) {
-                files.keep_previous()?;
-                return Ok(Some(MasterStep::Kept));
-            }
-            files.swap()?;
-            return Ok(Some(MasterStep::Swapped));
-        }
-        if previous.is_some() {
-            if keeper.drop_other_than(current.as_ref()).await? {
-                return Ok(Some(MasterStep::Dropped));
-            }
-            files.forget_previous()?;
-            return Ok(Some(MasterStep::Forgotten));
-        }
-        if !*fresh {
-            return Ok(None);
-        }
-        files.make_next()?;
-        *fresh = false;
-        Ok(Some(MasterStep::Made))
-    }
-}
-
-async fn configured_step(keeper: &mut Keeper) -> Result<Option<MasterStep>, RotateError> {
-    let current = Arc::clone(&keeper.keys.ring.current);
-    if !keeper.is_wrapped_by(current.as_ref()) {
-        keeper.wrap_by(current.as_ref()).await?;
-        return Ok(Some(MasterStep::Wrapped));
-    }
-    let dropped = keeper.drop_other_than(current.as_ref()).await?;
-    Ok(dropped.then_some(MasterStep::Dropped))
 }
 
 /// What one pass over the rows did.
@@ -424,7 +281,8 @@ struct Pass {
     damaged: Vec<Token>,
 }
 
-/// Keeps the rows per second below what was asked for.
+/// Keeps the rows per second below what was asked for, and leaves running instances the store for
+/// at least as long as it was held.
 struct Pace {
     per_row: Duration,
     due: Instant,
@@ -436,9 +294,9 @@ impl Pace {
         Self { per_row, due: Instant::now() }
     }
 
-    async fn wait_for(&mut self, rows: u64) {
+    async fn wait_for(&mut self, rows: u64, held: Duration) {
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-        self.due = self.due.max(Instant::now()) + self.per_row * rows;
+        self.due = (self.due + self.per_row * rows).max(Instant::now() + held);
         sleep_until(self.due).await;
     }
 }

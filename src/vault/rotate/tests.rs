@@ -1,10 +1,12 @@
 use std::fs;
 use std::path::Path;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::super::tests::{FORMAT, card, masters, opened, pan, settings, tamper, token};
 use super::super::{StorePlace, Tokenized, Vault, VaultError};
+use super::master::MasterRotation;
 use super::*;
 use crate::keys::{FileKey, IfMissing, MasterKeys};
 

@@ -1,5 +1,6 @@
 //! The store in one file: SQLite in WAL mode, every commit synced.
 
+mod keys;
 mod upkeep;
 
 use std::io;
@@ -16,12 +17,12 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, Sqlite, SqliteConnection};
 use thiserror::Error;
 
+use self::keys::{kept_keys, offer_keys};
 use super::{
-    Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
-    TokenStore, files, format_named,
+    Fingerprint, Inserted, KeyId, KeyRow, NewRow, SealedRow, StoreError, StoreFuture, TokenStore,
+    files, format_named,
 };
 use crate::card::Token;
-use crate::keys::MasterId;
 use crate::vault::Outage;
 
 /// How long a statement waits for another process's lock; well within `vault::CALL_DEADLINE`.
@@ -57,20 +58,6 @@ const KNOWN: &str = "SELECT token FROM tokens WHERE card_print = ?1 AND format =
 const IS_TOKEN: &str = "SELECT 1 FROM tokens WHERE token_print = ?1";
 
 const HAS_KEY: &str = "SELECT 1 FROM data_keys WHERE id = ?1";
-
-const KEEP_KEY: &str = "
-    INSERT INTO data_keys (id, purpose) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-
-const KEEP_WRAP: &str = "
-    INSERT INTO key_wraps (data_key, master, version, wrapped) VALUES (?1, ?2, ?3, ?4)
-        ON CONFLICT DO NOTHING";
-
-const EMPTY: &str = "
-    SELECT NOT EXISTS (SELECT 1 FROM data_keys) AND NOT EXISTS (SELECT 1 FROM tokens)";
-
-const KEYS: &str = "
-    SELECT id, purpose, master, version, wrapped FROM data_keys JOIN key_wraps ON data_key = id
-     ORDER BY number, master";
 
 const BEAT: &str = "
     INSERT INTO heartbeat (id, beat_at) VALUES (1, unixepoch())
@@ -220,43 +207,6 @@ fn settle<T>(
     done
 }
 
-async fn offer_keys(
-    connection: &mut SqliteConnection,
-    offered: &[KeyRow],
-) -> Result<Vec<KeyRow>, StoreError> {
-    let mut transaction = connection.begin_with(BEGIN).await?;
-    // With tokens but no keys, new keys would only hide that the old ones are lost.
-    if sqlx::query_scalar(EMPTY).fetch_one(&mut *transaction).await? {
-        keep_keys(&mut transaction, offered).await?;
-    }
-    let rows = kept_keys(&mut transaction).await?;
-    transaction.commit().await?;
-    Ok(rows)
-}
-
-async fn kept_keys(connection: &mut SqliteConnection) -> Result<Vec<KeyRow>, StoreError> {
-    let rows = sqlx::query(KEYS).fetch_all(connection).await?;
-    rows.iter().map(key_row).collect()
-}
-
-async fn keep_keys(connection: &mut SqliteConnection, keys: &[KeyRow]) -> Result<(), StoreError> {
-    for key in keys {
-        sqlx::query(KEEP_KEY)
-            .bind(key.id.0.as_slice())
-            .bind(key.purpose.as_str())
-            .execute(&mut *connection)
-            .await?;
-        sqlx::query(KEEP_WRAP)
-            .bind(key.id.0.as_slice())
-            .bind(key.master.0.as_slice())
-            .bind(i64::from(key.version))
-            .bind(key.wrapped.as_slice())
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
-}
-
 async fn find(
     connection: &mut SqliteConnection,
     prints: &[Fingerprint],
@@ -321,17 +271,6 @@ async fn why_not_inserted(
     }
     let key = sqlx::query(HAS_KEY).bind(row.data_key.0.as_slice()).fetch_optional(connection);
     Ok(if key.await?.is_some() { Inserted::TokenTaken } else { Inserted::KeyGone })
-}
-
-fn key_row(row: &SqliteRow) -> Result<KeyRow, StoreError> {
-    let purpose: String = row.try_get("purpose")?;
-    Ok(KeyRow {
-        id: KeyId(bytes(row, "id")?),
-        purpose: KeyPurpose::named(&purpose).ok_or(StoreError::Damaged { column: "purpose" })?,
-        master: MasterId(bytes(row, "master")?),
-        version: row.try_get("version")?,
-        wrapped: row.try_get("wrapped")?,
-    })
 }
 
 fn sealed_row(row: &SqliteRow) -> Result<SealedRow, StoreError> {

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 
-use super::{BEGIN, SqliteStore, bytes, keep_keys, kept_keys, sealed_row, settle};
+use super::keys::{keep_keys, kept_keys};
+use super::{BEGIN, SqliteStore, bytes, sealed_row, settle};
 use crate::card::Brand;
 use crate::keys::MasterId;
 use crate::vault::store::{
