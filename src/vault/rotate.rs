@@ -148,8 +148,19 @@ impl Keeper {
         Err(RotateError::StillInUse)
     }
 
-    pub(super) async fn renew(&mut self) -> Result<(), RotateError> {
-        Ok(self.keys.renew(self.store.as_ref()).await?)
+    async fn renew(&mut self) -> Result<(), RotateError> {
+        self.keys.renew(self.store.as_ref()).await?;
+        self.usable()
+    }
+
+    fn take(&mut self, rows: Vec<KeyRow>) -> Result<(), RotateError> {
+        self.keys.take(rows);
+        self.usable()
+    }
+
+    /// Nothing is decided by keys that are no longer those of the store.
+    fn usable(&self) -> Result<(), RotateError> {
+        if self.keys.is_current() { Ok(()) } else { Err(RotateError::WrongMasterKey) }
     }
 
     /// Makes the key that all rows are to be sealed under, unless an earlier command has. Says
@@ -164,7 +175,7 @@ impl Keeper {
         let wraps = envelope::make(KeyPurpose::Seal, &masters).map_err(RotateError::Wrap)?;
         match self.store.change_keys(&KeyChange::Add { newest: *only, wraps }).await? {
             KeysChanged::Done(rows) => {
-                self.keys.take(rows);
+                self.take(rows)?;
                 Ok(false)
             }
             // Another command was faster: what it began is gone on with.
@@ -263,7 +274,7 @@ impl Keeper {
         for key in keys {
             match self.store.change_keys(&KeyChange::DropKey { key }).await? {
                 KeysChanged::Done(rows) => {
-                    self.keys.take(rows);
+                    self.take(rows)?;
                     dropped += 1;
                 }
                 KeysChanged::Refused(_) => left += 1,

@@ -124,13 +124,20 @@ impl Unlocked {
     /// Reads the keys again. What was opened before stays in use if the new ones do not open.
     pub(super) async fn renew(&mut self, store: &dyn TokenStore) -> Result<(), StoreError> {
         let rows = store.keys(&[]).await?;
-        if rows != self.rows && rows != self.refused {
+        if rows == self.rows {
+            self.refused = Vec::new();
+        } else if rows != self.refused {
             self.take(rows);
         }
         Ok(())
     }
 
-    /// Makes these the keys in use.
+    /// Whether the keys in use are those last read.
+    pub(super) fn is_current(&self) -> bool {
+        self.refused.is_empty()
+    }
+
+    /// Makes these the keys in use, if they open.
     pub(super) fn take(&mut self, rows: Vec<KeyRow>) {
         let cipher = match Cipher::open_keys(&rows, &self.ring) {
             // A master key in a file is replaced under a running process.

@@ -65,8 +65,7 @@ impl Keeper {
             let wraps = envelope::rewrap(&self.keys.rows, &self.keys.ring, master)?;
             match self.store.change_keys(&KeyChange::Wrap { wraps }).await? {
                 KeysChanged::Done(rows) => {
-                    self.keys.take(rows);
-                    return Ok(());
+                    return self.take(rows);
                 }
                 // A data key came or went meanwhile.
                 KeysChanged::Refused(_) => self.renew().await?,
@@ -84,7 +83,7 @@ impl Keeper {
             return Err(RotateError::Incomplete);
         }
         match self.store.change_keys(&KeyChange::DropMaster { master: old }).await? {
-            KeysChanged::Done(rows) => self.keys.take(rows),
+            KeysChanged::Done(rows) => self.take(rows)?,
             KeysChanged::Refused(_) => return Err(RotateError::Incomplete),
         }
         Ok(true)
