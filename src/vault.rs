@@ -13,6 +13,7 @@ mod cipher;
 mod draw;
 mod error;
 mod health;
+mod presented;
 mod standin;
 mod store;
 mod worker;
@@ -39,6 +40,7 @@ use crate::keys::{DerivedKey, MasterKey};
 
 pub use error::{OpenError, VaultError};
 pub use health::{Health, Outage};
+pub use presented::Presented;
 pub use standin::{CODES_MAX, StandInError, StandIns};
 pub use store::sqlite::SqliteOpenError;
 
@@ -175,23 +177,31 @@ impl Vault {
         .await
     }
 
-    /// The card behind each number, in order; `None` for what is no issued token.
+    /// The card behind each token, in order; `None` for what is no issued token.
     ///
     /// # Errors
     /// When the store is unavailable or a row is damaged.
-    pub async fn reveal(&self, numbers: Vec<Pan>) -> Result<Vec<Option<Pan>>, VaultError> {
+    pub async fn reveal(
+        &self,
+        presented: Vec<impl Into<Presented>>,
+    ) -> Result<Vec<Option<Pan>>, VaultError> {
+        let presented: Vec<Presented> = presented.into_iter().map(Into::into).collect();
         let card = |row: &SealedRow| self.cipher.open(row).ok_or(VaultError::Damaged);
-        self.in_time(self.each_token(&numbers, |row| row.map(card).transpose())).await
+        self.in_time(self.each_token(&presented, |row| row.map(card).transpose())).await
     }
 
-    /// What each number is, in order.
+    /// What each is, in order.
     ///
     /// # Errors
     /// When the store is unavailable.
-    pub async fn standing(&self, numbers: Vec<Pan>) -> Result<Vec<Standing>, VaultError> {
+    pub async fn standing(
+        &self,
+        presented: Vec<impl Into<Presented>>,
+    ) -> Result<Vec<Standing>, VaultError> {
+        let presented: Vec<Presented> = presented.into_iter().map(Into::into).collect();
         let standing =
             |row: Option<&SealedRow>| row.map_or(Standing::Unknown, |_| Standing::IssuedToken);
-        self.in_time(self.each_token(&numbers, |row| Ok(standing(row)))).await
+        self.in_time(self.each_token(&presented, |row| Ok(standing(row)))).await
     }
 
     /// Whether the store works, by what was last seen of it; costs nothing.
@@ -286,19 +296,19 @@ impl Vault {
         Err(VaultError::NoTokenFree { format })
     }
 
-    /// Asks `about` for each number, with its row if it is an issued token.
+    /// Asks `about` for each, with its row if it is an issued token.
     async fn each_token<T>(
         &self,
-        numbers: &[Pan],
+        presented: &[Presented],
         about: impl Fn(Option<&SealedRow>) -> Result<T, VaultError>,
     ) -> Result<Vec<T>, VaultError> {
-        let mut answers = Vec::with_capacity(numbers.len());
-        for group in numbers.chunks(GROUP_MAX) {
+        let mut answers = Vec::with_capacity(presented.len());
+        for group in presented.chunks(GROUP_MAX) {
             let prints: Vec<_> =
-                group.iter().map(|number| self.cipher.fingerprint(number.expose())).collect();
+                group.iter().map(|one| self.cipher.fingerprint(one.expose())).collect();
             let found = self.find(prints.clone()).await?;
-            for (number, print) in group.iter().zip(prints) {
-                answers.push(about(issued(&found, number, print)?)?);
+            for (one, print) in group.iter().zip(prints) {
+                answers.push(about(issued(&found, one.expose(), print)?)?);
             }
         }
         Ok(answers)
@@ -372,11 +382,11 @@ async fn ask<J, T>(
 /// card, and a swapped one must not reveal another card.
 fn issued<'a>(
     found: &'a Found,
-    number: &Pan,
+    text: &[u8],
     print: Fingerprint,
 ) -> Result<Option<&'a SealedRow>, VaultError> {
     match found.by_token.get(&print) {
-        Some(row) if row.token.as_bytes() != number.expose() => Err(VaultError::Damaged),
+        Some(row) if row.token.as_bytes() != text => Err(VaultError::Damaged),
         row => Ok(row),
     }
 }
@@ -387,7 +397,7 @@ fn stored(
     print: Fingerprint,
     format: TokenFormat,
 ) -> Result<Option<Tokenized>, VaultError> {
-    if issued(found, number, print)?.is_some() {
+    if issued(found, number.expose(), print)?.is_some() {
         return Ok(Some(Tokenized::AlreadyToken));
     }
     Ok(found.by_card.get(&(print, format)).map(|row| Tokenized::Known(row.token)))

@@ -215,6 +215,7 @@ pub(super) enum ResponsesSchema {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum FormatSchema {
     BrandFour,
+    Opaque,
     SixFour,
     SixFourInvalid,
 }

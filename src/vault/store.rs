@@ -124,6 +124,5 @@ impl KeyPurpose {
 
 /// The format of that name, as rows hold it.
 fn format_named(name: &str) -> Option<TokenFormat> {
-    let formats = [TokenFormat::BrandFour, TokenFormat::SixFour, TokenFormat::SixFourInvalid];
-    formats.into_iter().find(|format| format.as_str() == name)
+    TokenFormat::named(name)
 }
