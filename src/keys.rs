@@ -7,15 +7,52 @@
 mod env;
 mod file;
 mod master;
+mod ring;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
 pub use env::EnvKey;
 pub use file::FileKey;
-pub use master::{DerivedKey, KEY_BYTES, MasterKey};
+pub use master::{KEY_BYTES, MemoryKey, SecretKey};
+pub use ring::{KeyRing, MasterKeys};
+
+/// A key that wraps other keys. Its bytes may be in a device that never gives them away.
+pub trait MasterKey: Send + Sync {
+    /// Its public name.
+    fn id(&self) -> MasterId;
+
+    /// Wraps a key, bound to `about`.
+    ///
+    /// # Errors
+    /// When the key does not answer.
+    fn wrap(&self, key: &SecretKey, about: &[u8]) -> Result<Vec<u8>, WrapError>;
+
+    /// Opens what `wrap` gave for the same `about`.
+    ///
+    /// # Errors
+    /// When this is not the key it was wrapped by, or the key does not answer.
+    fn unwrap_key(&self, wrapped: &[u8], about: &[u8]) -> Result<SecretKey, WrapError>;
+}
+
+/// Tells master keys apart, and tells nothing about them.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MasterId(pub [u8; 16]);
+
+/// Why a key was not wrapped or unwrapped.
+#[derive(Debug, Error)]
+pub enum WrapError {
+    /// The system gave no random bytes.
+    #[error("the system's random generator failed")]
+    Random,
+    /// It was wrapped by another key, or changed since.
+    #[error("the master key does not open it")]
+    Wrong,
+}
 
 /// A place that holds the master key. Chosen once at start-up.
 pub trait KeySource: Send + Sync {
@@ -32,9 +69,9 @@ pub trait KeySource: Send + Sync {
 /// A master key, and whether it is older than this process.
 pub enum Obtained {
     /// It was made just now: nobody has a backup of it.
-    Made(MasterKey),
+    Made(Arc<dyn MasterKey>),
     /// It was there.
-    Read(MasterKey),
+    Read(Arc<dyn MasterKey>),
 }
 
 /// What to do when the source holds no key.
@@ -113,10 +150,16 @@ pub enum KeyError {
     Random,
 }
 
+impl fmt::Display for MasterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl Obtained {
     /// The key itself.
     #[must_use]
-    pub fn into_key(self) -> MasterKey {
+    pub fn into_key(self) -> Arc<dyn MasterKey> {
         match self {
             Self::Made(key) | Self::Read(key) => key,
         }
