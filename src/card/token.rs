@@ -9,12 +9,13 @@ use super::pan::PAN_DIGITS_MAX;
 
 /// The longest token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = OPAQUE_BYTES;
+const OPAQUE_LENGTH: u8 = 26;
 
 /// Digits, or an opaque name, that stand for a card number. Safe to log, store and show.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Token {
     text: [u8; TOKEN_BYTES_MAX],
-    length: usize,
+    length: u8,
 }
 
 /// The shapes a token may have; DESIGN.md section 4 has the reasons for each.
@@ -70,7 +71,7 @@ impl Token {
     /// An opaque token of this randomness; six bits of each byte count.
     #[must_use]
     pub fn opaque(random: &[u8; OPAQUE_RANDOM]) -> Self {
-        Self { text: opaque::write(random), length: OPAQUE_BYTES }
+        Self { text: opaque::write(random), length: OPAQUE_LENGTH }
     }
 
     /// Whether it is a name rather than digits.
@@ -82,7 +83,7 @@ impl Token {
     /// The token as it is written into a body.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.text.get(..self.length).unwrap_or_default()
+        self.text.get(..usize::from(self.length)).unwrap_or_default()
     }
 
     /// The same as text.
@@ -92,7 +93,8 @@ impl Token {
     }
 
     fn of(text: &[u8]) -> Option<Self> {
-        let mut token = Self { text: [0; TOKEN_BYTES_MAX], length: text.len() };
+        let length = u8::try_from(text.len()).ok()?;
+        let mut token = Self { text: [0; TOKEN_BYTES_MAX], length };
         token.text.get_mut(..text.len())?.copy_from_slice(text);
         Some(token)
     }

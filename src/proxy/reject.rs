@@ -144,8 +144,10 @@ impl From<VaultError> for Rejection {
         match error {
             VaultError::NoIssuer | VaultError::NoRoom { .. } => Self::CardUnsupported(error),
             VaultError::Damaged
+            | VaultError::Newer { .. }
             | VaultError::NoTokenFree { .. }
-            | VaultError::Unavailable { .. } => Self::Vault(error),
+            | VaultError::Unavailable { .. }
+            | VaultError::UnknownKey => Self::Vault(error),
         }
     }
 }

@@ -148,8 +148,3 @@ impl KeyPurpose {
         Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
     }
 }
-
-/// The format of that name, as rows hold it.
-fn format_named(name: &str) -> Option<TokenFormat> {
-    TokenFormat::named(name)
-}

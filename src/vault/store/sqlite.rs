@@ -18,9 +18,9 @@ use thiserror::Error;
 
 use super::{
     Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
-    TokenStore, files, format_named,
+    TokenStore, files,
 };
-use crate::card::Token;
+use crate::card::{Token, TokenFormat};
 use crate::keys::MasterId;
 use crate::vault::Outage;
 
@@ -324,7 +324,7 @@ fn sealed_row(row: &SqliteRow) -> Result<SealedRow, StoreError> {
         token: token(row.try_get("token")?)?,
         token_print: Fingerprint(bytes(row, "token_print")?),
         card_print: Fingerprint(bytes(row, "card_print")?),
-        format: format_named(&format).ok_or(StoreError::Damaged { column: "format" })?,
+        format: TokenFormat::named(&format).ok_or(StoreError::Damaged { column: "format" })?,
         version: row.try_get("version")?,
         data_key: KeyId(bytes(row, "data_key")?),
         sealed: row.try_get("sealed")?,
