@@ -9,18 +9,23 @@
 //! one brand prefix and last four digits, and `f` free digits (the check digit not counted), the
 //! odds are `n` in `10^f` for each such card: `f` is 10 for a 16-digit Visa in `brand-four`.
 
+mod cache;
 mod cipher;
 mod draw;
 mod envelope;
 mod error;
+mod filter;
 mod health;
+mod issued;
 mod keeper;
+mod memory;
 mod presented;
 mod standin;
 mod store;
 mod unlock;
 mod worker;
 
+use std::borrow::Borrow;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -35,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::cipher::{Cipher, Unsealed};
+use self::filter::Filter;
+use self::memory::Memory;
 use self::store::sqlite::SqliteStore;
 use self::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow, TokenStore};
 use self::unlock::{Renewal, Unlocked};
@@ -69,6 +76,7 @@ pub struct VaultSettings {
 /// The vault. Shared by all runtimes of the process.
 pub struct Vault {
     cipher: Arc<Live<Cipher>>,
+    memory: Memory,
     deadline: Duration,
     key_listener: Arc<OnceLock<KeyListener>>,
     master_made: bool,
@@ -153,9 +161,12 @@ impl Vault {
             match ready_store(open, masters, ring).await {
                 Err(refused) => drop(opened.send(Err(refused))),
                 Ok((store, keys)) => {
-                    let shared = (Arc::clone(&keys.cipher), Arc::clone(&keys.listener));
+                    let ledger = store.issued().map(|issued| Arc::clone(issued.ledger()));
+                    let filter = Arc::new(Filter::new(ledger.clone()));
+                    let keys_shared = (Arc::clone(&keys.cipher), Arc::clone(&keys.listener));
+                    let shared = (keys_shared, Memory::new(Arc::clone(&filter), ledger));
                     if opened.send(Ok(shared)).is_ok() {
-                        let worker = Worker { store, health, renewals, stand_ins, stop };
+                        let worker = Worker { store, filter, health, renewals, stand_ins, stop };
                         worker.serve(queues, keys).await;
                     }
                 }
@@ -166,9 +177,10 @@ impl Vault {
             .spawn(move || runtime.block_on(served))
             .map_err(OpenError::Thread)?;
         let stopped = |_| OpenError::Store { cause: Outage::Stopped };
-        let (cipher, key_listener) = ready.await.map_err(stopped)??;
+        let ((cipher, key_listener), memory) = ready.await.map_err(stopped)??;
         Ok(Self {
             cipher,
+            memory,
             deadline: CALL_DEADLINE,
             key_listener,
             master_made,
@@ -192,14 +204,22 @@ impl Vault {
         pans: Vec<Pan>,
         format: TokenFormat,
     ) -> Result<Vec<Tokenized>, VaultError> {
-        self.in_time(async {
-            let mut answers = Vec::with_capacity(pans.len());
-            for group in pans.chunks(GROUP_MAX) {
-                answers.extend(self.tokenize_group(group, format).await?);
-            }
-            Ok(answers)
-        })
-        .await
+        let (now, prints) = (self.memory.moment(), self.prints(pans.iter().map(Pan::expose)));
+        if let Some(answers) = self.memory.tokenized(&prints, format, now) {
+            return Ok(answers);
+        }
+        let answers = self
+            .in_time(async {
+                let mut answers = Vec::with_capacity(pans.len());
+                for (group, prints) in pans.chunks(GROUP_MAX).zip(prints.chunks(GROUP_MAX)) {
+                    answers.extend(self.tokenize_group(group, prints, format).await?);
+                }
+                Ok(answers)
+            })
+            .await?;
+        let told = prints.into_iter().zip(answers.iter().copied());
+        self.memory.keep_tokenized(told, (format, &self.cipher.peek()), now);
+        Ok(answers)
     }
 
     /// The card behind each token, in order; `None` for what is no issued token.
@@ -233,9 +253,23 @@ impl Vault {
         presented: Vec<impl Into<Presented>>,
     ) -> Result<Vec<Standing>, VaultError> {
         let presented: Vec<Presented> = presented.into_iter().map(Into::into).collect();
-        let standing =
-            |row: Option<&SealedRow>| row.map_or(Standing::Unknown, |_| Standing::IssuedToken);
-        self.in_time(self.each_token(&presented, |row| Ok(standing(row)))).await
+        let prints = self.prints(presented.iter().map(Presented::expose));
+        let now = self.memory.moment();
+        let known = prints.iter().map(|print| self.memory.standing(print, now));
+        let mut standings: Vec<Option<Standing>> = known.collect();
+        let open = standings.iter_mut().zip(&presented).zip(prints);
+        let open: Vec<_> = open.filter(|((known, _), _)| known.is_none()).collect();
+        if !open.is_empty() {
+            let asked: Vec<&Presented> = open.iter().map(|((_, one), _)| *one).collect();
+            let of =
+                |row: Option<&SealedRow>| row.map_or(Standing::Unknown, |_| Standing::IssuedToken);
+            let told = self.in_time(self.each_token(&asked, |row| Ok(of(row)))).await?;
+            for (((known, _), print), standing) in open.into_iter().zip(told) {
+                *known = Some(standing);
+                self.memory.keep_standing(print, standing, now);
+            }
+        }
+        Ok(standings.into_iter().map(|known| known.unwrap_or(Standing::Unknown)).collect())
     }
 
     /// Whether the store works, by what was last seen of it; costs nothing.
@@ -288,22 +322,21 @@ impl Vault {
     async fn tokenize_group(
         &self,
         pans: &[Pan],
+        prints: &[Fingerprint],
         format: TokenFormat,
     ) -> Result<Vec<Tokenized>, VaultError> {
-        let cipher = self.cipher.load();
-        let prints: Vec<_> = pans.iter().map(|pan| cipher.fingerprint(pan.expose())).collect();
-        let found = self.find(prints.clone()).await?;
+        let found = self.find(prints.to_vec()).await?;
         let mut answers = Vec::with_capacity(pans.len());
-        for (pan, print) in pans.iter().zip(&prints) {
+        for (pan, print) in pans.iter().zip(prints) {
             answers.push(stored(&found, pan, *print, format)?);
         }
         for _ in 0..ROUNDS_MAX {
             let mut missing = Vec::new();
             let mut rows = Vec::new();
-            for ((answer, pan), print) in answers.iter_mut().zip(pans).zip(&prints) {
+            for ((answer, pan), print) in answers.iter_mut().zip(pans).zip(prints) {
                 if answer.is_none() {
                     missing.push(answer);
-                    rows.push(self.draw_row(pan, *print, format, &prints)?);
+                    rows.push(self.draw_row(pan, *print, format, prints)?);
                 }
             }
             if missing.is_empty() {
@@ -356,6 +389,11 @@ impl Vault {
         Err(VaultError::NoTokenFree { format })
     }
 
+    fn prints<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) -> Vec<Fingerprint> {
+        let cipher = self.cipher.peek();
+        texts.map(|text| cipher.fingerprint(text)).collect()
+    }
+
     async fn cards(&self, presented: &[Presented]) -> Result<Vec<Option<Pan>>, VaultError> {
         let cipher = self.cipher.load();
         let card = |row: &SealedRow| match cipher.open(row) {
@@ -370,16 +408,15 @@ impl Vault {
     /// Asks `about` for each, with its row if it is an issued token.
     async fn each_token<T>(
         &self,
-        presented: &[Presented],
+        presented: &[impl Borrow<Presented>],
         about: impl Fn(Option<&SealedRow>) -> Result<T, VaultError>,
     ) -> Result<Vec<T>, VaultError> {
-        let cipher = self.cipher.load();
         let mut answers = Vec::with_capacity(presented.len());
         for group in presented.chunks(GROUP_MAX) {
-            let prints: Vec<_> = group.iter().map(|one| cipher.fingerprint(one.expose())).collect();
+            let prints = self.prints(group.iter().map(|one| one.borrow().expose()));
             let found = self.find(prints.clone()).await?;
             for (one, print) in group.iter().zip(prints) {
-                answers.push(about(issued(&found, one.expose(), print)?)?);
+                answers.push(about(issued(&found, one.borrow().expose(), print)?)?);
             }
         }
         Ok(answers)

@@ -6,8 +6,8 @@ use crate::card::{Pan, Token};
 pub enum Presented {
     /// Digits.
     Digits(Pan),
-    /// An opaque token, which is nobody's card.
-    Opaque(Token),
+    /// What can only be a token.
+    Token(Token),
 }
 
 impl Presented {
@@ -16,14 +16,14 @@ impl Presented {
     pub fn token(&self) -> Option<Token> {
         match self {
             Self::Digits(digits) => Token::parse(digits.expose()).ok(),
-            Self::Opaque(token) => Some(*token),
+            Self::Token(token) => Some(*token),
         }
     }
 
     pub(super) fn expose(&self) -> &[u8] {
         match self {
             Self::Digits(digits) => digits.expose(),
-            Self::Opaque(token) => token.as_bytes(),
+            Self::Token(token) => token.as_bytes(),
         }
     }
 }
@@ -36,6 +36,6 @@ impl From<Pan> for Presented {
 
 impl From<Token> for Presented {
     fn from(token: Token) -> Self {
-        Self::Opaque(token)
+        Self::Token(token)
     }
 }

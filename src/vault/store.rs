@@ -6,12 +6,14 @@
 #[cfg(test)]
 mod contract;
 mod files;
+mod ledger;
 pub(super) mod sqlite;
 mod upkeep;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -19,6 +21,7 @@ use super::Outage;
 use crate::card::{Brand, Token, TokenFormat};
 use crate::keys::MasterId;
 
+pub(super) use ledger::Ledger;
 pub(super) use upkeep::{
     Census, KeyChange, KeyFacts, KeysChanged, Obstacle, Resealed, StoreKeeper, StoredRow, Upkeep,
 };
@@ -46,6 +49,42 @@ pub(super) trait TokenStore: Send + Sync {
 
     /// Writes something harmless, to learn whether writing works.
     fn check(&self) -> StoreFuture<'_, ()>;
+
+    /// The issued tokens, for a filter in memory. None where instances on other machines may issue
+    /// tokens that nobody here hears of at once: there the store is asked.
+    fn issued(&self) -> Option<&dyn IssuedTokens> {
+        None
+    }
+}
+
+/// The tokens ever issued, erased ones among them, as the filter's keys.
+pub(super) trait IssuedTokens: Send + Sync {
+    /// Where every process says at once that it issues or erases.
+    fn ledger(&self) -> &Arc<Ledger>;
+
+    /// The number of the latest row; it and all before it are committed.
+    fn last(&self) -> StoreFuture<'_, i64>;
+
+    /// Returns the next page in the order of fingerprints.
+    fn prints(&self, after: Option<Fingerprint>) -> StoreFuture<'_, PrintPage>;
+
+    /// Returns the next rows after a number, as they are while nobody writes.
+    fn tail(&self, after: i64) -> StoreFuture<'_, Tail>;
+}
+
+/// A page of tokens in the order of their fingerprints.
+pub(super) struct PrintPage {
+    pub(super) keys: Vec<u64>,
+    /// Where the next one begins; `None` after the last.
+    pub(super) last: Option<Fingerprint>,
+}
+
+/// A page of tokens in the order in which they were issued.
+pub(super) struct Tail {
+    pub(super) keys: Vec<u64>,
+    pub(super) last: i64,
+    /// The count of issues that these rows complete; `None` if more follow.
+    pub(super) issues: Option<u64>,
 }
 
 /// The keyed fingerprint of a card's digits or of a token's text.

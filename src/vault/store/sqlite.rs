@@ -1,9 +1,11 @@
 //! The store in one file: SQLite in WAL mode, every commit synced.
 
+mod issued;
 mod upkeep;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -17,8 +19,8 @@ use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, Sqlite, SqliteConnection
 use thiserror::Error;
 
 use super::{
-    Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
-    TokenStore, files,
+    Fingerprint, Inserted, IssuedTokens, KeyId, KeyPurpose, KeyRow, Ledger, NewRow, SealedRow,
+    StoreError, StoreFuture, TokenStore, files,
 };
 use crate::card::{Token, TokenFormat};
 use crate::keys::MasterId;
@@ -112,6 +114,7 @@ pub enum SqliteOpenError {
 pub(in crate::vault) struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    ledger: Arc<Ledger>,
 }
 
 impl SqliteStore {
@@ -148,7 +151,9 @@ impl SqliteStore {
             source: Box::new(source),
         })?;
         let readers = pool(2).connect_with(options).await.map_err(database)?;
-        Ok(Self { writer, readers })
+        let ledger =
+            Ledger::open(path).map_err(|(path, source)| SqliteOpenError::File { path, source })?;
+        Ok(Self { writer, readers, ledger: Arc::new(ledger) })
     }
 }
 
@@ -178,7 +183,7 @@ impl TokenStore for SqliteStore {
     fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
         Box::pin(async move {
             let mut connection = self.writer.acquire().await?;
-            let done = insert_all(&mut connection, rows).await;
+            let done = insert_all(&mut connection, rows, &self.ledger).await;
             settle(connection, done)
         })
     }
@@ -189,6 +194,10 @@ impl TokenStore for SqliteStore {
             let done = sqlx::query(BEAT).execute(&mut *connection).await;
             settle(connection, done.map(|_| ()).map_err(StoreError::from))
         })
+    }
+
+    fn issued(&self) -> Option<&dyn IssuedTokens> {
+        Some(self)
     }
 }
 
@@ -254,11 +263,15 @@ async fn find(
 async fn insert_all(
     connection: &mut SqliteConnection,
     rows: &[NewRow],
+    ledger: &Ledger,
 ) -> Result<Vec<Inserted>, StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let mut outcomes = Vec::with_capacity(rows.len());
     for row in rows {
         outcomes.push(insert(&mut transaction, row).await?);
+    }
+    if outcomes.iter().any(|outcome| matches!(outcome, Inserted::Created(_))) {
+        ledger.issue()?;
     }
     transaction.commit().await?;
     Ok(outcomes)
@@ -358,6 +371,12 @@ fn migrator() -> Migrator {
         first,
         false,
     )])
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        Self::Down { outage: Outage::Io, source: Box::new(error) }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
