@@ -5,9 +5,45 @@
 //! thread of its own behind bounded queues, sees fingerprints and sealed bytes. Every call ends
 //! within [`CALL_DEADLINE`], and when the store is down it says so instead of guessing.
 //!
-//! A card first seen later may equal an issued token and is then taken for it. With `n` tokens under
-//! one brand prefix and last four digits, and `f` free digits (the check digit not counted), the
-//! odds are `n` in `10^f` for each such card: `f` is 10 for a 16-digit Visa in `brand-four`.
+//! Returning cards, and numbers that are no tokens, are answered without the store: a core remembers
+//! fingerprints and tokens for a minute, and a filter knows all that was ever issued.
+//!
+//! # Formats
+//!
+//! Digits are free where a token's are random; the check digit is not counted. Whoever has the token
+//! guesses the card once in `10^f` tries; PCI's tokenization guidelines ask for no better than one in
+//! a million.
+//!
+//! | format | a 16-digit Visa keeps | free | the card is guessed | told from a card by |
+//! |---|---|---|---|---|
+//! | `brand-four` | first 1, last 4 | 10 | once in 10^10 | the vault alone |
+//! | `six-four` | first 6, last 4 | 5 | once in 10^5 | the vault alone |
+//! | `six-four-invalid` | first 6, last 4 | 5 | once in 10^5 | failing Luhn |
+//! | `opaque` | nothing | 18 characters | as without it | its shape and its check |
+//!
+//! `six-four` misses what PCI asks for, and `check` says so. `brand-four` keeps it except for some
+//! short and rare cards: 9 digits are free in a Mastercard that begins with 5 and 7 in one with 2,
+//! 8 in an American Express, 7 in a Visa of 13 digits, but only 3 in a Maestro of 12. A card that has
+//! fewer than 3 free digits in a format has no token of it: such requests are refused (422).
+//!
+//! A card first seen later may equal an issued token and is then taken for it, which a metric counts
+//! where it can be noticed. With `n` tokens that keep the same digits, the odds are `n` in `10^f` for
+//! each such card. A token of `six-four-invalid` or `opaque` is nobody's card. When all cards begin
+//! alike and their last four digits are evenly spread, one new card in so many equals a token:
+//!
+//! | cards with tokens | `brand-four`, Visa | `brand-four`, American Express | `six-four`, one issuer |
+//! |---|---|---|---|
+//! | 10^4 | 10^10 | 10^8 | 10^5 |
+//! | 10^5 | 10^9 | 10^7 | 10^4 |
+//! | 10^6 | 10^8 | 10^6 | 10^3 |
+//! | 10^7 | 10^7 | 10^5 | 10^2 |
+//!
+//! # When a route's format changes
+//!
+//! Tokens of the old format stay tokens: they are left as they are wherever they are seen again, and a
+//! gateway reveals tokens of all formats, whatever it is configured for. A card gets its token of the
+//! new format when its number is next sent, and the same one from then on; changing back brings the
+//! old one back. Nothing has to be converted, and a shop may keep both.
 
 mod cache;
 mod cipher;

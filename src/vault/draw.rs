@@ -271,6 +271,42 @@ mod tests {
         assert_eq!(draw(&card, format, &mut ones), Err(VaultError::NoTokenFree { format }));
     }
 
+    /// Digits that are random and not the check digit.
+    fn free(digits: &[u8], format: TokenFormat) -> usize {
+        let card = pan(digits);
+        let shape = Shape::of(&card, issuer_of(&card).unwrap(), format).unwrap().unwrap();
+        digits.len() - shape.head - shape.tail - 1
+    }
+
+    #[test]
+    fn the_odds_are_those_that_the_documentation_states() {
+        let documentation = include_str!("../vault.rs");
+        let states = |text: &str| assert!(documentation.contains(text), "not stated: {text}");
+        let visa = b"4111111111111111";
+        for (format, kept) in [
+            (TokenFormat::BrandFour, 1),
+            (TokenFormat::SixFour, 6),
+            (TokenFormat::SixFourInvalid, 6),
+        ] {
+            let (name, free) = (format.as_str(), free(visa, format));
+            states(&format!("| `{name}` | first {kept}, last 4 | {free} | once in 10^{free} |"));
+        }
+        states(&format!("| `opaque` | nothing | {OPAQUE_RANDOM} characters |"));
+        let format = TokenFormat::BrandFour;
+        let (five, two) = (free(b"5555555555554444", format), free(b"2223003122003222", format));
+        states(&format!("{five} digits are free in a Mastercard that begins with 5 and {two} in"));
+        let (amex, short) = (free(b"378282246310005", format), free(b"4222222222222", format));
+        states(&format!("{amex} in an American Express, {short} in a Visa of 13 digits"));
+        states(&format!("only {} in a Maestro of 12", free(b"501800000009", format)));
+        // `n` tokens keep a new card's digits if the last four are evenly spread over 10^4.
+        for exponent in 4..=7 {
+            let once = |free: usize| format!("10^{}", free + 4 - exponent);
+            let six = once(free(visa, TokenFormat::SixFour));
+            let (visa, amex) = (once(free(visa, format)), once(amex));
+            states(&format!("| 10^{exponent} | {visa} | {amex} | {six} |"));
+        }
+    }
+
     #[test]
     fn a_card_without_room_or_issuer_is_refused() {
         let format = TokenFormat::SixFour;
