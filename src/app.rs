@@ -1,6 +1,7 @@
 //! Wiring: the only place where every part meets.
 
 mod parts;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{Loaded, Startup};
+use crate::keys::IfMissing;
 use crate::policy::Live;
 use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
@@ -25,6 +27,8 @@ use crate::telemetry::audit::{self, AuditError, AuditFault, AuditKey, Verified};
 use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport};
 use crate::tls::{Acceptor, Identities, IdentityError, IdentityWarning};
 use crate::{reload, vault};
+
+pub use upkeep::{KeyRotated, RotateNews, RotateRequest, rotate_keys};
 
 /// How often the list of seen cards is written.
 const SEEN_EVERY: Duration = Duration::from_secs(10);
@@ -60,6 +64,9 @@ pub enum AppError {
     /// An access log cannot be opened.
     #[error("cannot open the access log")]
     Log(#[source] std::io::Error),
+    /// A key was not replaced.
+    #[error("the key is not replaced yet; the same command goes on where this one stopped")]
+    Rotate(#[from] vault::RotateError),
     /// A thread, runtime or signal handler is not to be had.
     #[error("the system refuses what a server needs")]
     System(#[source] std::io::Error),
@@ -185,7 +192,7 @@ pub fn check(loaded: Loaded) -> Result<Vec<IdentityWarning>, AppError> {
 pub fn verify_audit(startup: &Startup) -> Result<Result<Verified, AuditFault>, AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AppError::System)?;
-    let keeper = runtime.block_on(parts::keeper(startup))?;
+    let keeper = runtime.block_on(parts::keeper(startup, IfMissing::Refuse))?;
     let key = AuditKey::new(keeper.audit_key().expose());
     Ok(audit::verify(&parts::audit_path(startup), &key))
 }

@@ -56,6 +56,7 @@ mod issued;
 mod keeper;
 mod memory;
 mod presented;
+mod rotate;
 mod standin;
 mod store;
 mod unlock;
@@ -75,11 +76,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::cipher::{Cipher, Unsealed};
+use self::cipher::Cipher;
 use self::filter::Filter;
 use self::memory::Memory;
 use self::store::sqlite::SqliteStore;
-use self::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow, TokenStore};
+use self::store::{Fingerprint, Inserted, NewRow, SealedRow, TokenStore};
 use self::unlock::{Renewal, Unlocked};
 use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Queues, Worker};
 use crate::card::{Pan, Token, TokenFormat};
@@ -88,10 +89,12 @@ use crate::policy::Live;
 
 pub use error::{OpenError, VaultError};
 pub use health::{Health, Outage};
-pub use keeper::Keeper;
+pub use keeper::{Keeper, Record};
 pub use presented::Presented;
+pub use rotate::{MasterStep, RotateError, RotateProgress, Rotated};
 pub use standin::{CODES_MAX, StandInError, StandIns};
 pub use store::sqlite::SqliteOpenError;
+pub use store::{Census, KeyFacts, KeyId, KeyPurpose};
 pub use unlock::{KeyEvent, KeyEventKind, KeyListener};
 
 /// How long a call waits for the store before it is refused as stalled.
@@ -432,12 +435,7 @@ impl Vault {
 
     async fn cards(&self, presented: &[Presented]) -> Result<Vec<Option<Pan>>, VaultError> {
         let cipher = self.cipher.load();
-        let card = |row: &SealedRow| match cipher.open(row) {
-            Unsealed::Card(card) => Ok(card),
-            Unsealed::Damaged => Err(VaultError::Damaged),
-            Unsealed::Newer { version } => Err(VaultError::Newer { version }),
-            Unsealed::UnknownKey => Err(VaultError::UnknownKey),
-        };
+        let card = |row: &SealedRow| cipher.open(row).card();
         self.each_token(presented, |row| row.map(card).transpose()).await
     }
 

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tracing::{info, warn};
 
 use super::AppError;
-use crate::config::{self, MasterKeySource, Startup};
+use crate::config::{self, MasterKeySource, PinPlace, Startup};
 use crate::counters::LocalCounter;
-use crate::keys::{EnvKey, FileKey, KeySource, MasterKeys};
+use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
 use crate::proxy::login::LoginGuard;
 use crate::proxy::{LockTeller, Services};
 use crate::telemetry::audit::AuditKey;
@@ -29,10 +30,26 @@ pub(super) fn harden() {
     if let Err(error) = limited.and(hidden) {
         warn!(%error, "cannot switch core dumps off");
     }
+    lock_memory();
     let files = rustix::process::getrlimit(Resource::Nofile);
     let all = Rlimit { current: files.maximum, maximum: files.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, all) {
         warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// Keeps keys and verification codes out of swap, which outlives the process. Only where there is no
+/// limit: under one, memory asked for later would be refused. What is locked is not given back to
+/// the system when it is free, so it is for the operator to choose.
+fn lock_memory() {
+    if rustix::process::getrlimit(Resource::Memlock).current.is_some() {
+        warn!(remedy = "LimitMEMLOCK=infinity", "memory is not locked and may be swapped out");
+        return;
+    }
+    // Only what is in use: a reservation that is never touched costs nothing.
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    if let Err(error) = rustix::mm::mlockall(all) {
+        warn!(%error, "memory is not locked and may be swapped out");
     }
 }
 
@@ -73,8 +90,9 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
 }
 
 /// Opens the vault for a command: one that exists, beside whoever else uses it.
-pub(super) async fn keeper(startup: &Startup) -> Result<Keeper, AppError> {
-    Ok(Keeper::open(&vault_path(startup), Arc::new(master_keys(startup))).await?)
+pub(super) async fn keeper(startup: &Startup, missing: IfMissing) -> Result<Keeper, AppError> {
+    let masters = Arc::new(master_keys(startup));
+    Ok(Keeper::open(&vault_path(startup), masters, missing).await?)
 }
 
 /// Where the master keys come from.
@@ -83,9 +101,19 @@ fn master_keys(startup: &Startup) -> MasterKeys {
         match source {
             MasterKeySource::Env(name) => Box::new(EnvKey { name: name.clone() }),
             MasterKeySource::File(path) => Box::new(FileKey { path: path.clone() }),
+            MasterKeySource::Pkcs11(device) => Box::new(Pkcs11Key {
+                module: device.module.clone(),
+                token_label: device.token_label.clone(),
+                key_label: device.key_label.clone(),
+                pin: match &device.pin {
+                    PinPlace::Env(name) => PinSource::Env(name.clone()),
+                    PinPlace::File(path) => PinSource::File(path.clone()),
+                },
+            }),
         }
     };
-    MasterKeys { current: source(&startup.vault.master_key), previous: None }
+    let previous = startup.vault.previous_master_key.as_ref().map(source);
+    MasterKeys { current: source(&startup.vault.master_key), previous }
 }
 
 /// Tells the audit log of every key that comes or goes.
@@ -94,7 +122,7 @@ fn key_teller(audit: Arc<Audit>) -> KeyListener {
 }
 
 /// What the audit log says of it.
-fn key_record(event: KeyEvent) -> AuditEvent {
+pub(super) fn key_record(event: KeyEvent) -> AuditEvent {
     let KeyEvent { change, purpose, key } = event;
     match change {
         KeyEventKind::Added => AuditEvent::KeyAdded { purpose, key },

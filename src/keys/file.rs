@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
+use super::replace::{Replacement, sync_folder};
 use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained, SecretKey};
 
 /// A key file. Links are followed, as secrets mounted by an orchestrator are links.
@@ -16,6 +17,13 @@ use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained, Secr
 pub struct FileKey {
     /// Where the file lies, or will lie after the first start.
     pub path: PathBuf,
+}
+
+/// What becomes of a file that has the name already.
+#[derive(Clone, Copy)]
+enum Existing {
+    Keep,
+    Replace,
 }
 
 impl KeySource for FileKey {
@@ -34,6 +42,10 @@ impl KeySource for FileKey {
             }
             (Err(source), _) => Err(self.unreadable(source)),
         }
+    }
+
+    fn replacement(&self) -> Result<Option<Replacement>, KeyError> {
+        Replacement::of(&self.path).map(Some)
     }
 }
 
@@ -58,7 +70,7 @@ impl FileKey {
     /// key under the real one; then links it there only if nobody else was faster.
     fn create(&self) -> Result<Obtained, KeyError> {
         let key = SecretKey::random().map(MemoryKey::new).map_err(|_| KeyError::Random)?;
-        match self.publish(&key) {
+        match self.publish(&key, Existing::Keep) {
             Ok(()) => Ok(Obtained::Made(Arc::new(key))),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let file = File::open(&self.path).map_err(|source| self.unreadable(source))?;
@@ -68,7 +80,14 @@ impl FileKey {
         }
     }
 
-    fn publish(&self, key: &MemoryKey) -> io::Result<()> {
+    /// Writes the same key under another name, in place of what stands there.
+    pub(super) fn copy_to(&self, other: &Self) -> Result<(), KeyError> {
+        let file = File::open(&self.path).map_err(|source| self.unreadable(source))?;
+        let written = other.publish(&self.read(file)?, Existing::Replace);
+        written.map_err(|source| KeyError::Create { path: other.path.clone(), source })
+    }
+
+    fn publish(&self, key: &MemoryKey, existing: Existing) -> io::Result<()> {
         let folder = match self.path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
@@ -78,9 +97,12 @@ impl FileKey {
         draft.write_all(key.bytes().expose())?;
         draft.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
         draft.as_file().sync_all()?;
-        draft.persist_noclobber(&self.path).map_err(|error| error.error)?;
-        // The name itself must survive a power cut too.
-        File::open(folder)?.sync_all()
+        let named = match existing {
+            Existing::Keep => draft.persist_noclobber(&self.path),
+            Existing::Replace => draft.persist(&self.path),
+        };
+        named.map_err(|error| error.error)?;
+        sync_folder(&self.path)
     }
 
     fn unreadable(&self, source: io::Error) -> KeyError {

@@ -9,6 +9,7 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
+use super::VaultError;
 use super::envelope::{self, DataKey, KeysRefused};
 use super::store::{Fingerprint, KeyId, KeyPurpose, KeyRow, SealedRow};
 use crate::card::Pan;
@@ -42,6 +43,18 @@ pub(super) enum Unsealed {
     Newer { version: u8 },
     /// Sealed under a data key that was made, or dropped, since the keys were read.
     UnknownKey,
+}
+
+impl Unsealed {
+    /// The card, for those who can do without the rest.
+    pub(super) fn card(self) -> Result<Pan, VaultError> {
+        match self {
+            Self::Card(card) => Ok(card),
+            Self::Damaged => Err(VaultError::Damaged),
+            Self::Newer { version } => Err(VaultError::Newer { version }),
+            Self::UnknownKey => Err(VaultError::UnknownKey),
+        }
+    }
 }
 
 impl Cipher {

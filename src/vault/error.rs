@@ -102,6 +102,15 @@ impl From<Outage> for VaultError {
     }
 }
 
+impl From<StoreError> for VaultError {
+    fn from(failure: StoreError) -> Self {
+        match failure {
+            StoreError::Damaged { .. } => Self::Damaged,
+            StoreError::Down { outage, .. } => Self::Unavailable { cause: outage },
+        }
+    }
+}
+
 impl From<KeysRefused> for OpenError {
     fn from(refused: KeysRefused) -> Self {
         match refused {

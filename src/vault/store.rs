@@ -22,8 +22,9 @@ use crate::card::{Brand, Token, TokenFormat};
 use crate::keys::MasterId;
 
 pub(super) use ledger::Ledger;
+pub use upkeep::{Census, KeyFacts};
 pub(super) use upkeep::{
-    Census, KeyChange, KeyFacts, KeysChanged, Obstacle, Resealed, StoreKeeper, StoredRow, Upkeep,
+    KeyChange, KeysChanged, Obstacle, Resealed, StoreKeeper, StoredRow, Upkeep,
 };
 
 /// What a store's call returns.
@@ -93,11 +94,11 @@ pub(super) struct Fingerprint(pub(super) [u8; 32]);
 
 /// The name of a data key.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct KeyId(pub(super) [u8; 16]);
+pub struct KeyId(pub(super) [u8; 16]);
 
 /// What a data key is for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum KeyPurpose {
+pub enum KeyPurpose {
     /// HMAC over the names of accounts.
     Accounts,
     /// HMAC over the records of the audit log.
@@ -174,7 +175,9 @@ impl KeyPurpose {
     /// Every one: a vault has a key for each.
     pub(super) const ALL: [Self; 4] = [Self::Accounts, Self::Audit, Self::Fingerprint, Self::Seal];
 
-    pub(super) fn as_str(self) -> &'static str {
+    /// The name used in rows and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Accounts => "accounts",
             Self::Audit => "audit",

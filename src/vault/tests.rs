@@ -11,7 +11,7 @@ use crate::keys::{KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained};
 use crate::scan::{Carrier, FieldRules, FindKind, Rules, find_all};
 
 const TTL: Duration = Duration::from_secs(900);
-const FORMAT: TokenFormat = TokenFormat::BrandFour;
+pub(super) const FORMAT: TokenFormat = TokenFormat::BrandFour;
 
 /// A key of known bytes.
 struct Seeded(u8);
@@ -27,20 +27,20 @@ impl KeySource for Seeded {
     }
 }
 
-fn masters(current: u8, previous: Option<u8>) -> Arc<MasterKeys> {
+pub(super) fn masters(current: u8, previous: Option<u8>) -> Arc<MasterKeys> {
     let previous = previous.map(|seed| -> Box<dyn KeySource> { Box::new(Seeded(seed)) });
     Arc::new(MasterKeys { current: Box::new(Seeded(current)), previous })
 }
 
-fn settings(folder: &Path) -> VaultSettings {
+pub(super) fn settings(folder: &Path) -> VaultSettings {
     VaultSettings { path: folder.join("vault.db"), cvv_ttl: TTL }
 }
 
-async fn opened(folder: &Path) -> Vault {
+pub(super) async fn opened(folder: &Path) -> Vault {
     Vault::open(settings(folder), masters(1, None)).await.ok().unwrap()
 }
 
-fn pan(digits: &[u8]) -> Pan {
+pub(super) fn pan(digits: &[u8]) -> Pan {
     Pan::from_digits(digits).unwrap()
 }
 
@@ -48,7 +48,7 @@ fn visa() -> Vec<Pan> {
     vec![pan(b"4111111111111111")]
 }
 
-fn token(answer: Tokenized) -> Token {
+pub(super) fn token(answer: Tokenized) -> Token {
     match answer {
         Tokenized::Created(token) | Tokenized::Known(token) => token,
         Tokenized::AlreadyToken | Tokenized::Collided => panic!("the card is a token"),
@@ -56,7 +56,7 @@ fn token(answer: Tokenized) -> Token {
 }
 
 /// Numbers that only differ in digits a test range may use: 411111 and a counter.
-fn card(number: usize) -> Pan {
+pub(super) fn card(number: usize) -> Pan {
     pan(format!("411111{number:010}").as_bytes())
 }
 
@@ -166,7 +166,7 @@ async fn another_master_key_is_refused_and_the_right_one_still_opens() {
     assert_eq!(revealed(&again, token).await.unwrap(), b"4111111111111111");
 }
 
-async fn tamper(folder: &Path, statement: &'static str) {
+pub(super) async fn tamper(folder: &Path, statement: &'static str) {
     use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
     let options = SqliteConnectOptions::new().filename(folder.join("vault.db"));
     let mut connection = options.foreign_keys(false).connect().await.unwrap();
@@ -474,7 +474,8 @@ async fn an_erased_card_is_forgotten_at_once_also_by_who_remembered_it() {
     let vault = opened(folder.path()).await;
     let before = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
     assert_eq!(vault.tokenize(visa(), FORMAT).await.unwrap(), [Tokenized::Known(before)]);
-    let keeper = Keeper::open(&folder.path().join("vault.db"), masters(1, None)).await;
+    let path = folder.path().join("vault.db");
+    let keeper = Keeper::open(&path, masters(1, None), IfMissing::Refuse).await;
     let print = vault.prints(std::iter::once(before.as_bytes()));
     assert_eq!(keeper.ok().unwrap().store.erase(&print).await.ok(), Some(1));
     let after = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::{
     Fingerprint, Inserted, KeyChange, KeyId, KeyPurpose, KeyRow, KeysChanged, NewRow, Obstacle,
-    Resealed, SealedRow, StoreKeeper, TokenStore,
+    Resealed, SealedRow, StoreKeeper,
 };
 use crate::card::{Brand, Token, TokenFormat};
 use crate::keys::MasterId;

@@ -375,7 +375,12 @@ fn migrator() -> Migrator {
 
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
-        Self::Down { outage: Outage::Io, source: Box::new(error) }
+        let outage = match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => Outage::ReadOnly,
+            io::ErrorKind::StorageFull => Outage::Full,
+            _ => Outage::Io,
+        };
+        Self::Down { outage, source: Box::new(error) }
     }
 }
 

@@ -90,26 +90,32 @@ pub(in crate::vault) enum Obstacle {
 
 /// What a store holds.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::vault) struct Census {
-    pub(in crate::vault) rows: u64,
-    pub(in crate::vault) erased: u64,
+pub struct Census {
+    /// Rows that are not erased.
+    pub rows: u64,
+    /// Tokens whose cards were erased.
+    pub erased: u64,
     /// When the oldest row that is not erased was made.
-    pub(in crate::vault) oldest: Option<SystemTime>,
-    pub(in crate::vault) newest: Option<SystemTime>,
+    pub oldest: Option<SystemTime>,
+    /// When the newest one was made.
+    pub newest: Option<SystemTime>,
     /// The data keys, oldest first.
-    pub(in crate::vault) keys: Vec<KeyFacts>,
+    pub keys: Vec<KeyFacts>,
 }
 
 /// A data key, as far as anyone may know it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::vault) struct KeyFacts {
-    pub(in crate::vault) id: KeyId,
-    pub(in crate::vault) purpose: KeyPurpose,
-    pub(in crate::vault) created_at: SystemTime,
+pub struct KeyFacts {
+    /// Its name.
+    pub id: KeyId,
+    /// What it is for.
+    pub purpose: KeyPurpose,
+    /// When it was made.
+    pub created_at: SystemTime,
     /// How many rows it seals.
-    pub(in crate::vault) rows: u64,
+    pub rows: u64,
     /// The master keys that open it.
-    pub(in crate::vault) masters: Vec<MasterId>,
+    pub masters: Vec<MasterId>,
 }
 
 impl KeyChange {
