@@ -402,7 +402,7 @@ mod tests {
             b"\"s:16:\\\"4111111111111111\\\"\"",
             b"\x0a\x104111111111111111",
             b"\x82\xb04111111111111111",
-            b"\x11\0\0\04111111111111111\0",
+            b"\x11\x00\x00\x004111111111111111\x00",
             b"eyJuIjoiNDExMTExMTExMTExMTExMSJ9",
         ] {
             assert!(!holds(Carrier::Json, body), "{}", body.escape_ascii());

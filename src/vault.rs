@@ -503,8 +503,13 @@ async fn ready_store(
     ring: KeyRing,
 ) -> Result<(Box<dyn TokenStore>, Unlocked), OpenError> {
     let store = open().await?;
-    let keys = Unlocked::open(store.as_ref(), masters, ring).await?;
-    Ok((store, keys))
+    match Unlocked::open(store.as_ref(), masters, ring).await {
+        Ok(keys) => Ok((store, keys)),
+        Err(refused) => {
+            let _closed = store.close().await;
+            Err(refused)
+        }
+    }
 }
 
 /// Puts a call into a queue, refused at once if it is full, and waits for the answer.

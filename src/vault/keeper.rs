@@ -36,8 +36,13 @@ impl Keeper {
         }
         let ring = masters.obtain(missing)?;
         let store: Box<dyn StoreKeeper> = Box::new(SqliteStore::open(path).await?);
-        let keys = Unlocked::existing(store.as_ref(), masters, ring).await?;
-        Ok(Self { store, keys })
+        match Unlocked::existing(store.as_ref(), masters, ring).await {
+            Ok(keys) => Ok(Self { store, keys }),
+            Err(refused) => {
+                let _closed = store.close().await;
+                Err(refused)
+            }
+        }
     }
 
     /// Tells `listener` of every key that comes or goes from now on.

@@ -51,6 +51,11 @@ pub(super) trait TokenStore: Send + Sync {
     /// Writes something harmless, to learn whether writing works.
     fn check(&self) -> StoreFuture<'_, ()>;
 
+    /// Closes the connections, and returns when their files are closed.
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// The issued tokens, for a filter in memory. None where instances on other machines may issue
     /// tokens that nobody here hears of at once: there the store is asked.
     fn issued(&self) -> Option<&dyn IssuedTokens> {

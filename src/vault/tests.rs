@@ -279,6 +279,10 @@ impl TokenStore for Faulty {
         })
     }
 
+    fn close(&self) -> StoreFuture<'_, ()> {
+        self.inner.close()
+    }
+
     fn issued(&self) -> Option<&dyn IssuedTokens> {
         self.inner.issued()
     }

@@ -89,6 +89,7 @@ impl Worker {
             self.sweep(),
             issued::follow(self.store.issued(), &self.filter, &self.stop),
         );
+        let _closed = self.store.close().await;
     }
 
     async fn read(&self, mut queue: mpsc::Receiver<Lookup>) {

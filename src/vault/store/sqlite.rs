@@ -196,6 +196,14 @@ impl TokenStore for SqliteStore {
         })
     }
 
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            self.readers.close().await;
+            self.writer.close().await;
+            Ok(())
+        })
+    }
+
     fn issued(&self) -> Option<&dyn IssuedTokens> {
         Some(self)
     }
