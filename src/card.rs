@@ -8,11 +8,13 @@ mod cvv;
 pub mod iin;
 pub mod luhn;
 mod masked;
+mod opaque;
 mod pan;
 mod token;
 
 pub use cvv::Cvv;
 pub use iin::Brand;
 pub use masked::MaskedPan;
+pub use opaque::{OPAQUE_RANDOM, is_token_byte};
 pub use pan::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, Pan};
-pub use token::{Token, TokenError, TokenFormat};
+pub use token::{TOKEN_BYTES_MAX, Token, TokenError, TokenFormat};

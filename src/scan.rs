@@ -25,6 +25,7 @@ mod simd;
 mod stream;
 mod table;
 mod tlv;
+mod token;
 mod track;
 mod view;
 
@@ -40,6 +41,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::card::{OPAQUE_RANDOM, Token};
 
     fn scan(rules: Rules, carrier: Carrier, body: &str, chunk: usize) -> Vec<Decided> {
         let mut stream = Stream::new(Arc::new(rules), carrier);
@@ -185,7 +187,10 @@ mod tests {
     #[test]
     fn configured_fields_decide() {
         let find = |body| finds(named(), Carrier::Form, body);
-        assert!(matches!(find("payment_no=4111111111111112")[0].kind, FindKind::InvalidCard));
+        assert!(matches!(
+            find("payment_no=4111111111111112")[0].kind,
+            FindKind::InvalidCard { .. }
+        ));
         assert!(matches!(find("payment_no=4222222222222")[0].kind, FindKind::Card { .. }));
         assert!(matches!(find("pruefziffer=123")[0].kind, FindKind::Cvv(_)));
         assert!(find("skip=4111111111111111").is_empty());
@@ -297,6 +302,114 @@ mod tests {
             stream.push(Bytes::from(body.clone()), &mut decided);
             let passed: usize = decided.iter().map(|run| run.bytes.len()).sum();
             assert!(body.len() - passed <= 1024, "{text}: {} held", body.len() - passed);
+        }
+    }
+
+    fn opaque() -> String {
+        Token::opaque(&[41; OPAQUE_RANDOM]).to_string()
+    }
+
+    /// The body with every find written over by `text`.
+    fn replaced(rules: Rules, carrier: Carrier, body: &[u8], text: &[u8]) -> Vec<u8> {
+        let body = Bytes::copy_from_slice(body);
+        let mut edited = body.to_vec();
+        for find in find_all(&Arc::new(rules), carrier, &body).into_iter().rev() {
+            edited.splice(find.span.clone(), find.replaced(&body, text));
+        }
+        edited
+    }
+
+    #[test]
+    fn an_opaque_token_is_found_in_requests_wherever_it_stands_and_however_it_is_cut() {
+        let token = opaque();
+        for body in [
+            format!("a=1&source={token}&b=2"),
+            format!("{{\"card\":{{\"number\":\"{token}\"}}}}"),
+            format!("%22{token}%22 tok_visa tok_{}", "4".repeat(30)),
+            format!("<n>{token}</n> to tok tok_"),
+            token.clone(),
+        ] {
+            for chunk in [1, 2, 5, 25, 26, 27, 500] {
+                let runs = scan(request(), Carrier::Json, &body, chunk);
+                let finds: Vec<_> = runs
+                    .iter()
+                    .flat_map(|run| run.finds.iter().map(|find| &run.bytes[find.span.clone()]))
+                    .collect();
+                assert_eq!(finds, [token.as_bytes()], "{chunk}: {body}");
+            }
+            assert!(finds(response(), Carrier::Json, &body).is_empty(), "an answer passes: {body}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_an_opaque_token_is_left_alone() {
+        let token = opaque();
+        for body in [
+            "tok_1NnZ2LHMNvFVnyEbhDyXYZ".to_owned(),
+            "tok_visa".to_owned(),
+            format!("{token}x"),
+            format!("{token}_2"),
+            token[..25].to_owned(),
+            token.to_uppercase(),
+        ] {
+            assert!(finds(request(), Carrier::Text, &body).is_empty(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_fails_luhn_is_found_on_the_way_to_a_gateway_only() {
+        let rules = || Rules::gateway(FieldRules::default());
+        for body in ["number=4111111111111112&x=1", "n=5555+5555+5555+4445", "a=378282246310006"] {
+            let found = finds(rules(), Carrier::Form, body);
+            assert!(matches!(found[0].kind, FindKind::InvalidCard { .. }), "{body}");
+            assert!(finds(request(), Carrier::Form, body).is_empty(), "{body}");
+        }
+        for body in ["n=9111111111111112", "n=x4111111111111112", "n=41111111111111121234"] {
+            assert!(finds(rules(), Carrier::Form, body).is_empty(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_text_takes_the_place_of_a_number_in_every_writing() {
+        let cases = [
+            (Carrier::Form, "n=4111+1111+1111+1111&x=1", "n=T&x=1"),
+            (Carrier::Form, "c=3782822463%31%300%305", "c=T"),
+            (Carrier::Json, r#"{"n":"4111\u0031111\u00311111111"}"#, r#"{"n":"T"}"#),
+            (
+                Carrier::Html,
+                "<b>4111</b><b>1111</b><b>1111</b><b>1111</b>",
+                "<b>T</b><b></b><b></b><b></b>",
+            ),
+            (Carrier::Text, "４１１１　１１１１　１１１１　１１１１.", "T."),
+        ];
+        for (carrier, body, expected) in cases {
+            let edited = replaced(response(), carrier, body.as_bytes(), b"T");
+            assert_eq!(String::from_utf8_lossy(&edited), expected);
+        }
+        let wide = |text: &str| -> Vec<u8> { text.bytes().flat_map(|byte| [byte, 0]).collect() };
+        let edited = replaced(response(), Carrier::Text, &wide("n 4111111111111111."), b"tok");
+        assert_eq!(edited, wide("n tok."));
+    }
+
+    #[test]
+    fn no_text_takes_the_place_of_a_number_whose_length_is_told() {
+        let holds = |carrier, body: &[u8]| {
+            let body = Bytes::copy_from_slice(body);
+            find_all(&Arc::new(response()), carrier, &body)[0].holds_text()
+        };
+        for body in [
+            &b"{\"card\":4111111111111111}"[..],
+            b"s:6:\"ccnumb\";s:16:\"4111111111111111\";",
+            b"\"s:16:\\\"4111111111111111\\\"\"",
+            b"\x0a\x104111111111111111",
+            b"\x82\xb04111111111111111",
+            b"\x11\x00\x00\x004111111111111111\x00",
+            b"eyJuIjoiNDExMTExMTExMTExMTExMSJ9",
+        ] {
+            assert!(!holds(Carrier::Json, body), "{}", body.escape_ascii());
+        }
+        for body in ["\"4111111111111111\"", "\"\t4111111111111111\"", "n：4111111111111111"] {
+            assert!(holds(Carrier::Json, body.as_bytes()), "{body}");
         }
     }
 

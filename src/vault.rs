@@ -5,23 +5,65 @@
 //! thread of its own behind bounded queues, sees fingerprints and sealed bytes. Every call ends
 //! within [`CALL_DEADLINE`], and when the store is down it says so instead of guessing.
 //!
-//! A card first seen later may equal an issued token and is then taken for it. With `n` tokens under
-//! one brand prefix and last four digits, and `f` free digits (the check digit not counted), the
-//! odds are `n` in `10^f` for each such card: `f` is 10 for a 16-digit Visa in `brand-four`.
+//! Returning cards, and numbers that are no tokens, are answered without the store: a core remembers
+//! fingerprints and tokens for a minute, and a filter knows all that was ever issued.
+//!
+//! # Formats
+//!
+//! Digits are free where a token's are random; the check digit is not counted. Whoever has the token
+//! guesses the card once in `10^f` tries; PCI's tokenization guidelines ask for no better than one in
+//! a million.
+//!
+//! | format | a 16-digit Visa keeps | free | the card is guessed | told from a card by |
+//! |---|---|---|---|---|
+//! | `brand-four` | first 1, last 4 | 10 | once in 10^10 | the vault alone |
+//! | `six-four` | first 6, last 4 | 5 | once in 10^5 | the vault alone |
+//! | `six-four-invalid` | first 6, last 4 | 5 | once in 10^5 | failing Luhn |
+//! | `opaque` | nothing | 18 characters | as without it | its shape and its check |
+//!
+//! `six-four` misses what PCI asks for, and `check` says so. `brand-four` keeps it except for some
+//! short and rare cards: 9 digits are free in a Mastercard that begins with 5 and 7 in one with 2,
+//! 8 in an American Express, 7 in a Visa of 13 digits, but only 3 in a Maestro of 12. A card that has
+//! fewer than 3 free digits in a format has no token of it: such requests are refused (422).
+//!
+//! A card first seen later may equal an issued token and is then taken for it, which a metric counts
+//! where it can be noticed. With `n` tokens that keep the same digits, the odds are `n` in `10^f` for
+//! each such card. A token of `six-four-invalid` or `opaque` is nobody's card. When all cards begin
+//! alike and their last four digits are evenly spread, one new card in so many equals a token:
+//!
+//! | cards with tokens | `brand-four`, Visa | `brand-four`, American Express | `six-four`, one issuer |
+//! |---|---|---|---|
+//! | 10^4 | 10^10 | 10^8 | 10^5 |
+//! | 10^5 | 10^9 | 10^7 | 10^4 |
+//! | 10^6 | 10^8 | 10^6 | 10^3 |
+//! | 10^7 | 10^7 | 10^5 | 10^2 |
+//!
+//! # When a route's format changes
+//!
+//! Tokens of the old format stay tokens: they are left as they are wherever they are seen again, and a
+//! gateway reveals tokens of all formats, whatever it is configured for. A card gets its token of the
+//! new format when its number is next sent, and the same one from then on; changing back brings the
+//! old one back. Nothing has to be converted, and a shop may keep both.
 
+mod cache;
 mod cipher;
 mod draw;
 mod envelope;
 mod error;
+mod filter;
 mod health;
+mod issued;
 mod keeper;
+mod memory;
 mod place;
+mod presented;
 mod rotate;
 mod standin;
 mod store;
 mod unlock;
 mod worker;
 
+use std::borrow::Borrow;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -35,6 +77,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::cipher::Cipher;
+use self::filter::Filter;
+use self::memory::Memory;
 use self::store::{Fingerprint, Inserted, NewRow, SealedRow, TokenStore};
 use self::unlock::{Renewal, Unlocked};
 use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Queues, Worker};
@@ -46,6 +90,7 @@ pub use error::{OpenError, VaultError};
 pub use health::{Health, Outage};
 pub use keeper::{Keeper, Record};
 pub use place::StorePlace;
+pub use presented::Presented;
 pub use rotate::{MasterStep, RotateError, RotateProgress, Rotated};
 pub use standin::{CODES_MAX, StandInError, StandIns};
 pub use store::postgres::{PostgresFailure, PostgresOpenError};
@@ -71,6 +116,7 @@ pub struct VaultSettings {
 /// The vault. Shared by all runtimes of the process.
 pub struct Vault {
     cipher: Arc<Live<Cipher>>,
+    memory: Memory,
     deadline: Duration,
     key_listener: Arc<OnceLock<KeyListener>>,
     master_made: bool,
@@ -155,9 +201,12 @@ impl Vault {
             match ready_store(open, masters, ring).await {
                 Err(refused) => drop(opened.send(Err(refused))),
                 Ok((store, keys)) => {
-                    let shared = (Arc::clone(&keys.cipher), Arc::clone(&keys.listener));
+                    let ledger = store.issued().map(|issued| Arc::clone(issued.ledger()));
+                    let filter = Arc::new(Filter::new(ledger.clone()));
+                    let keys_shared = (Arc::clone(&keys.cipher), Arc::clone(&keys.listener));
+                    let shared = (keys_shared, Memory::new(Arc::clone(&filter), ledger));
                     if opened.send(Ok(shared)).is_ok() {
-                        let worker = Worker { store, health, renewals, stand_ins, stop };
+                        let worker = Worker { store, filter, health, renewals, stand_ins, stop };
                         worker.serve(queues, keys).await;
                     }
                 }
@@ -168,9 +217,10 @@ impl Vault {
             .spawn(move || runtime.block_on(served))
             .map_err(OpenError::Thread)?;
         let stopped = |_| OpenError::Store { cause: Outage::Stopped };
-        let (cipher, key_listener) = ready.await.map_err(stopped)??;
+        let ((cipher, key_listener), memory) = ready.await.map_err(stopped)??;
         Ok(Self {
             cipher,
+            memory,
             deadline: CALL_DEADLINE,
             key_listener,
             master_made,
@@ -194,27 +244,39 @@ impl Vault {
         pans: Vec<Pan>,
         format: TokenFormat,
     ) -> Result<Vec<Tokenized>, VaultError> {
-        self.in_time(async {
-            let mut answers = Vec::with_capacity(pans.len());
-            for group in pans.chunks(GROUP_MAX) {
-                answers.extend(self.tokenize_group(group, format).await?);
-            }
-            Ok(answers)
-        })
-        .await
+        let (now, prints) = (self.memory.moment(), self.prints(pans.iter().map(Pan::expose)));
+        if let Some(answers) = self.memory.tokenized(&prints, format, now) {
+            return Ok(answers);
+        }
+        let answers = self
+            .in_time(async {
+                let mut answers = Vec::with_capacity(pans.len());
+                for (group, prints) in pans.chunks(GROUP_MAX).zip(prints.chunks(GROUP_MAX)) {
+                    answers.extend(self.tokenize_group(group, prints, format).await?);
+                }
+                Ok(answers)
+            })
+            .await?;
+        let told = prints.into_iter().zip(answers.iter().copied());
+        self.memory.keep_tokenized(told, (format, &self.cipher.peek()), now);
+        Ok(answers)
     }
 
-    /// The card behind each number, in order; `None` for what is no issued token.
+    /// The card behind each token, in order; `None` for what is no issued token.
     ///
     /// # Errors
     /// When the store is unavailable or a row is damaged.
-    pub async fn reveal(&self, numbers: Vec<Pan>) -> Result<Vec<Option<Pan>>, VaultError> {
+    pub async fn reveal(
+        &self,
+        presented: Vec<impl Into<Presented>>,
+    ) -> Result<Vec<Option<Pan>>, VaultError> {
+        let presented: Vec<Presented> = presented.into_iter().map(Into::into).collect();
         self.in_time(async {
-            match self.cards(&numbers).await {
+            match self.cards(&presented).await {
                 Err(VaultError::UnknownKey) => {
                     // Another process seals under a new key, or has dropped the row's old one.
                     self.renew_keys().await;
-                    self.cards(&numbers).await
+                    self.cards(&presented).await
                 }
                 done => done,
             }
@@ -222,14 +284,32 @@ impl Vault {
         .await
     }
 
-    /// What each number is, in order.
+    /// What each is, in order.
     ///
     /// # Errors
     /// When the store is unavailable.
-    pub async fn standing(&self, numbers: Vec<Pan>) -> Result<Vec<Standing>, VaultError> {
-        let standing =
-            |row: Option<&SealedRow>| row.map_or(Standing::Unknown, |_| Standing::IssuedToken);
-        self.in_time(self.each_token(&numbers, |row| Ok(standing(row)))).await
+    pub async fn standing(
+        &self,
+        presented: Vec<impl Into<Presented>>,
+    ) -> Result<Vec<Standing>, VaultError> {
+        let presented: Vec<Presented> = presented.into_iter().map(Into::into).collect();
+        let prints = self.prints(presented.iter().map(Presented::expose));
+        let now = self.memory.moment();
+        let known = prints.iter().map(|print| self.memory.standing(print, now));
+        let mut standings: Vec<Option<Standing>> = known.collect();
+        let open = standings.iter_mut().zip(&presented).zip(prints);
+        let open: Vec<_> = open.filter(|((known, _), _)| known.is_none()).collect();
+        if !open.is_empty() {
+            let asked: Vec<&Presented> = open.iter().map(|((_, one), _)| *one).collect();
+            let of =
+                |row: Option<&SealedRow>| row.map_or(Standing::Unknown, |_| Standing::IssuedToken);
+            let told = self.in_time(self.each_token(&asked, |row| Ok(of(row)))).await?;
+            for (((known, _), print), standing) in open.into_iter().zip(told) {
+                *known = Some(standing);
+                self.memory.keep_standing(print, standing, now);
+            }
+        }
+        Ok(standings.into_iter().map(|known| known.unwrap_or(Standing::Unknown)).collect())
     }
 
     /// Whether the store works, by what was last seen of it; costs nothing.
@@ -282,22 +362,21 @@ impl Vault {
     async fn tokenize_group(
         &self,
         pans: &[Pan],
+        prints: &[Fingerprint],
         format: TokenFormat,
     ) -> Result<Vec<Tokenized>, VaultError> {
-        let cipher = self.cipher.load();
-        let prints: Vec<_> = pans.iter().map(|pan| cipher.fingerprint(pan.expose())).collect();
-        let found = self.find(prints.clone()).await?;
+        let found = self.find(prints.to_vec()).await?;
         let mut answers = Vec::with_capacity(pans.len());
-        for (pan, print) in pans.iter().zip(&prints) {
+        for (pan, print) in pans.iter().zip(prints) {
             answers.push(stored(&found, pan, *print, format)?);
         }
         for _ in 0..ROUNDS_MAX {
             let mut missing = Vec::new();
             let mut rows = Vec::new();
-            for ((answer, pan), print) in answers.iter_mut().zip(pans).zip(&prints) {
+            for ((answer, pan), print) in answers.iter_mut().zip(pans).zip(prints) {
                 if answer.is_none() {
                     missing.push(answer);
-                    rows.push(self.draw_row(pan, *print, format, &prints)?);
+                    rows.push(self.draw_row(pan, *print, format, prints)?);
                 }
             }
             if missing.is_empty() {
@@ -350,26 +429,29 @@ impl Vault {
         Err(VaultError::NoTokenFree { format })
     }
 
-    async fn cards(&self, numbers: &[Pan]) -> Result<Vec<Option<Pan>>, VaultError> {
-        let cipher = self.cipher.load();
-        let card = |row: &SealedRow| cipher.open(row).card();
-        self.each_token(numbers, |row| row.map(card).transpose()).await
+    fn prints<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) -> Vec<Fingerprint> {
+        let cipher = self.cipher.peek();
+        texts.map(|text| cipher.fingerprint(text)).collect()
     }
 
-    /// Asks `about` for each number, with its row if it is an issued token.
+    async fn cards(&self, presented: &[Presented]) -> Result<Vec<Option<Pan>>, VaultError> {
+        let cipher = self.cipher.load();
+        let card = |row: &SealedRow| cipher.open(row).card();
+        self.each_token(presented, |row| row.map(card).transpose()).await
+    }
+
+    /// Asks `about` for each, with its row if it is an issued token.
     async fn each_token<T>(
         &self,
-        numbers: &[Pan],
+        presented: &[impl Borrow<Presented>],
         about: impl Fn(Option<&SealedRow>) -> Result<T, VaultError>,
     ) -> Result<Vec<T>, VaultError> {
-        let cipher = self.cipher.load();
-        let mut answers = Vec::with_capacity(numbers.len());
-        for group in numbers.chunks(GROUP_MAX) {
-            let prints: Vec<_> =
-                group.iter().map(|number| cipher.fingerprint(number.expose())).collect();
+        let mut answers = Vec::with_capacity(presented.len());
+        for group in presented.chunks(GROUP_MAX) {
+            let prints = self.prints(group.iter().map(|one| one.borrow().expose()));
             let found = self.find(prints.clone()).await?;
-            for (number, print) in group.iter().zip(prints) {
-                answers.push(about(issued(&found, number, print)?)?);
+            for (one, print) in group.iter().zip(prints) {
+                answers.push(about(issued(&found, one.borrow().expose(), print)?)?);
             }
         }
         Ok(answers)
@@ -422,8 +504,13 @@ async fn ready_store(
     ring: KeyRing,
 ) -> Result<(Box<dyn TokenStore>, Unlocked), OpenError> {
     let store = open().await?;
-    let keys = Unlocked::open(store.as_ref(), masters, ring).await?;
-    Ok((store, keys))
+    match Unlocked::open(store.as_ref(), masters, ring).await {
+        Ok(keys) => Ok((store, keys)),
+        Err(refused) => {
+            let _closed = store.close().await;
+            Err(refused)
+        }
+    }
 }
 
 /// Puts a call into a queue, refused at once if it is full, and waits for the answer.
@@ -443,11 +530,11 @@ async fn ask<J, T>(
 /// card, and a swapped one must not reveal another card.
 fn issued<'a>(
     found: &'a Found,
-    number: &Pan,
+    text: &[u8],
     print: Fingerprint,
 ) -> Result<Option<&'a SealedRow>, VaultError> {
     match found.by_token.get(&print) {
-        Some(row) if row.token.as_bytes() != number.expose() => Err(VaultError::Damaged),
+        Some(row) if row.token.as_bytes() != text => Err(VaultError::Damaged),
         row => Ok(row),
     }
 }
@@ -458,7 +545,7 @@ fn stored(
     print: Fingerprint,
     format: TokenFormat,
 ) -> Result<Option<Tokenized>, VaultError> {
-    if issued(found, number, print)?.is_some() {
+    if issued(found, number.expose(), print)?.is_some() {
         return Ok(Some(Tokenized::AlreadyToken));
     }
     Ok(found.by_card.get(&(print, format)).map(|row| Tokenized::Known(row.token)))

@@ -41,6 +41,17 @@ impl Choices {
         self.format
     }
 
+    /// What to look for on the way to a gateway, and in its answers.
+    pub(super) fn gateway_rules(&self) -> (Arc<Rules>, Arc<Rules>) {
+        let gateway = Rules::gateway(self.fields.clone());
+        // What the provider tells again may hold a verification code, which the shop must not see.
+        let answers = Rules::requests(self.fields.clone());
+        if self.strict {
+            return (Arc::new(gateway.strict()), Arc::new(answers.strict()));
+        }
+        (Arc::new(gateway), Arc::new(answers))
+    }
+
     /// What to look for in requests, and in answers.
     pub(super) fn rules(&self) -> (Arc<Rules>, Arc<Rules>) {
         let requests = Rules::requests(self.fields.clone());
@@ -191,6 +202,7 @@ fn response(written: ResponsesSchema) -> ResponseAction {
 fn format_of(written: FormatSchema) -> TokenFormat {
     match written {
         FormatSchema::BrandFour => TokenFormat::BrandFour,
+        FormatSchema::Opaque => TokenFormat::Opaque,
         FormatSchema::SixFour => TokenFormat::SixFour,
         FormatSchema::SixFourInvalid => TokenFormat::SixFourInvalid,
     }

@@ -170,7 +170,7 @@ pub(super) struct CardsSchema {
     /// In what the shop answers.
     #[schemars(extend("default" = "mask"))]
     pub(super) responses: Option<At<ResponsesSchema>>,
-    /// The shape of tokens.
+    /// The shape of tokens; those made before it changed stay valid.
     #[schemars(extend("default" = "brand-four"))]
     pub(super) token_format: Option<At<FormatSchema>>,
     /// What happens to an impossible number in one of `card_fields`.
@@ -215,6 +215,7 @@ pub(super) enum ResponsesSchema {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum FormatSchema {
     BrandFour,
+    Opaque,
     SixFour,
     SixFourInvalid,
 }

@@ -229,9 +229,7 @@ impl Compiler<'_> {
         self.demand_verified(key, &written.upstream.span(), &upstream);
         let https = upstream.scheme == Scheme::Https;
         self.warn_of_idle_ca("gateway.ca", written.ca.as_ref(), https);
-        let (request_rules, _) = base.choices.rules();
-        // What the provider tells again may hold a verification code too, and the shop must not see it.
-        let response_rules = Arc::clone(&request_rules);
+        let (request_rules, response_rules) = base.choices.gateway_rules();
         Some(Gateway {
             name: written.name.get().as_str().into(),
             // What is wrong with the address is told with the sockets.

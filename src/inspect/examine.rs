@@ -216,6 +216,6 @@ fn number(find: &Find) -> Option<Number> {
             let brand = issuer.map_or("unknown", |issuer| issuer.brand.as_str());
             Some(Number { brand, masked: pan.masked(), track: true })
         }
-        FindKind::Cvv(_) | FindKind::InvalidCard => None,
+        FindKind::Cvv(_) | FindKind::InvalidCard { .. } | FindKind::Token(_) => None,
     }
 }

@@ -7,6 +7,7 @@
 
 mod editor;
 mod head;
+mod page;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,7 +116,8 @@ pub(super) async fn rewrite_response(
     let codings = Coding::of(headers).map_err(Rejection::UpstreamCoding)?;
     let mut prompt = carrier == Carrier::EventStream;
     // Only what is described byte for byte, or would have to be coded anew, is worth waiting for.
-    if !prompt && (!codings.is_empty() || describes_bytes(headers)) {
+    let described = describes_bytes(headers) || task.editor.resizes();
+    if !prompt && (!codings.is_empty() || described) {
         let read = source.read_while(RESPONSE_WHOLE_BYTES, RESPONSE_PATIENCE).await;
         let (pieces, reached) = read.map_err(Rejection::UpstreamBody)?;
         let scanned = (Arc::clone(task.rules), carrier);
@@ -134,10 +136,12 @@ pub(super) async fn rewrite_response(
             forget_identity(headers);
         }
     }
+    if !codings.is_empty() || task.editor.resizes() {
+        headers.remove(CONTENT_LENGTH);
+    }
     let coded = if codings.is_empty() {
         None
     } else {
-        headers.remove(CONTENT_LENGTH);
         let coded = Coded::new(&codings, bounds(task.limits), prompt);
         Some(coded.map_err(Rejection::UpstreamCoding)?)
     };

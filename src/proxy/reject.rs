@@ -45,6 +45,9 @@ pub enum Rejection {
         /// The field, as far as it is known.
         field: String,
     },
+    /// A card for which there can be no token of the route's format.
+    #[error("a card cannot have a token here")]
+    CardUnsupported(#[source] VaultError),
     /// A body or header that must be looked into cannot be decoded.
     #[error("the request body cannot be decoded")]
     Coding(#[source] DecodeError),
@@ -135,6 +138,20 @@ pub enum Rejection {
     Vault(#[source] VaultError),
 }
 
+impl From<VaultError> for Rejection {
+    /// A card without room for a token has none tomorrow either: trying again is no remedy.
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::NoIssuer | VaultError::NoRoom { .. } => Self::CardUnsupported(error),
+            VaultError::Damaged
+            | VaultError::Newer { .. }
+            | VaultError::NoTokenFree { .. }
+            | VaultError::Unavailable { .. }
+            | VaultError::UnknownKey => Self::Vault(error),
+        }
+    }
+}
+
 impl Rejection {
     /// The status a client sees.
     #[must_use]
@@ -149,6 +166,7 @@ impl Rejection {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CardRefused { .. }
+            | Self::CardUnsupported(_)
             | Self::InvalidCard { .. }
             | Self::TrackData
             | Self::UnknownCvv
@@ -179,6 +197,7 @@ impl Rejection {
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::CardRefused { .. } => "card_refused",
+            Self::CardUnsupported(_) => "card_unsupported",
             Self::Coding(_) => "coding",
             Self::Frame(_) => "frame",
             Self::HostConflict => "host_conflict",
@@ -237,6 +256,7 @@ impl Rejection {
             Self::BodyTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
             Self::CardRefused { .. } => "Card numbers are not accepted here.",
+            Self::CardUnsupported(_) => "This card cannot be used here. Please use another one.",
             Self::Coding(_) => "The request body is in a form that is not accepted here.",
             Self::HostUnknown | Self::Misdirected => "There is no such site here.",
             Self::InvalidCard { .. } => "The card number is not valid. Please check it.",

@@ -15,7 +15,7 @@ use crate::telemetry::{
     AccessLog, Audit, AuditEvent, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics, Sighting,
     TokenOrigin,
 };
-use crate::vault::{Standing, Tokenized, Vault};
+use crate::vault::{Presented, Standing, Tokenized, Vault};
 
 /// What outlives every reload.
 pub struct Services {
@@ -66,7 +66,7 @@ impl Services {
         self.metrics.vault_latency("tokenize", begun.elapsed());
         let tokenized = tokenized.map_err(|error| {
             self.metrics.vault_failed("tokenize", &error);
-            Rejection::Vault(error)
+            Rejection::from(error)
         })?;
         for made in &tokenized {
             let origin = match made {
@@ -85,14 +85,25 @@ impl Services {
 
     /// Which numbers are issued tokens. A vault that does not answer knows none: masking too much
     /// harms less than showing a card number.
-    pub(super) async fn standing(&self, numbers: Vec<Pan>) -> Vec<Standing> {
-        let count = numbers.len();
+    pub(super) async fn standing(&self, presented: Vec<Presented>) -> Vec<Standing> {
+        let count = presented.len();
+        self.issued(presented).await.unwrap_or_else(|_| vec![Standing::Unknown; count])
+    }
+
+    /// Which are issued tokens, where not knowing is no answer.
+    pub(super) async fn issued(
+        &self,
+        presented: Vec<Presented>,
+    ) -> Result<Vec<Standing>, Rejection> {
+        if presented.is_empty() {
+            return Ok(Vec::new());
+        }
         let begun = Instant::now();
-        let standing = self.vault.standing(numbers).await;
+        let standing = self.vault.standing(presented).await;
         self.metrics.vault_latency("standing", begun.elapsed());
-        standing.unwrap_or_else(|error| {
+        standing.map_err(|error| {
             self.metrics.vault_failed("standing", &error);
-            std::iter::repeat_with(|| Standing::Unknown).take(count).collect()
+            Rejection::from(error)
         })
     }
 
@@ -100,18 +111,17 @@ impl Services {
     /// it is given out.
     pub(super) async fn reveal(
         &self,
-        numbers: Vec<Pan>,
+        presented: Vec<Presented>,
         gateway: &Arc<str>,
         exchange: &Exchange,
     ) -> Result<Vec<Pan>, Rejection> {
-        let tokens: Vec<Option<Token>> =
-            numbers.iter().map(|number| Token::parse(number.expose()).ok()).collect();
+        let tokens: Vec<Option<Token>> = presented.iter().map(Presented::token).collect();
         let begun = Instant::now();
-        let revealed = self.vault.reveal(numbers).await;
+        let revealed = self.vault.reveal(presented).await;
         self.metrics.vault_latency("reveal", begun.elapsed());
         let revealed = revealed.map_err(|error| {
             self.metrics.vault_failed("reveal", &error);
-            Rejection::Vault(error)
+            Rejection::from(error)
         })?;
         let Some(pans) = revealed.into_iter().collect::<Option<Vec<Pan>>>() else {
             return Err(self.reveal_refused(gateway, exchange, Rejection::UnknownToken));

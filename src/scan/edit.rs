@@ -1,4 +1,4 @@
-//! Writes over what was found, in place: the length never changes.
+//! Writes over what was found: in place and as long as before, or as a text of another length.
 
 use crate::card::{MaskedPan, PAN_DIGITS_MAX, iin, luhn};
 
@@ -33,7 +33,7 @@ impl Find {
         }
         let places = self.places(run);
         let hidden = self.hidden(places.len());
-        if self.medium == Medium::Text {
+        if matches!(self.medium, Medium::Counted | Medium::Text) {
             for (at, glyph) in places.get(hidden).unwrap_or_default() {
                 put(run, *at, glyph, glyph.star());
             }
@@ -47,9 +47,10 @@ impl Find {
     fn hidden(&self, count: usize) -> std::ops::Range<usize> {
         match self.kind {
             FindKind::Cvv(_) => 0..count,
-            FindKind::Card { .. } | FindKind::InvalidCard | FindKind::Track { .. } => {
+            FindKind::Card { .. } | FindKind::InvalidCard { .. } | FindKind::Track { .. } => {
                 MaskedPan::hidden(count)
             }
+            FindKind::Token(_) => 0..0,
         }
     }
 
@@ -58,6 +59,34 @@ impl Find {
     #[must_use]
     pub fn is_number(&self) -> bool {
         self.medium == Medium::Number
+    }
+
+    /// Whether a text of any length may stand in the number's place: neither a number literal, nor
+    /// digits within base64 or hex, nor a string whose length is told before it.
+    #[must_use]
+    pub fn holds_text(&self) -> bool {
+        self.medium == Medium::Text
+    }
+
+    /// What stands in place of the whole span when `text` takes the place of what was found, whatever
+    /// its length: escapes and separators go, markup and the zero bytes of UTF-16 stay.
+    #[must_use]
+    pub fn replaced(&self, run: &[u8], text: &[u8]) -> Vec<u8> {
+        if let FindKind::Token(_) = self.kind {
+            return text.to_vec();
+        }
+        let places = self.places(run);
+        let wide = places.iter().zip(places.iter().skip(1)).all(|((at, _), (next, _))| {
+            run.get(at + 1..*next).is_some_and(|gap| gap.first() == Some(&0))
+        });
+        let mut replaced = if wide { widened(text) } else { text.to_vec() };
+        for ((at, glyph), (next, _)) in places.iter().zip(places.iter().skip(1)) {
+            let gap = run.get(at + glyph.length..*next).unwrap_or_default();
+            if gap.contains(&b'<') {
+                replaced.extend_from_slice(gap);
+            }
+        }
+        replaced
     }
 
     /// Where the digits are, and how they are written.
@@ -77,6 +106,13 @@ impl Find {
         }
         places
     }
+}
+
+/// ASCII as UTF-16 but for the zero byte beside it that stays where it is.
+fn widened(text: &[u8]) -> Vec<u8> {
+    let mut wide: Vec<u8> = text.iter().flat_map(|byte| [*byte, 0]).collect();
+    wide.pop();
+    wide
 }
 
 fn digit(glyph: &Glyph) -> Option<u8> {

@@ -1,6 +1,6 @@
 //! Field names that decide: which hold cards, which hold codes, which never hold either.
 
-use super::names;
+use super::{names, token};
 
 /// Names that a route's configuration adds to the built-in ones. Compared case-insensitively.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -34,6 +34,7 @@ const CODE_STEMS: [&[u8]; 12] = [
 pub struct Rules {
     fields: FieldRules,
     codes: CodeRule,
+    tokens: TokenRule,
     strict: bool,
 }
 
@@ -44,17 +45,36 @@ enum CodeRule {
     Skip,
 }
 
+/// Which tokens are looked for that have not the shape of a card.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum TokenRule {
+    /// Opaque ones, and numbers that fail Luhn.
+    All,
+    /// Opaque ones.
+    Opaque,
+    /// None: what is no card passes.
+    Skip,
+}
+
 impl Rules {
-    /// Rules for what a client sends: cards, verification codes and track data.
+    /// Rules for what is sent to a payment gateway: verification codes, track data, and everything that
+    /// may be a token.
+    #[must_use]
+    pub fn gateway(fields: FieldRules) -> Self {
+        Self { fields, codes: CodeRule::Find, tokens: TokenRule::All, strict: false }
+    }
+
+    /// Rules for what a client sends: cards, verification codes and track data, and opaque tokens, which
+    /// verification codes are tied to.
     #[must_use]
     pub fn requests(fields: FieldRules) -> Self {
-        Self { fields, codes: CodeRule::Find, strict: false }
+        Self { fields, codes: CodeRule::Find, tokens: TokenRule::Opaque, strict: false }
     }
 
     /// Rules for what a server answers: cards and track data.
     #[must_use]
     pub fn responses(fields: FieldRules) -> Self {
-        Self { fields, codes: CodeRule::Skip, strict: false }
+        Self { fields, codes: CodeRule::Skip, tokens: TokenRule::Skip, strict: false }
     }
 
     /// Lifts the veto of field names such as `order_id` (DESIGN.md section 3).
@@ -71,6 +91,20 @@ impl Rules {
         self.finds_codes()
             && (CODE_STEMS.iter().any(|stem| names(stem))
                 || self.fields.cvv.iter().any(|name| names(name.as_bytes())))
+    }
+
+    /// Whether a short text may hold an opaque token: cheap, and never wrong the dangerous way.
+    #[must_use]
+    pub fn may_hold_token(&self, text: &[u8]) -> bool {
+        self.finds_tokens() && token::next(text, 0).is_some()
+    }
+
+    pub(super) fn finds_tokens(&self) -> bool {
+        self.tokens != TokenRule::Skip
+    }
+
+    pub(super) fn finds_failing(&self) -> bool {
+        self.tokens == TokenRule::All
     }
 
     pub(super) fn finds_codes(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::card::{Brand, Cvv, Pan};
+use crate::card::{Brand, Cvv, Pan, Token};
 
 /// A sensitive number in a [`Decided`](super::Decided) run.
 pub struct Find {
@@ -25,6 +25,9 @@ pub(super) enum Medium {
         /// How many bits of its first character belong to what stands before.
         skew: usize,
     },
+    /// As characters of a text that tells its length beforehand: a string of `serialize` in PHP, or of
+    /// a binary format.
+    Counted,
     /// As hexadecimal digits, where only those may stand.
     Hex,
     /// As a number literal of JSON or JavaScript.
@@ -44,8 +47,14 @@ pub enum FindKind {
     },
     /// A card verification code in a field named so.
     Cvv(Cvv),
-    /// A Luhn-invalid number in a field that the configuration names as a card field.
-    InvalidCard,
+    /// A number that would be a card's but for its check digit: in a field that the configuration names
+    /// as a card field, and anywhere on the way to a payment gateway, where it may be a token.
+    InvalidCard {
+        /// The digits.
+        pan: Pan,
+    },
+    /// An opaque token, by its shape and its check.
+    Token(Token),
     /// Magnetic-stripe or chip track data: sensitive authentication data, never to be kept.
     Track {
         /// The card number within the track.

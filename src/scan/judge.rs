@@ -10,7 +10,7 @@ use super::cluster::{self, Cluster};
 use super::field::{self, Field};
 use super::find;
 use super::names::{self, Sense};
-use super::shape::{self, Window};
+use super::shape::{self, Luhn, Window};
 use super::table::Table;
 use super::view::View;
 use super::{Carrier, Find, FindKind, Rules, base64, boundary, literal, tlv, track};
@@ -83,22 +83,61 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
     if boundary::is_iban(view, cluster) {
         return Vec::new();
     }
-    let windows = shape::windows(cluster);
-    let finds: Vec<Find> =
+    let windows = shape::windows(cluster, Luhn::Holds);
+    let mut finds: Vec<Find> =
         windows.iter().filter_map(|window| card(view, cluster, window, setting)).collect();
+    if finds.is_empty() && setting.rules.finds_failing() {
+        let windows = shape::windows(cluster, Luhn::Fails);
+        finds.extend(windows.iter().filter_map(|window| failing(view, cluster, window, setting)));
+    }
     if !finds.is_empty() || !setting.rules.names_cards() {
         return finds;
     }
     let field = field_of(view, first.start, setting);
     let invalid = field.filter(|field| field.direct && setting.rules.is_card_field(&field.name));
     let fits = cluster.digits().len() <= crate::card::PAN_DIGITS_MAX && !cluster.torn;
-    let find = invalid.filter(|_| fits).map(|field| Find {
+    let pan = Pan::from_digits(cluster.digits());
+    let find = invalid.filter(|_| fits).zip(pan).map(|(field, pan)| Find {
         span: first.start..last.end,
-        kind: FindKind::InvalidCard,
+        kind: FindKind::InvalidCard { pan },
         field: find::label(&field.name),
         medium: literal::medium(view, first.start, last.end, setting.carrier),
     });
     find.into_iter().collect()
+}
+
+/// The number in a window that fails Luhn: whether it is a token, the vault knows for certain, so that
+/// no name or word near it counts.
+fn failing(
+    view: &View<'_>,
+    cluster: &Cluster,
+    window: &Window,
+    setting: &Setting<'_>,
+) -> Option<Find> {
+    let (head, tail) = (cluster.groups().get(window.first)?, cluster.groups().get(window.last)?);
+    let field = field_of(view, head.start, setting);
+    let name = field.as_ref().map_or("", |field| &*field.name);
+    if !stands_apart(view, cluster, window) || setting.rules.is_ignored_field(name) {
+        return None;
+    }
+    Some(Find {
+        span: head.start..tail.end,
+        kind: FindKind::InvalidCard {
+            pan: Pan::from_digits(cluster.digits_of(window.first, window.last))?,
+        },
+        field: find::label(name),
+        medium: literal::medium(view, head.start, tail.end, setting.carrier),
+    })
+}
+
+/// Whether nothing joins the number to what stands before and after it.
+fn stands_apart(view: &View<'_>, cluster: &Cluster, window: &Window) -> bool {
+    let groups = cluster.groups();
+    let digits = cluster.digits_of(window.first, window.last).len();
+    let opens = |group| boundary::opens(view, group, digits);
+    let closes = |group| boundary::closes(view, group);
+    (window.first > 0 || groups.first().is_some_and(opens))
+        && (window.last + 1 < groups.len() || groups.last().is_some_and(closes))
 }
 
 /// The card in a window, unless its surroundings say otherwise.
@@ -109,14 +148,10 @@ fn card(
     setting: &Setting<'_>,
 ) -> Option<Find> {
     let (head, tail) = (cluster.groups().get(window.first)?, cluster.groups().get(window.last)?);
-    let digits = cluster.digits_of(window.first, window.last);
-    if window.first == 0 && !boundary::opens(view, head, digits.len()) {
+    if !stands_apart(view, cluster, window) {
         return None;
     }
-    if window.last + 1 == cluster.groups().len() && !boundary::closes(view, tail) {
-        return None;
-    }
-    let pan = Pan::from_digits(digits)?;
+    let pan = Pan::from_digits(cluster.digits_of(window.first, window.last))?;
     let field = field_of(view, head.start, setting);
     let name = field.as_ref().map_or("", |field| &field.name);
     let find = |kind| Find {

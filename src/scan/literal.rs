@@ -10,7 +10,7 @@ pub(super) fn medium(view: &View<'_>, start: usize, end: usize, carrier: Carrier
     let plain = view.seen(start, end).iter().all(u8::is_ascii_digit);
     let speaks = matches!(carrier, Carrier::Json | Carrier::JavaScript | Carrier::EventStream);
     if !plain || !(speaks && opens(view, start) || carrier == Carrier::Html && tight(view, start)) {
-        return Medium::Text;
+        return if counted(view, start) { Medium::Counted } else { Medium::Text };
     }
     let end = end + fraction(view, end);
     let blanks =
@@ -20,6 +20,38 @@ pub(super) fn medium(view: &View<'_>, start: usize, end: usize, carrier: Carrier
         Some(byte) => matches!(byte, b',' | b'}' | b']' | b')' | b';' | b'n'),
     };
     if closes { Medium::Number } else { Medium::Text }
+}
+
+/// Whether a length stands before the text that begins at `start`: that of PHP's `s:16:"…"`, or a
+/// byte that no text has, as binary formats put it there (Protocol Buffers, MessagePack, BSON).
+fn counted(view: &View<'_>, start: usize) -> bool {
+    let before = view.before(start);
+    let Some((&last, head)) = before.split_last() else { return false };
+    match last {
+        b'"' => {
+            let head = head.strip_suffix(b"\\").unwrap_or(head);
+            let length = head.strip_suffix(b":").unwrap_or_default();
+            let digits = length.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+            digits > 0 && length.get(..length.len() - digits).is_some_and(|it| it.ends_with(b"s:"))
+        }
+        // UTF-16 has a zero byte beside every digit.
+        0 => view.byte(start + 1) != Some(0),
+        b'\t' | b'\n' | b'\r' => false,
+        0..0x20 | 0x7F => true,
+        0x80.. => !ends_character(before),
+        _ => false,
+    }
+}
+
+/// Whether a whole character of UTF-8 ends a text.
+fn ends_character(text: &[u8]) -> bool {
+    (2..=4).any(|length| {
+        let start = text.len().checked_sub(length);
+        start
+            .and_then(|start| text.get(start..))
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .is_some_and(|character| character.chars().count() == 1)
+    })
 }
 
 /// The length of `.0`.

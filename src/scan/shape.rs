@@ -40,13 +40,31 @@ pub(super) struct Window {
     pub(super) issuer: &'static Issuer,
 }
 
+/// What the check digit of a window must say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Luhn {
+    /// It fails, and all else is a card's.
+    Fails,
+    /// It holds, or the range has none.
+    Holds,
+}
+
+impl Luhn {
+    fn accepts(self, digits: &[u8], issuer: &Issuer) -> bool {
+        match self {
+            Self::Fails => issuer.luhn && !luhn::holds(digits),
+            Self::Holds => !issuer.luhn || luhn::holds(digits),
+        }
+    }
+}
+
 /// Whose card these digits can be.
-pub(super) fn issuer_of(digits: &[u8]) -> Option<&'static Issuer> {
+pub(super) fn issuer_of(digits: &[u8], luhn: Luhn) -> Option<&'static Issuer> {
     if !(PAN_DIGITS_MIN..=PAN_DIGITS_MAX).contains(&digits.len()) {
         return None;
     }
     let issuer = iin::issuer(digits)?;
-    (!issuer.luhn || luhn::holds(digits)).then_some(issuer)
+    luhn.accepts(digits, issuer).then_some(issuer)
 }
 
 /// Where the run of digits at `place` ends, if it is a number by itself and certainly no card's: the
@@ -77,15 +95,15 @@ pub(super) fn may_be_card(digits: &[u8]) -> bool {
     let has = |set: u32| digits.len() <= PAN_DIGITS_MAX && set >> digits.len() & 1 == 1;
     has(lengths.any)
         && (has(lengths.unchecked) || luhn::holds(digits))
-        && issuer_of(digits).is_some()
+        && issuer_of(digits, Luhn::Holds).is_some()
 }
 
 /// The windows of a cluster that may be cards, in order and apart from each other. Where two
 /// overlap, the stronger range wins, then the one that leaves the more likely neighbours, then the
 /// longer number, then the earlier.
-pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
+pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
     if cluster.groups().len() == 1 {
-        let issuer = issuer_of(cluster.digits());
+        let issuer = issuer_of(cluster.digits(), luhn);
         return issuer.map(|issuer| Window { first: 0, last: 0, issuer }).into_iter().collect();
     }
     let long = |first: &usize| {
@@ -93,7 +111,7 @@ pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
         cluster.digits().len() - begin >= PAN_DIGITS_MIN
     };
     let heads = (0..cluster.heads).take_while(long);
-    let mut all: Vec<Window> = heads.flat_map(|first| from(cluster, first)).collect();
+    let mut all: Vec<Window> = heads.flat_map(|first| from(cluster, first, luhn)).collect();
     if all.is_empty() {
         return all;
     }
@@ -115,7 +133,7 @@ pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
 }
 
 /// The windows that begin with one group.
-fn from(cluster: &Cluster, first: usize) -> impl Iterator<Item = Window> {
+fn from(cluster: &Cluster, first: usize, luhn: Luhn) -> impl Iterator<Item = Window> {
     let groups = cluster.groups().get(first..).unwrap_or_default();
     let count = groups.first().map_or(0, |group| group.count);
     let gap = groups.get(1).and_then(|group| group.gap);
@@ -127,7 +145,7 @@ fn from(cluster: &Cluster, first: usize) -> impl Iterator<Item = Window> {
     let lengths = std::iter::once(1).chain(grouped.map(|grouping| grouping.len())).chain(tagged);
     lengths.filter_map(move |length| {
         let last = first + length - 1;
-        let issuer = issuer_of(cluster.digits_of(first, last))?;
+        let issuer = issuer_of(cluster.digits_of(first, last), luhn)?;
         (!joined(cluster, first, last)).then_some(Window { first, last, issuer })
     })
 }

@@ -9,7 +9,7 @@ use super::filter::{self, Codes, Mesh, Numbers, Search};
 use super::judge::{self, Setting, Step};
 use super::table::Table;
 use super::view::{LOOK_AHEAD, LOOK_BACK, View};
-use super::{Carrier, Find, Rules};
+use super::{Carrier, Find, Rules, token};
 
 /// Bytes whose every card number is known. Concatenated, the runs are the body.
 pub struct Decided {
@@ -38,6 +38,32 @@ pub struct Stream {
 
 /// Bytes of a new piece that are copied behind those that came before.
 const SEAM: usize = LOOK_BACK + LOOK_AHEAD;
+
+/// The places of one text where an opaque token may begin.
+struct Tokens<'a> {
+    text: &'a [u8],
+    next: Option<usize>,
+    end: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn new(rules: &Rules, text: &'a [u8], range: &std::ops::Range<usize>) -> Self {
+        let wanted = rules.finds_tokens().then(|| token::next(text, range.start));
+        Self { text, next: wanted.flatten(), end: range.end }
+    }
+
+    /// The next one from `at` on, if the next digits do not come before it.
+    fn before(&mut self, digits: Option<usize>, at: usize) -> Option<usize> {
+        if self.next.is_some_and(|next| next < at) {
+            self.next = token::next(self.text, at);
+        }
+        self.next.filter(|&next| next < self.end && digits.is_none_or(|digits| next <= digits))
+    }
+
+    fn pass(&mut self, place: usize) {
+        self.next = token::next(self.text, place + 1);
+    }
+}
 
 /// Finds with spans in one text, and where its undecided rest begins.
 struct Scanned {
@@ -141,13 +167,28 @@ impl Stream {
         let vetoed = Cell::new(0);
         let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset, vetoed };
         let mut counted = 0;
-        let numbers = if self.rules.names_cards() { Numbers::Any } else { Numbers::Cards };
+        let any = self.rules.names_cards() || self.rules.finds_failing();
+        let numbers = if any { Numbers::Any } else { Numbers::Cards };
         let columns = carrier == Carrier::Csv;
         let codes = self.rules.finds_codes().then_some(Codes { rules: &self.rules, columns });
         let mut search = Search::new(text, Mesh { numbers, codes });
+        let mut tokens = Tokens::new(&self.rules, text, &range);
         let mut finds = Vec::new();
         let mut at = range.start;
-        while let Some(near) = search.next(at).filter(|&near| near < range.end) {
+        loop {
+            let near = search.next(at).filter(|&near| near < range.end);
+            if let Some(place) = tokens.before(near, at) {
+                view.focus(place);
+                let find = token::find(view, place);
+                if view.starved() {
+                    return Scanned { finds, decided: place, vetoed: counted };
+                }
+                at = find.as_ref().map_or(at, |find| find.span.end);
+                tokens.pass(place);
+                finds.extend(find);
+                continue;
+            }
+            let Some(near) = near else { break };
             let place = filter::settle(view, near, at);
             let step = if filter::worth(view, place, numbers) {
                 judge::step(view, place, &setting)
@@ -161,8 +202,11 @@ impl Stream {
                 return Scanned { finds, decided: place, vetoed: counted };
             }
             counted = setting.vetoed.get();
+            // Digits that base64 only seems to hold may be part of a token.
+            let whole = step.finds.is_empty();
+            at = tokens.next.filter(|&token| whole && token > near).unwrap_or(step.next);
+            at = at.min(step.next);
             finds.extend(step.finds);
-            at = step.next;
         }
         Scanned { finds, decided: at.max(range.end), vetoed: counted }
     }

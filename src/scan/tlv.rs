@@ -8,7 +8,7 @@ use crate::card::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, Pan};
 use super::cluster::Cluster;
 use super::find::Medium;
 use super::glyph::hex;
-use super::shape;
+use super::shape::{self, Luhn};
 use super::view::{LOOK_BACK, View};
 use super::{Find, FindKind};
 
@@ -85,7 +85,7 @@ fn number(view: &View<'_>, at: usize, length: usize, tag: Tag) -> Option<Find> {
     // The whole object must have arrived.
     let _ = octet(view, (at + length * 2).saturating_sub(2))?;
     let digits = view.seen(at, end);
-    let issuer = shape::issuer_of(digits)?;
+    let issuer = shape::issuer_of(digits, Luhn::Holds)?;
     let pan = Pan::from_digits(digits)?;
     let kind = match tag {
         Tag::Pan => FindKind::Card { pan, brand: issuer.brand },

@@ -1,15 +1,19 @@
-//! Draws tokens: the digits that stand for a card.
+//! Draws tokens: the digits, or the name, that stand for a card.
 //!
 //! Digits are uniform. A drawn number has the card's length, brand and last four and differs from
 //! the card; whether it is free is for the store to say. Brands with a narrow range (six or eight
 //! fixed digits) leave fewer digits to chance, since a token of another brand would be refused by
 //! the shop.
 
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::{Outage, VaultError};
 use crate::card::iin::{self, Issuer};
-use crate::card::{Pan, Token, TokenFormat, luhn};
+use crate::card::{OPAQUE_RANDOM, PAN_DIGITS_MIN, Pan, Token, TokenFormat, luhn};
+use crate::scan::{Carrier, FieldRules, Rules, find_all};
 
 /// Fills a buffer with random bytes.
 pub(super) type Entropy<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<(), Outage>;
@@ -32,7 +36,9 @@ pub(super) fn draw(
     entropy: Entropy<'_>,
 ) -> Result<Token, VaultError> {
     let issuer = issuer_of(card)?;
-    let shape = Shape::of(card, issuer, format)?;
+    let Some(shape) = Shape::of(card, issuer, format)? else {
+        return opaque(entropy);
+    };
     let mut digits = Zeroizing::new(card.expose().to_vec());
     for _ in 0..CANDIDATES_MAX {
         shape.fill(&mut digits, entropy)?;
@@ -43,6 +49,26 @@ pub(super) fn draw(
     }
     Err(VaultError::NoTokenFree { format })
 }
+
+/// An opaque token in which no scanner can find a card: with fewer digits than a card has, and none
+/// that base64 could hide. One draw in 40,000 is thrown away.
+fn opaque(entropy: Entropy<'_>) -> Result<Token, VaultError> {
+    for _ in 0..CANDIDATES_MAX {
+        let mut random = [0; OPAQUE_RANDOM];
+        entropy(&mut random)?;
+        let token = Token::opaque(&random);
+        let digits = token.as_bytes().iter().filter(|byte| byte.is_ascii_digit()).count();
+        let text = Bytes::copy_from_slice(token.as_bytes());
+        if digits < PAN_DIGITS_MIN && find_all(&ANYTHING, Carrier::Text, &text).is_empty() {
+            return Ok(token);
+        }
+    }
+    Err(VaultError::NoTokenFree { format: TokenFormat::Opaque })
+}
+
+/// What no token may hold.
+static ANYTHING: LazyLock<Arc<Rules>> =
+    LazyLock::new(|| Arc::new(Rules::responses(FieldRules::default()).strict()));
 
 /// Who issued the card.
 ///
@@ -65,9 +91,11 @@ enum Check {
 }
 
 impl Shape {
-    fn of(card: &Pan, issuer: &Issuer, format: TokenFormat) -> Result<Self, VaultError> {
+    /// `None` for a format that keeps no digit.
+    fn of(card: &Pan, issuer: &Issuer, format: TokenFormat) -> Result<Option<Self>, VaultError> {
         let (head, check) = match format {
             TokenFormat::BrandFour => (issuer.prefix_digits, Check::Holds),
+            TokenFormat::Opaque => return Ok(None),
             TokenFormat::SixFour => (6, Check::Holds),
             TokenFormat::SixFourInvalid => (6, Check::Fails),
         };
@@ -76,7 +104,7 @@ impl Shape {
         if length < shape.head + shape.tail + FREE_DIGITS_MIN {
             return Err(VaultError::NoRoom { format, length });
         }
-        Ok(shape)
+        Ok(Some(shape))
     }
 
     /// Replaces the middle of `digits`, the last place of it by what the check digit asks for.
@@ -175,6 +203,31 @@ mod tests {
     }
 
     #[test]
+    fn an_opaque_token_has_its_shape_and_no_scanner_finds_anything_else_in_it() {
+        let card = pan(b"4222222222222");
+        for _ in 0..2000 {
+            let token = draw(&card, TokenFormat::Opaque, &mut system).unwrap();
+            assert!(token.is_opaque() && Token::parse(token.as_bytes()) == Ok(token));
+            for text in [format!("{token}"), format!("{{\"card_number\":\"{token}\"}}")] {
+                let text = Bytes::from(text);
+                assert!(find_all(&ANYTHING, Carrier::Json, &text).is_empty(), "{token}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_opaque_token_that_could_hold_a_card_is_drawn_again() {
+        // '0' is the 53rd character; a name of zeros, then one of 'A's.
+        let mut drawn = [52, 0].into_iter();
+        let mut next = |buffer: &mut [u8]| {
+            buffer.fill(drawn.next().unwrap());
+            Ok(())
+        };
+        let token = draw(&pan(b"4111111111111111"), TokenFormat::Opaque, &mut next).unwrap();
+        assert!(token.as_str().starts_with("tok_AAAA"), "{token}");
+    }
+
+    #[test]
     fn bytes_that_would_favour_small_digits_are_thrown_away() {
         let mut bytes = [255, 250, 249, 0].into_iter();
         let mut next = |buffer: &mut [u8]| {
@@ -216,6 +269,42 @@ mod tests {
         };
         let format = TokenFormat::BrandFour;
         assert_eq!(draw(&card, format, &mut ones), Err(VaultError::NoTokenFree { format }));
+    }
+
+    /// Digits that are random and not the check digit.
+    fn free(digits: &[u8], format: TokenFormat) -> usize {
+        let card = pan(digits);
+        let shape = Shape::of(&card, issuer_of(&card).unwrap(), format).unwrap().unwrap();
+        digits.len() - shape.head - shape.tail - 1
+    }
+
+    #[test]
+    fn the_odds_are_those_that_the_documentation_states() {
+        let documentation = include_str!("../vault.rs");
+        let states = |text: &str| assert!(documentation.contains(text), "not stated: {text}");
+        let visa = b"4111111111111111";
+        for (format, kept) in [
+            (TokenFormat::BrandFour, 1),
+            (TokenFormat::SixFour, 6),
+            (TokenFormat::SixFourInvalid, 6),
+        ] {
+            let (name, free) = (format.as_str(), free(visa, format));
+            states(&format!("| `{name}` | first {kept}, last 4 | {free} | once in 10^{free} |"));
+        }
+        states(&format!("| `opaque` | nothing | {OPAQUE_RANDOM} characters |"));
+        let format = TokenFormat::BrandFour;
+        let (five, two) = (free(b"5555555555554444", format), free(b"2223003122003222", format));
+        states(&format!("{five} digits are free in a Mastercard that begins with 5 and {two} in"));
+        let (amex, short) = (free(b"378282246310005", format), free(b"4222222222222", format));
+        states(&format!("{amex} in an American Express, {short} in a Visa of 13 digits"));
+        states(&format!("only {} in a Maestro of 12", free(b"501800000009", format)));
+        // `n` tokens keep a new card's digits if the last four are evenly spread over 10^4.
+        for exponent in 4..=7 {
+            let once = |free: usize| format!("10^{}", free + 4 - exponent);
+            let six = once(free(visa, TokenFormat::SixFour));
+            let (visa, amex) = (once(free(visa, format)), once(amex));
+            states(&format!("| 10^{exponent} | {visa} | {amex} | {six} |"));
+        }
     }
 
     #[test]

@@ -32,8 +32,13 @@ impl Keeper {
         place.demand_vault().await?;
         let ring = Unlocked::check(place, &masters, masters.obtain(missing)?).await?;
         let store = place.open().await?;
-        let keys = Unlocked::existing(store.as_ref(), masters, ring).await?;
-        Ok(Self { store, keys })
+        match Unlocked::existing(store.as_ref(), masters, ring).await {
+            Ok(keys) => Ok(Self { store, keys }),
+            Err(refused) => {
+                let _closed = store.close().await;
+                Err(refused)
+            }
+        }
     }
 
     /// Tells `listener` of every key that comes or goes from now on.

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod contract;
 mod files;
+mod ledger;
 pub(super) mod postgres;
 pub(super) mod sqlite;
 mod upkeep;
@@ -13,6 +14,7 @@ mod upkeep;
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -20,6 +22,7 @@ use super::Outage;
 use crate::card::{Brand, Token, TokenFormat};
 use crate::keys::MasterId;
 
+pub(super) use ledger::Ledger;
 pub use upkeep::{Census, KeyFacts};
 pub(super) use upkeep::{
     KeyChange, KeysChanged, Obstacle, Resealed, StoreKeeper, StoredRow, Upkeep,
@@ -48,6 +51,47 @@ pub(super) trait TokenStore: Send + Sync {
 
     /// Writes something harmless, to learn whether writing works.
     fn check(&self) -> StoreFuture<'_, ()>;
+
+    /// Closes the connections, and returns when their files are closed.
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// The issued tokens, for a filter in memory. None where instances on other machines may issue
+    /// tokens that nobody here hears of at once: there the store is asked.
+    fn issued(&self) -> Option<&dyn IssuedTokens> {
+        None
+    }
+}
+
+/// The tokens ever issued, erased ones among them, as the filter's keys.
+pub(super) trait IssuedTokens: Send + Sync {
+    /// Where every process says at once that it issues or erases.
+    fn ledger(&self) -> &Arc<Ledger>;
+
+    /// The number of the latest row; it and all before it are committed.
+    fn last(&self) -> StoreFuture<'_, i64>;
+
+    /// Returns the next page in the order of fingerprints.
+    fn prints(&self, after: Option<Fingerprint>) -> StoreFuture<'_, PrintPage>;
+
+    /// Returns the next rows after a number, as they are while nobody writes.
+    fn tail(&self, after: i64) -> StoreFuture<'_, Tail>;
+}
+
+/// A page of tokens in the order of their fingerprints.
+pub(super) struct PrintPage {
+    pub(super) keys: Vec<u64>,
+    /// Where the next one begins; `None` after the last.
+    pub(super) last: Option<Fingerprint>,
+}
+
+/// A page of tokens in the order in which they were issued.
+pub(super) struct Tail {
+    pub(super) keys: Vec<u64>,
+    pub(super) last: i64,
+    /// The count of issues that these rows complete; `None` if more follow.
+    pub(super) issues: Option<u64>,
 }
 
 /// The keyed fingerprint of a card's digits or of a token's text.
@@ -151,10 +195,4 @@ impl KeyPurpose {
     fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
     }
-}
-
-/// The format of that name, as rows hold it.
-fn format_named(name: &str) -> Option<TokenFormat> {
-    let formats = [TokenFormat::BrandFour, TokenFormat::SixFour, TokenFormat::SixFourInvalid];
-    formats.into_iter().find(|format| format.as_str() == name)
 }

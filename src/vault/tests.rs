@@ -3,10 +3,13 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::Bytes;
+
 use super::store::sqlite::SqliteStore;
-use super::store::{KeyRow, StoreError, StoreFuture};
+use super::store::{IssuedTokens, KeyRow, StoreError, StoreFuture};
 use super::*;
 use crate::keys::{IfMissing, KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained};
+use crate::scan::{Carrier, FieldRules, FindKind, Rules, find_all};
 
 const TTL: Duration = Duration::from_secs(900);
 pub(super) const FORMAT: TokenFormat = TokenFormat::BrandFour;
@@ -235,6 +238,7 @@ struct Faulty {
 
 struct Switches {
     full: AtomicBool,
+    finds: AtomicUsize,
     inserts: AtomicUsize,
     /// A transaction takes one permit.
     gate: tokio::sync::Semaphore,
@@ -257,6 +261,7 @@ impl TokenStore for Faulty {
     }
 
     fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
+        self.switches.finds.fetch_add(1, Ordering::SeqCst);
         self.inner.find(prints)
     }
 
@@ -274,11 +279,20 @@ impl TokenStore for Faulty {
             self.inner.check().await
         })
     }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        self.inner.close()
+    }
+
+    fn issued(&self) -> Option<&dyn IssuedTokens> {
+        self.inner.issued()
+    }
 }
 
 async fn faulty(folder: &Path, permits: usize) -> (Vault, Arc<Switches>) {
     let switches = Arc::new(Switches {
         full: AtomicBool::new(false),
+        finds: AtomicUsize::new(0),
         inserts: AtomicUsize::new(0),
         gate: tokio::sync::Semaphore::new(permits),
     });
@@ -397,4 +411,119 @@ async fn a_full_queue_refuses_at_once() {
     }
     assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(busy));
     switches.gate.add_permits(1000);
+}
+
+/// Waits until the filter has followed the store: this number is then no token without a question.
+async fn until_followed(vault: &Vault) {
+    let unknown = vault.prints(std::iter::once(&b"4000000000000002"[..]));
+    let followed = async {
+        while unknown.iter().any(|print| vault.memory.standing(print, None).is_none()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), followed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_returning_card_and_a_number_that_is_no_token_are_answered_without_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let (vault, switches) = faulty(folder.path(), 1000).await;
+    until_followed(&vault).await;
+    let token = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
+    let asked = switches.finds.load(Ordering::SeqCst);
+    assert_eq!(vault.tokenize(visa(), FORMAT).await.unwrap(), [Tokenized::Known(token)]);
+    let number = || pan(token.as_bytes());
+    let numbers = vec![pan(b"4000000000000002"), number(), pan(b"4000000000000010")];
+    let standing = vault.standing(numbers).await.unwrap();
+    assert_eq!(standing, [Standing::Unknown, Standing::IssuedToken, Standing::Unknown]);
+    assert_eq!(vault.tokenize(vec![number()], FORMAT).await.unwrap(), [Tokenized::AlreadyToken]);
+    assert_eq!(switches.finds.load(Ordering::SeqCst), asked);
+    // Of another format nothing is known.
+    let other = vault.tokenize(visa(), TokenFormat::Opaque).await.unwrap();
+    assert!(matches!(other.as_slice(), [Tokenized::Created(_)]));
+}
+
+#[tokio::test]
+async fn a_token_that_another_process_issues_is_never_taken_for_a_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, other) = (opened(folder.path()).await, opened(folder.path()).await);
+    until_followed(&ours).await;
+    for number in 0..200 {
+        let token = token(other.tokenize(vec![card(number)], FORMAT).await.unwrap()[0]);
+        let standing = ours.standing(vec![pan(token.as_bytes())]).await.unwrap();
+        assert_eq!(standing, [Standing::IssuedToken], "token {number}");
+        let own = ours.tokenize(vec![card(1000 + number)], FORMAT).await.unwrap();
+        assert!(matches!(own.as_slice(), [Tokenized::Created(_)]));
+    }
+    until_followed(&ours).await;
+}
+
+#[tokio::test]
+async fn tokens_of_an_earlier_start_are_known_to_the_filter() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let cards = (0..300).map(card).collect();
+    let tokens = vault.tokenize(cards, FORMAT).await.unwrap();
+    vault.close().await;
+    let again = opened(folder.path()).await;
+    until_followed(&again).await;
+    for answer in tokens {
+        let standing = again.standing(vec![pan(token(answer).as_bytes())]).await.unwrap();
+        assert_eq!(standing, [Standing::IssuedToken]);
+    }
+}
+
+#[tokio::test]
+async fn an_erased_card_is_forgotten_at_once_also_by_who_remembered_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let before = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
+    assert_eq!(vault.tokenize(visa(), FORMAT).await.unwrap(), [Tokenized::Known(before)]);
+    let place = StorePlace::Sqlite(folder.path().join("vault.db"));
+    let keeper = Keeper::open(&place, masters(1, None), IfMissing::Refuse).await;
+    let print = vault.prints(std::iter::once(before.as_bytes()));
+    assert_eq!(keeper.ok().unwrap().store.erase(&print).await.ok(), Some(1));
+    let after = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
+    assert_ne!(after, before);
+    let standing = vault.standing(vec![pan(before.as_bytes())]).await.unwrap();
+    assert_eq!(standing, [Standing::Unknown]);
+}
+
+#[tokio::test]
+async fn a_token_of_any_format_survives_a_second_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let rules = Arc::new(Rules::requests(FieldRules::default()));
+    for format in TokenFormat::ALL {
+        for number in [&b"4111111111111111"[..], b"378282246310005", b"6304000000000000000"] {
+            let token = token(vault.tokenize(vec![pan(number)], format).await.unwrap()[0]);
+            for body in [format!("card_number={token}&x=1"), format!("{{\"pan\":\"{token}\"}}")] {
+                let found = find_all(&rules, Carrier::Text, &Bytes::from(body.clone()));
+                let cards = found.into_iter().filter_map(|find| match find.kind {
+                    FindKind::Card { pan, .. } => Some(pan),
+                    _ => None,
+                });
+                let again = vault.tokenize(cards.collect(), TokenFormat::BrandFour).await.unwrap();
+                let kept = |answer: &Tokenized| *answer == Tokenized::AlreadyToken;
+                assert!(again.iter().all(kept), "{body} changes when it comes again");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_card_has_a_token_of_each_format_and_all_of_them_reveal_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let mut tokens = HashSet::new();
+    for format in TokenFormat::ALL {
+        let first = token(vault.tokenize(visa(), format).await.unwrap()[0]);
+        assert_eq!(vault.tokenize(visa(), format).await.unwrap(), [Tokenized::Known(first)]);
+        tokens.insert(first);
+    }
+    assert_eq!(tokens.len(), TokenFormat::ALL.len());
+    for token in tokens {
+        let card = vault.reveal(vec![token]).await.unwrap().pop().unwrap();
+        assert_eq!(card.unwrap().expose(), b"4111111111111111");
+    }
 }

@@ -14,6 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::filter::{self, Filter};
+use super::issued;
 use super::store::{Fingerprint, Inserted, NewRow, SealedRow, StoreError, TokenStore};
 use super::unlock::{KEYS_EVERY, KEYS_GAP, Renewal, Unlocked, next_renewal};
 use super::{Health, StandIns, VaultError};
@@ -55,6 +57,7 @@ pub(super) struct Found {
 /// What the loops share.
 pub(super) struct Worker {
     pub(super) store: Box<dyn TokenStore>,
+    pub(super) filter: Arc<Filter>,
     pub(super) health: watch::Sender<Health>,
     pub(super) renewals: mpsc::Sender<Renewal>,
     pub(super) stand_ins: Arc<StandIns>,
@@ -83,8 +86,10 @@ impl Worker {
             self.read(lookups),
             self.write(insertions),
             self.renew(renewals, keys),
-            self.sweep()
+            self.sweep(),
+            issued::follow(self.store.issued(), &self.filter, &self.stop),
         );
+        let _closed = self.store.close().await;
     }
 
     async fn read(&self, mut queue: mpsc::Receiver<Lookup>) {
@@ -127,6 +132,8 @@ impl Worker {
             replies.push((job.rows.len(), job.reply));
             rows.extend(job.rows);
         }
+        // Beforehand, and whatever becomes of them: once it is issued, a token is known here.
+        rows.iter().for_each(|new| self.filter.add(filter::key_of(&new.row.token_print)));
         let outcomes = self.noted(self.store.insert(&rows).await);
         let is_new = |outcome: &Inserted| matches!(outcome, Inserted::Created(_));
         // A card that is known already writes nothing, which proves nothing.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use tillgate::card::{OPAQUE_RANDOM, Token};
 use tillgate::scan::{Carrier, Decided, FieldRules, FindKind, Rules, Stream};
 
 /// Published test numbers of several brands and lengths.
@@ -91,10 +92,14 @@ fn fragment() -> impl Strategy<Value = String> {
         "５",
         "\u{200b}",
         "\u{0}",
+        "tok_",
+        "tok_1NnZ2LHMNvFVnyEbhDyXYZ",
+        "s:16:\"",
     ];
     prop_oneof![
         4 => written(),
         1 => encoded(),
+        1 => any::<[u8; OPAQUE_RANDOM]>().prop_map(|random| Token::opaque(&random).to_string()),
         6 => select(words.to_vec()).prop_map(str::to_owned),
         2 => "[0-9]{1,20}",
         1 => "[ -~]{0,40}",
@@ -112,6 +117,7 @@ fn rules(kind: usize) -> Rules {
         0 => Rules::responses(FieldRules::default()),
         1 => Rules::responses(fields()),
         2 => Rules::requests(fields()),
+        3 => Rules::gateway(fields()),
         _ => Rules::requests(FieldRules::default()).strict(),
     }
 }
@@ -133,7 +139,8 @@ fn spans(decided: &[Decided]) -> Vec<(usize, usize, String, String)> {
             let kind = match &find.kind {
                 FindKind::Card { pan, brand } => format!("{brand} {}", pan.masked()),
                 FindKind::Cvv(_) => "cvv".to_owned(),
-                FindKind::InvalidCard => "invalid".to_owned(),
+                FindKind::InvalidCard { .. } => "invalid".to_owned(),
+                FindKind::Token(token) => token.to_string(),
                 FindKind::Track { pan } => format!("track {}", pan.masked()),
             };
             spans.push((
@@ -163,7 +170,7 @@ proptest! {
 
     #[test]
     fn cutting_never_changes_what_is_found(
-        body in body(), kind in 0..4_usize, carrier in select(&Carrier::ALL[..]), cuts in vec(1..200_usize, 1..6),
+        body in body(), kind in 0..5_usize, carrier in select(&Carrier::ALL[..]), cuts in vec(1..200_usize, 1..6),
     ) {
         let whole = spans(&scan(kind, carrier, std::iter::once(body.as_slice())));
         prop_assert_eq!(&spans(&scan(kind, carrier, body.chunks(1))), &whole);
@@ -179,7 +186,7 @@ proptest! {
 
     #[test]
     fn masking_leaves_no_number_and_touches_nothing_else(
-        body in body(), kind in 0..4_usize, carrier in select(&Carrier::ALL[..]),
+        body in body(), kind in 0..5_usize, carrier in select(&Carrier::ALL[..]),
     ) {
         let decided = scan(kind, carrier, body.chunks(64));
         let masked = edited(&decided, |find, run| find.mask(run));
@@ -200,7 +207,7 @@ proptest! {
 
     #[test]
     fn digits_can_be_written_over_and_back(
-        body in body(), kind in 0..4_usize, carrier in select(&Carrier::ALL[..]),
+        body in body(), kind in 0..5_usize, carrier in select(&Carrier::ALL[..]),
     ) {
         let decided = scan(kind, carrier, std::iter::once(body.as_slice()));
         for run in &decided {
@@ -208,7 +215,7 @@ proptest! {
                 let pan = match &find.kind {
                     FindKind::Card { pan, .. } | FindKind::Track { pan } => pan.expose().to_vec(),
                     FindKind::Cvv(code) => code.expose().to_vec(),
-                    FindKind::InvalidCard => continue,
+                    FindKind::InvalidCard { .. } | FindKind::Token(_) => continue,
                 };
                 let mut bytes = run.bytes.to_vec();
                 let nines: Vec<u8> = pan.iter().map(|digit| b'0' + (b'9' - digit)).collect();
@@ -222,7 +229,7 @@ proptest! {
 
     #[test]
     fn any_bytes_come_out_as_they_went_in(
-        body in vec(any::<u8>(), 0..3000), kind in 0..4_usize, carrier in select(&Carrier::ALL[..]), cut in 1..900_usize,
+        body in vec(any::<u8>(), 0..3000), kind in 0..5_usize, carrier in select(&Carrier::ALL[..]), cut in 1..900_usize,
     ) {
         let decided = scan(kind, carrier, body.chunks(cut));
         prop_assert_eq!(edited(&decided, |_, _| {}), body);

@@ -174,9 +174,10 @@ impl Rewritten {
         self.source_ended && self.nothing_left() && self.trailers.is_none()
     }
 
-    /// Editing keeps every length, coding does not; asked when the head is written.
+    /// Most editing keeps every length, coding does not; asked when the head is written. Where the
+    /// length is not known, the body is sent in chunks.
     pub(super) fn size_hint(&self) -> SizeHint {
-        if self.coded.is_some() || self.begun {
+        if self.coded.is_some() || self.begun || self.editor.resizes() {
             return SizeHint::default();
         }
         self.source.size_hint()

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::card::{Pan, Token, TokenFormat};
+use super::page::{Page, is_card};
+use crate::card::{Token, TokenFormat};
 use crate::coding::DecodeError;
 use crate::policy::InvalidCard;
 use crate::proxy::Services;
 use crate::proxy::body::Editing;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::reject::Rejection;
-use crate::scan::Carrier;
-use crate::scan::{Decided, Find, FindKind};
+use crate::scan::{Carrier, Decided, Find, FindKind};
 use crate::telemetry::{CardAction, CardPlace, Direction, RouteMetrics, Sighting};
-use crate::vault::{Standing, Tokenized};
+use crate::vault::{Presented, Standing, Tokenized};
 
 /// The most verification codes that one request may leave to be kept: nobody pays with more, and
 /// each takes a place from those of others.
@@ -47,7 +47,16 @@ pub(in crate::proxy) struct Editor {
 }
 
 impl Editor {
-    /// Edits a group of runs of a body; they come back in order, each as long as before.
+    /// Whether what is written over a find may be of another length.
+    pub(in crate::proxy) fn resizes(&self) -> bool {
+        match self.action {
+            Action::Mask | Action::Observe | Action::Reject => false,
+            Action::Reveal { .. } => true,
+            Action::Tokenize { format, .. } => format == TokenFormat::Opaque,
+        }
+    }
+
+    /// Edits a group of runs of a body; they come back in order.
     pub(in crate::proxy) fn edit(
         self: &Arc<Self>,
         runs: Vec<Decided>,
@@ -97,7 +106,7 @@ impl Editor {
                 self.tokenize(&mut page, *format, *invalid).await?;
             }
         }
-        Ok(page.runs.into_iter().map(BytesMut::freeze).collect())
+        Ok(page.into_pieces())
     }
 
     fn count(&self, page: &Page) -> Result<(), Rejection> {
@@ -144,28 +153,16 @@ impl Editor {
         format: TokenFormat,
         invalid: InvalidCard,
     ) -> Result<(), Rejection> {
-        refuse_never_kept(page, invalid)
-            .inspect_err(|_| self.say_all(page, CardAction::Rejected))?;
-        let (places, pans) = page.take_pans();
-        let written: Vec<Option<Token>> =
-            pans.iter().map(|pan| Token::parse(pan.expose()).ok()).collect();
-        let mut tokens = Vec::with_capacity(places.len());
-        if !pans.is_empty() {
-            let tokenized = self.services.tokenize(pans, format).await?;
-            for ((place, made), written) in places.iter().zip(tokenized).zip(written) {
-                match made {
-                    Tokenized::Created(token) | Tokenized::Known(token) => {
-                        page.write(*place, token.as_bytes());
-                        tokens.push(token);
-                        self.say(page, *place, CardAction::Tokenized);
-                    }
-                    Tokenized::AlreadyToken | Tokenized::Collided => {
-                        tokens.extend(written);
-                        self.say(page, *place, CardAction::Kept);
-                    }
-                }
-            }
+        refuse_track(page).inspect_err(|_| self.say_all(page, CardAction::Rejected))?;
+        if invalid == InvalidCard::Reject {
+            self.refuse_invalid(page).await?;
         }
+        let mut tokens = page.opaque_tokens();
+        let (texts, digits): (Vec<usize>, Vec<usize>) =
+            page.cards().into_iter().partition(|&place| page.holds_text(place));
+        tokens.extend(self.tokenize_at(page, &texts, format).await?);
+        // Where no text may stand, the token is of digits: what is no string does not become one.
+        tokens.extend(self.tokenize_at(page, &digits, format.of_digits()).await?);
         match self.direction {
             Direction::Request => self.keep_codes(page, &tokens),
             // Nobody needs the code that a gateway tells again.
@@ -176,10 +173,54 @@ impl Editor {
         }
     }
 
+    /// Writes tokens over the cards at these places; gives those that now stand there.
+    async fn tokenize_at(
+        &self,
+        page: &mut Page,
+        places: &[usize],
+        format: TokenFormat,
+    ) -> Result<Vec<Token>, Rejection> {
+        let pans = page.pans(places);
+        if pans.is_empty() {
+            return Ok(Vec::new());
+        }
+        let written: Vec<Option<Token>> =
+            pans.iter().map(|pan| Token::parse(pan.expose()).ok()).collect();
+        let tokenized = self.services.tokenize(pans, format).await?;
+        let mut tokens = Vec::with_capacity(places.len());
+        for ((place, made), written) in places.iter().zip(tokenized).zip(written) {
+            match made {
+                Tokenized::Created(token) | Tokenized::Known(token) => {
+                    page.write(*place, token.as_bytes());
+                    tokens.push(token);
+                    self.say(page, *place, CardAction::Tokenized);
+                }
+                Tokenized::AlreadyToken | Tokenized::Collided => {
+                    tokens.extend(written);
+                    self.say(page, *place, CardAction::Kept);
+                }
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// A number that fails Luhn is refused, unless it is a token made so.
+    async fn refuse_invalid(&self, page: &Page) -> Result<(), Rejection> {
+        let places = page.invalid();
+        let standings = self.services.issued(page.presented(&places)).await?;
+        for (place, standing) in places.into_iter().zip(standings) {
+            if standing == Standing::Unknown {
+                self.say_all(page, CardAction::Rejected);
+                return Err(Rejection::InvalidCard { field: page.field(place).to_owned() });
+            }
+        }
+        Ok(())
+    }
+
     /// Verification codes become one-use stand-ins, tied to the tokens of the same message.
     fn keep_codes(&self, page: &mut Page, tokens: &[Token]) -> Result<(), Rejection> {
         for place in 0..page.finds.len() {
-            if let Some(cvv) = page.take_cvv(place) {
+            if let Some(cvv) = page.cvv(place) {
                 let stand_in = self.services.keep_cvv(cvv, tokens)?;
                 page.write(place, stand_in.expose());
             }
@@ -190,17 +231,17 @@ impl Editor {
     /// Where the vault cannot say what is a token, everything is masked: an order page without its
     /// last tokens is better than one with a card number.
     async fn mask(&self, page: &mut Page) -> Result<(), Rejection> {
-        let (places, pans) = page.take_pans();
-        let standings = match pans.is_empty() {
+        let places = page.cards();
+        let standings = match places.is_empty() {
             true => Vec::new(),
-            false => self.services.standing(pans).await,
+            false => self.services.standing(page.presented(&places)).await,
         };
-        for (place, standing) in places.iter().zip(standings) {
+        for (place, standing) in places.into_iter().zip(standings) {
             match standing {
-                Standing::IssuedToken => self.say(page, *place, CardAction::Kept),
+                Standing::IssuedToken => self.say(page, place, CardAction::Kept),
                 Standing::Unknown => {
-                    page.mask(*place);
-                    self.say(page, *place, CardAction::Masked);
+                    page.mask(place);
+                    self.say(page, place, CardAction::Masked);
                 }
             }
         }
@@ -214,18 +255,19 @@ impl Editor {
     }
 
     async fn reveal(&self, page: &mut Page, gateway: &Arc<str>) -> Result<(), Rejection> {
-        refuse_never_kept(page, InvalidCard::Pass)?;
-        let (places, pans) = page.take_pans();
-        let tokens: Vec<Token> =
-            pans.iter().filter_map(|pan| Token::parse(pan.expose()).ok()).collect();
-        if !pans.is_empty() {
-            let revealed = self.services.reveal(pans, gateway, &self.exchange).await?;
+        refuse_track(page)?;
+        let mut places = page.tokens_and_cards();
+        places.extend(self.issued_among_invalid(page).await?);
+        let presented = page.presented(&places);
+        let tokens: Vec<Token> = presented.iter().filter_map(Presented::token).collect();
+        if !presented.is_empty() {
+            let revealed = self.services.reveal(presented, gateway, &self.exchange).await?;
             for (place, pan) in places.iter().zip(revealed) {
                 page.write(*place, pan.expose());
             }
         }
         for place in 0..page.finds.len() {
-            if let Some(stand_in) = page.take_cvv(place) {
+            if let Some(stand_in) = page.cvv(place) {
                 let taken = self.services.take_cvv(&stand_in, &tokens);
                 let refused = |why| self.services.reveal_refused(gateway, &self.exchange, why);
                 page.write(place, taken.map_err(refused)?.expose());
@@ -234,8 +276,20 @@ impl Editor {
         Ok(())
     }
 
+    /// Most numbers that fail Luhn are nobody's card and nobody's token: those go on as they are.
+    async fn issued_among_invalid(&self, page: &Page) -> Result<Vec<usize>, Rejection> {
+        let places = page.invalid();
+        let standings = self.services.issued(page.presented(&places)).await?;
+        let issued = places.into_iter().zip(standings);
+        let issued = issued.filter(|(_, standing)| *standing == Standing::IssuedToken);
+        Ok(issued.map(|(place, _)| place).collect())
+    }
+
     fn refuse_all(&self, page: &Page) -> Result<(), Rejection> {
-        let sensitive = |find: &&(usize, Find)| !matches!(find.1.kind, FindKind::InvalidCard);
+        let sensitive = |find: &&(usize, Find)| match find.1.kind {
+            FindKind::Card { .. } | FindKind::Cvv(_) | FindKind::Track { .. } => true,
+            FindKind::InvalidCard { .. } | FindKind::Token(_) => false,
+        };
         let Some((_, find)) = page.finds.iter().find(sensitive) else { return Ok(()) };
         self.say_all(page, CardAction::Rejected);
         Err(Rejection::CardRefused { field: find.field.clone() })
@@ -254,101 +308,15 @@ impl Editor {
             direction: self.direction,
             place: page.place,
             carrier: page.carrier,
-            field: page.finds.get(place).map_or("", |(_, find)| &find.field),
+            field: page.field(place),
             action,
         };
         self.services.card_seen(&sighting, &self.metrics, &self.exchange);
     }
 }
 
-fn is_card(find: &Find) -> bool {
-    matches!(find.kind, FindKind::Card { .. } | FindKind::Track { .. })
-}
-
 /// Track data may not even be held for a moment longer (PCI DSS 3.3.1.1).
-fn refuse_never_kept(page: &Page, invalid: InvalidCard) -> Result<(), Rejection> {
-    for (_, find) in &page.finds {
-        match &find.kind {
-            FindKind::Track { .. } => return Err(Rejection::TrackData),
-            FindKind::InvalidCard if invalid == InvalidCard::Reject => {
-                return Err(Rejection::InvalidCard { field: find.field.clone() });
-            }
-            FindKind::Card { .. } | FindKind::Cvv(_) | FindKind::InvalidCard => {}
-        }
-    }
-    Ok(())
-}
-
-/// Runs laid open for editing, with every find and the run it lies in.
-struct Page {
-    runs: Vec<BytesMut>,
-    finds: Vec<(usize, Find)>,
-    carrier: Carrier,
-    place: CardPlace,
-}
-
-impl Page {
-    fn of(place: CardPlace, decided: Vec<Decided>, carrier: Carrier) -> Self {
-        let runs = Vec::with_capacity(decided.len());
-        let mut page = Self { runs, finds: Vec::new(), carrier, place };
-        for (index, run) in decided.into_iter().enumerate() {
-            page.finds.extend(run.finds.into_iter().map(|find| (index, find)));
-            // Usually ours alone, and then edited where it lies.
-            let bytes = run.bytes.try_into_mut();
-            page.runs.push(bytes.unwrap_or_else(|shared| BytesMut::from(shared.as_ref())));
-        }
-        page
-    }
-
-    /// Moves the card numbers out; their places stay.
-    fn take_pans(&mut self) -> (Vec<usize>, Vec<Pan>) {
-        let taken = self.finds.iter_mut().enumerate().filter_map(|(place, (_, find))| {
-            let FindKind::Card { .. } = find.kind else { return None };
-            match std::mem::replace(&mut find.kind, FindKind::InvalidCard) {
-                FindKind::Card { pan, .. } => Some((place, pan)),
-                FindKind::Cvv(_) | FindKind::InvalidCard | FindKind::Track { .. } => None,
-            }
-        });
-        taken.unzip()
-    }
-
-    fn take_cvv(&mut self, place: usize) -> Option<crate::card::Cvv> {
-        let (_, find) = self.finds.get_mut(place)?;
-        let FindKind::Cvv(_) = find.kind else { return None };
-        match std::mem::replace(&mut find.kind, FindKind::InvalidCard) {
-            FindKind::Cvv(cvv) => Some(cvv),
-            FindKind::Card { .. } | FindKind::InvalidCard | FindKind::Track { .. } => None,
-        }
-    }
-
-    /// Sensitive authentication data: a mask leaves no digit of it that matters.
-    fn is_never_kept(&self, place: usize) -> bool {
-        let never_kept =
-            |kind: &FindKind| matches!(kind, FindKind::Cvv(_) | FindKind::Track { .. });
-        self.finds.get(place).is_some_and(|(_, find)| never_kept(&find.kind))
-    }
-
-    fn mask_never_kept(&mut self) {
-        for place in 0..self.finds.len() {
-            if self.is_never_kept(place) {
-                self.mask(place);
-            }
-        }
-    }
-
-    fn write(&mut self, place: usize, digits: &[u8]) {
-        if let Some((run, find)) = self.finds.get(place)
-            && let Some(bytes) = self.runs.get_mut(*run)
-        {
-            find.write_digits(bytes, digits);
-        }
-    }
-
-    fn mask(&mut self, place: usize) {
-        if let Some((run, find)) = self.finds.get(place)
-            && let Some(bytes) = self.runs.get_mut(*run)
-        {
-            find.mask(bytes);
-        }
-    }
+fn refuse_track(page: &Page) -> Result<(), Rejection> {
+    let is_track = |find: &(usize, Find)| matches!(find.1.kind, FindKind::Track { .. });
+    if page.finds.iter().any(is_track) { Err(Rejection::TrackData) } else { Ok(()) }
 }

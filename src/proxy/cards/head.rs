@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use super::Editor;
 use crate::card::PAN_DIGITS_MIN;
 use crate::proxy::reject::Rejection;
-use crate::scan::{Carrier, Decided, Rules, Stream, find_all};
+use crate::scan::{Carrier, Decided, FindKind, Rules, Stream, find_all};
 use crate::telemetry::CardPlace;
 
 /// The shortest verification code.
@@ -125,7 +125,9 @@ pub(in crate::proxy) fn drop_fields_with_finds(rules: &Arc<Rules>, trailers: &mu
     let holds_any = |value: &HeaderValue| {
         let text = value.as_bytes();
         may_hold_any(rules, text)
-            && !find_all(rules, Carrier::Text, &Bytes::copy_from_slice(text)).is_empty()
+            && find_all(rules, Carrier::Text, &Bytes::copy_from_slice(text))
+                .iter()
+                .any(|find| !matches!(find.kind, FindKind::Token(_)))
     };
     let found: Vec<HeaderName> = trailers
         .iter()
@@ -143,8 +145,8 @@ fn may_hold_any(rules: &Rules, text: &[u8]) -> bool {
     let carries_digit = |byte: &&u8| byte.is_ascii_digit() || !byte.is_ascii();
     match text.iter().filter(carries_digit).count() {
         PAN_DIGITS_MIN.. => true,
-        CODE_DIGITS_MIN.. => rules.may_name_code(text),
-        _ => false,
+        CODE_DIGITS_MIN.. if rules.may_name_code(text) => true,
+        _ => rules.may_hold_token(text),
     }
 }
 

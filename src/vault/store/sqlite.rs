@@ -1,10 +1,12 @@
 //! The store in one file: SQLite in WAL mode, every commit synced.
 
+mod issued;
 mod keys;
 mod upkeep;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -19,10 +21,10 @@ use thiserror::Error;
 
 use self::keys::{kept_keys, offer_keys};
 use super::{
-    Fingerprint, Inserted, KeyId, KeyRow, NewRow, SealedRow, StoreError, StoreFuture, TokenStore,
-    files, format_named,
+    Fingerprint, Inserted, IssuedTokens, KeyId, KeyRow, Ledger, NewRow, SealedRow, StoreError,
+    StoreFuture, TokenStore, files,
 };
-use crate::card::Token;
+use crate::card::{Token, TokenFormat};
 use crate::vault::Outage;
 
 /// How long a statement waits for another process's lock; well within `vault::CALL_DEADLINE`.
@@ -99,6 +101,7 @@ pub enum SqliteOpenError {
 pub(in crate::vault) struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    ledger: Arc<Ledger>,
 }
 
 impl SqliteStore {
@@ -147,7 +150,9 @@ impl SqliteStore {
             source: Box::new(source),
         })?;
         let readers = pool(2).connect_with(options).await.map_err(database)?;
-        Ok(Self { writer, readers })
+        let ledger =
+            Ledger::open(path).map_err(|(path, source)| SqliteOpenError::File { path, source })?;
+        Ok(Self { writer, readers, ledger: Arc::new(ledger) })
     }
 }
 
@@ -177,7 +182,7 @@ impl TokenStore for SqliteStore {
     fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
         Box::pin(async move {
             let mut connection = self.writer.acquire().await?;
-            let done = insert_all(&mut connection, rows).await;
+            let done = insert_all(&mut connection, rows, &self.ledger).await;
             settle(connection, done)
         })
     }
@@ -188,6 +193,18 @@ impl TokenStore for SqliteStore {
             let done = sqlx::query(BEAT).execute(&mut *connection).await;
             settle(connection, done.map(|_| ()).map_err(StoreError::from))
         })
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            self.readers.close().await;
+            self.writer.close().await;
+            Ok(())
+        })
+    }
+
+    fn issued(&self) -> Option<&dyn IssuedTokens> {
+        Some(self)
     }
 }
 
@@ -220,11 +237,15 @@ async fn find(
 async fn insert_all(
     connection: &mut SqliteConnection,
     rows: &[NewRow],
+    ledger: &Ledger,
 ) -> Result<Vec<Inserted>, StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let mut outcomes = Vec::with_capacity(rows.len());
     for row in rows {
         outcomes.push(insert(&mut transaction, row).await?);
+    }
+    if outcomes.iter().any(|outcome| matches!(outcome, Inserted::Created(_))) {
+        ledger.issue()?;
     }
     transaction.commit().await?;
     Ok(outcomes)
@@ -279,7 +300,7 @@ fn sealed_row(row: &SqliteRow) -> Result<SealedRow, StoreError> {
         token: token(row.try_get("token")?)?,
         token_print: Fingerprint(bytes(row, "token_print")?),
         card_print: Fingerprint(bytes(row, "card_print")?),
-        format: format_named(&format).ok_or(StoreError::Damaged { column: "format" })?,
+        format: TokenFormat::named(&format).ok_or(StoreError::Damaged { column: "format" })?,
         version: row.try_get("version")?,
         data_key: KeyId(bytes(row, "data_key")?),
         sealed: row.try_get("sealed")?,
@@ -313,6 +334,17 @@ fn migrator() -> Migrator {
         first,
         false,
     )])
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        let outage = match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => Outage::ReadOnly,
+            io::ErrorKind::StorageFull => Outage::Full,
+            _ => Outage::Io,
+        };
+        Self::Down { outage, source: Box::new(error) }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -103,7 +103,8 @@ fn place(find: &Find, offset: usize) -> Place {
     let kind = match &find.kind {
         FindKind::Card { pan, brand } => format!("{brand} {}", pan.masked()),
         FindKind::Cvv(_) => "code".to_owned(),
-        FindKind::InvalidCard => "invalid".to_owned(),
+        FindKind::InvalidCard { .. } => "invalid".to_owned(),
+        FindKind::Token(token) => token.to_string(),
         FindKind::Track { pan } => format!("track {}", pan.masked()),
     };
     let (start, end) = (offset + find.span.start, offset + find.span.end);
@@ -137,7 +138,7 @@ fn digits_go_back(run: &Decided) {
         let digits = match &find.kind {
             FindKind::Card { pan, .. } | FindKind::Track { pan } => pan.expose(),
             FindKind::Cvv(code) => code.expose(),
-            FindKind::InvalidCard => continue,
+            FindKind::InvalidCard { .. } | FindKind::Token(_) => continue,
         };
         let mut bytes = run.bytes.to_vec();
         find.write_digits(&mut bytes, digits);

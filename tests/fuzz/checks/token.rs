@@ -1,14 +1,17 @@
 //! Tokens and numbers as they stand in a body or a row.
 
-use tillgate::card::{Brand, Cvv, MaskedPan, Pan, Token, iin, luhn};
+use tillgate::card::{
+    Brand, Cvv, MaskedPan, OPAQUE_RANDOM, Pan, TOKEN_BYTES_MAX, Token, iin, is_token_byte, luhn,
+};
 use tillgate::scan::Carrier;
 
-/// The longest token.
-const TOKEN_MAX: usize = 19;
+/// The most digits of a token.
+const DIGITS_MAX: usize = 19;
 
 /// Reads the bytes as each of them.
 pub fn check(data: &[u8]) {
     token(data);
+    opaque(data);
     number(data);
     code(data);
     let name = Carrier::declared(data).as_str();
@@ -16,14 +19,29 @@ pub fn check(data: &[u8]) {
 }
 
 fn token(text: &[u8]) {
-    let sound = (1..=TOKEN_MAX).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    let digits = (1..=DIGITS_MAX).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
     let token = Token::parse(text);
-    assert_eq!(token.is_ok(), sound, "a token is what its alphabet and length say");
+    let named = token.is_ok_and(|token| token.is_opaque());
+    assert_eq!(token.is_ok(), digits || named, "a token is what its alphabet and length say");
     if let Ok(token) = token {
+        let name = text.starts_with(b"tok_") && text.iter().all(|byte| is_token_byte(*byte));
+        assert_eq!(named, name && text.len() == TOKEN_BYTES_MAX, "an opaque token is no name");
         assert_eq!(token.as_bytes(), text, "a token is not what was read");
         assert_eq!(token.to_string().as_bytes(), text, "a token is not written as it was read");
         assert_eq!(token.as_str().as_bytes(), text, "a token is another text");
     }
+}
+
+/// Whatever the randomness: what is written is read again, and a changed character breaks it.
+fn opaque(data: &[u8]) {
+    let mut random = [0; OPAQUE_RANDOM];
+    random.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
+    let token = Token::opaque(&random);
+    assert_eq!(Token::parse(token.as_bytes()), Ok(token), "an opaque token is not read again");
+    let mut changed = token.as_bytes().to_vec();
+    let place = data.first().map_or(0, |byte| usize::from(*byte) % changed.len());
+    changed[place] = if changed[place] == b'x' { b'y' } else { b'x' };
+    assert!(Token::parse(&changed).is_err(), "a changed token is still one");
 }
 
 fn number(text: &[u8]) {

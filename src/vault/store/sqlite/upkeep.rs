@@ -10,8 +10,8 @@ use super::{BEGIN, SqliteStore, bytes, sealed_row, settle};
 use crate::card::Brand;
 use crate::keys::MasterId;
 use crate::vault::store::{
-    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Obstacle, Resealed,
-    StoreError, StoreFuture, StoredRow, Upkeep,
+    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Ledger, Obstacle,
+    Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
 };
 
 const PAGE: &str = "
@@ -79,7 +79,7 @@ impl Upkeep for SqliteStore {
     fn erase<'a>(&'a self, tokens: &'a [Fingerprint]) -> StoreFuture<'a, u64> {
         Box::pin(async move {
             let mut connection = self.writer.acquire().await?;
-            let done = erase(&mut connection, tokens).await;
+            let done = erase(&mut connection, tokens, &self.ledger).await;
             settle(connection, done)
         })
     }
@@ -154,6 +154,7 @@ async fn change_keys(
 async fn erase(
     connection: &mut SqliteConnection,
     tokens: &[Fingerprint],
+    ledger: &Ledger,
 ) -> Result<u64, StoreError> {
     let (mut transaction, mut count) = (connection.begin_with(BEGIN).await?, 0);
     for token in tokens {
@@ -161,6 +162,7 @@ async fn erase(
         count += done.rows_affected();
     }
     transaction.commit().await?;
+    ledger.erased()?;
     // Where a reader holds on to the log, a later checkpoint does it.
     sqlx::query(EMPTY_LOG).execute(connection).await?;
     Ok(count)

@@ -1,0 +1,84 @@
+//! What can be answered without the store: returning cards, and numbers that are no tokens.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::cache::{Cache, Moment};
+use super::cipher::Cipher;
+use super::filter::Filter;
+use super::store::{Fingerprint, Ledger};
+use super::{Standing, Tokenized};
+use crate::card::TokenFormat;
+
+/// The memory of one vault.
+pub(super) struct Memory {
+    cache: Cache,
+    filter: Arc<Filter>,
+    /// None where nobody here hears of an erasure at once.
+    ledger: Option<Arc<Ledger>>,
+}
+
+impl Memory {
+    pub(super) fn new(filter: Arc<Filter>, ledger: Option<Arc<Ledger>>) -> Self {
+        Self { cache: Cache::new(), filter, ledger }
+    }
+
+    /// Now, as far as erasures go; `None` if that cannot be known.
+    pub(super) fn moment(&self) -> Option<Moment> {
+        let erasure = self.ledger.as_ref().map_or(Some(0), |ledger| ledger.erasure())?;
+        Some(Moment { at: Instant::now(), erasure })
+    }
+
+    /// What the vault would say of these cards, if all of it is remembered.
+    pub(super) fn tokenized(
+        &self,
+        prints: &[Fingerprint],
+        format: TokenFormat,
+        now: Option<Moment>,
+    ) -> Option<Vec<Tokenized>> {
+        let now = now?;
+        prints.iter().map(|print| self.cache.tokenized(print, format, now)).collect()
+    }
+
+    /// The same of a number in an answer.
+    pub(super) fn standing(&self, print: &Fingerprint, now: Option<Moment>) -> Option<Standing> {
+        if self.filter.excludes(print) {
+            return Some(Standing::Unknown);
+        }
+        self.cache.standing(print, now?)
+    }
+
+    /// Remembers what the store has said since a moment.
+    pub(super) fn keep_tokenized(
+        &self,
+        told: impl Iterator<Item = (Fingerprint, Tokenized)>,
+        (format, cipher): (TokenFormat, &Cipher),
+        since: Option<Moment>,
+    ) {
+        let Some(since) = since else { return };
+        for (print, answer) in told {
+            match answer {
+                Tokenized::Created(token) | Tokenized::Known(token) => {
+                    self.cache.keep_card(print, (format, token), since);
+                    // The shop's next page shows it.
+                    self.cache.keep_token(cipher.fingerprint(token.as_bytes()), since);
+                }
+                Tokenized::AlreadyToken => self.cache.keep_token(print, since),
+                // Rare, and a case to be counted every time.
+                Tokenized::Collided => {}
+            }
+        }
+    }
+
+    /// The same of a number in an answer.
+    pub(super) fn keep_standing(
+        &self,
+        print: Fingerprint,
+        standing: Standing,
+        since: Option<Moment>,
+    ) {
+        if let (Standing::IssuedToken, Some(since)) = (standing, since) {
+            self.cache.keep_token(print, since);
+        }
+    }
+}
