@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::config::{Loaded, Startup};
+use crate::config::{GatewayAddress, Loaded, Startup};
 use crate::policy::Live;
 use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
@@ -136,13 +137,11 @@ pub fn start(
     let policy = Arc::new(Live::new(generation));
     let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
 
-    let mut sockets = Sockets::bind(&startup)?;
+    let mut sockets = Sockets::bind(&startup, (&identities, &proxy))?;
     let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
-    let tls = Acceptor::new(Arc::clone(&identities)).config();
     let workers = (0..sockets.workers).map(|index| {
         let shares = sockets.shares();
-        let (proxy, tls) = (Arc::clone(&proxy), Arc::clone(&tls));
-        Worker::start(index, shares, proxy, tls, closing.clone())
+        Worker::start(index, shares, Arc::clone(&proxy), closing.clone())
     });
     let workers = workers.collect::<Result<Vec<_>, _>>()?;
 
@@ -240,14 +239,17 @@ impl Running {
 /// Every listening socket, before it is handed out.
 struct Sockets {
     workers: usize,
-    bound: Vec<(Bound, Role, bool)>,
+    bound: Vec<(Bound, Role, Option<Arc<ServerConfig>>)>,
     admin: std::net::TcpListener,
     addresses: Addresses,
     listeners: Vec<(ListenerRole, Option<String>, SocketAddr)>,
 }
 
 impl Sockets {
-    fn bind(startup: &Startup) -> Result<Self, AppError> {
+    fn bind(
+        startup: &Startup,
+        (identities, proxy): (&Arc<Live<Identities>>, &Arc<Proxy>),
+    ) -> Result<Self, AppError> {
         let cores = std::thread::available_parallelism();
         let workers = startup.workers.map_or_else(|| cores.map_or(1, Into::into), Into::into);
         let admin = Bound::single(startup.admin)?;
@@ -264,6 +266,7 @@ impl Sockets {
             },
             listeners: vec![(ListenerRole::Admin, None, admin_address)],
         };
+        let https_config = Acceptor::new(Arc::clone(identities)).config();
         // Those with TLS first: a redirect must know where to send people.
         let mut listens = startup.listens.clone();
         listens.sort_by_key(|listen| !listen.tls);
@@ -271,15 +274,17 @@ impl Sockets {
             let https = sockets.addresses.https.first().map_or(443, SocketAddr::port);
             let redirect = listen.redirect_to_https.then_some(Role::RedirectToHttps(https));
             let role = redirect.unwrap_or(Role::Site);
-            let address = sockets.add(listen.address, role, listen.tls, None)?;
+            let tls = listen.tls.then(|| Arc::clone(&https_config));
+            let address = sockets.add(listen.address, role, tls, None)?;
             match listen.tls {
                 true => sockets.addresses.https.push(address),
                 false => sockets.addresses.http.push(address),
             }
         }
-        for (name, address) in &startup.gateways {
+        for GatewayAddress { name, address, tls } in &startup.gateways {
             let role = Role::Gateway(Arc::clone(name));
-            let address = sockets.add(*address, role, false, Some(name))?;
+            let tls = tls.then(|| gateway_tls(name, identities, proxy));
+            let address = sockets.add(*address, role, tls, Some(name))?;
             sockets.addresses.gateways.push((name.to_string(), address));
         }
         Ok(sockets)
@@ -289,20 +294,33 @@ impl Sockets {
         &mut self,
         address: SocketAddr,
         role: Role,
-        tls: bool,
+        tls: Option<Arc<ServerConfig>>,
         name: Option<&Arc<str>>,
     ) -> Result<SocketAddr, ListenError> {
         let bound = Bound::new(address, self.workers)?;
         let address = bound.address;
-        self.listeners.push((role.listener(tls), name.map(ToString::to_string), address));
+        self.listeners.push((role.listener(tls.is_some()), name.map(ToString::to_string), address));
         self.bound.push((bound, role, tls));
         Ok(address)
     }
 
     /// The next worker's part of every listener.
     fn shares(&mut self) -> Vec<crate::server::Share> {
-        self.bound.iter_mut().filter_map(|(bound, role, tls)| bound.share(role, *tls)).collect()
+        let share = |(bound, role, tls): &mut (Bound, Role, Option<Arc<ServerConfig>>)| {
+            bound.share(role, tls.as_ref())
+        };
+        self.bound.iter_mut().filter_map(share).collect()
     }
+}
+
+/// How TLS is spoken at a gateway's address, as the policy in force demands at each handshake.
+fn gateway_tls(
+    name: &Arc<str>,
+    identities: &Arc<Live<Identities>>,
+    proxy: &Arc<Proxy>,
+) -> Arc<ServerConfig> {
+    let (name, proxy) = (Arc::clone(name), Arc::clone(proxy));
+    Acceptor::of_gateway(Arc::clone(identities), move || proxy.callers(&name)).config()
 }
 
 /// The thread that serves no customer: signals, reloads, the admin page.

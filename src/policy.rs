@@ -6,13 +6,17 @@
 
 mod cards;
 mod certificate;
+mod field;
 mod gateway;
 mod limits;
 mod live;
 mod login;
+mod mac;
 mod pattern;
 mod route;
+mod secret;
 mod upstream;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -20,13 +24,17 @@ use ipnet::IpNet;
 
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
-pub use gateway::Gateway;
+pub use field::{FieldPattern, join_names, name_parts};
+pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
 pub use limits::{Limits, Timeouts};
 pub use live::Live;
 pub use login::{Lockout, LoginLimits, LoginRule, Quota, Sign};
+pub use mac::{Mac, MacAlgorithm, MacEncoding};
 pub use pattern::{HostPattern, PathPattern};
 pub use route::{Route, Site, SiteName};
-pub use upstream::{Scheme, Trust, Upstream};
+pub use secret::Secret;
+pub use upstream::{Pin, Scheme, Trust, Upstream};
+pub use webhook::{Webhook, WebhookSignature};
 
 /// One generation of the policy.
 #[derive(Debug)]
@@ -35,6 +43,8 @@ pub struct Snapshot {
     pub sites: Vec<Arc<Site>>,
     /// The payment gateways, in the order of the file.
     pub gateways: Vec<Arc<Gateway>>,
+    /// The webhooks, in the order of the file.
+    pub webhooks: Vec<Arc<Webhook>>,
     /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How many logins may be tried.

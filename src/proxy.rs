@@ -21,6 +21,7 @@ mod reject;
 mod request_id;
 mod services;
 mod upgrade;
+mod webhook;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -43,11 +44,14 @@ use upgrade::{Switch, Wanted};
 
 pub use finish::Finished;
 pub use forward::{Dialer, TargetError};
+pub use gateway::GatewayWatch;
 pub use generation::Generation;
 pub use services::{LockTeller, Services};
+pub use webhook::Deliveries;
 
 use crate::policy::{Limits, Live, RequestAction, ResponseAction, Timeouts};
 use crate::telemetry::{Direction, ListenerRole, RouteMetrics};
+use crate::tls::Callers;
 
 /// Answers requests.
 pub struct Proxy {
@@ -65,6 +69,8 @@ pub struct Peer {
     pub server_name: Option<String>,
     /// The TLS version, where there is one.
     pub tls_version: Option<&'static str>,
+    /// Whether it showed a certificate, which was then verified.
+    pub certified: bool,
     /// How its thread talks to upstreams.
     pub dialer: Arc<Dialer>,
     /// Owns what outlives a request: upgraded connections.
@@ -106,6 +112,12 @@ impl Proxy {
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.live.peek().snapshot.timeouts.clone()
+    }
+
+    /// Whose certificates callers of a gateway must show, by the current generation.
+    #[must_use]
+    pub fn callers(&self, gateway: &str) -> Option<Callers> {
+        self.live.peek().callers(gateway)
     }
 
     /// What outlives reloads.
@@ -182,6 +194,8 @@ impl Proxy {
         let idle = timeouts.request_body_idle;
         let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 
+        let covered = generation.webhook(place, exchange);
+        let delivery = self.admit_webhook(covered, exchange, (&head.headers, &mut source)).await?;
         let attempt = self.reserve_login(generation, place, exchange, (&head, &mut source)).await?;
         let body = self.edit_request(place, exchange, (&mut head, source)).await?;
         if route.cards.responses != ResponseAction::Off {
@@ -218,6 +232,9 @@ impl Proxy {
         }
         let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
         headers::strip_answer(&mut head.headers);
+        if let Some(delivery) = delivery {
+            delivery.settle(head.status);
+        }
         let source = self.settle_login(attempt, (place.site, exchange), (&head, source)).await;
         let body = self.edit_response(place, exchange, (&mut head, source)).await?;
         Ok(Response::from_parts(head, body))

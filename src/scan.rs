@@ -19,6 +19,7 @@ mod glyph;
 mod judge;
 mod literal;
 mod names;
+mod outline;
 mod shape;
 mod simd;
 mod stream;
@@ -30,6 +31,7 @@ mod view;
 pub use carrier::Carrier;
 pub use fields::{FieldRules, Rules};
 pub use find::{Find, FindKind};
+pub use outline::Outline;
 pub use stream::{Decided, Stream, find_all};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! crypto provider is aws-lc-rs, named explicitly so that no other can slip in as a process default.
 
 mod accept;
+mod callers;
 mod connect;
 mod error;
 mod failure;
@@ -13,6 +14,7 @@ mod failure;
 mod fixture;
 mod identities;
 mod identity;
+mod pinned;
 mod resolver;
 mod self_signed;
 
@@ -23,6 +25,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 
 pub use accept::Acceptor;
+pub use callers::Callers;
 pub use connect::{ConnectError, Connector};
 pub use error::{IdentityError, IdentityWarning};
 pub use failure::HandshakeFailure;

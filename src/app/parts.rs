@@ -13,7 +13,7 @@ use crate::config::{self, MasterKeySource, Startup};
 use crate::counters::LocalCounter;
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKey, Obtained};
 use crate::proxy::login::LoginGuard;
-use crate::proxy::{LockTeller, Services};
+use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Services};
 use crate::telemetry::audit::AuditKey;
 use crate::telemetry::{
     AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
@@ -73,7 +73,9 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let settings = VaultSettings { path, cvv_ttl: startup.vault.cvv_ttl };
     let vault = Vault::open(settings, &master).await?;
     let seen = CardsSeen::open(seen_path(startup));
-    Ok(Services { vault, logins, access, audit, metrics, seen })
+    let gateways = GatewayWatch::new(master.derive("gateway callers").expose());
+    let deliveries = Deliveries::default();
+    Ok(Services { vault, logins, access, audit, metrics, seen, gateways, deliveries })
 }
 
 /// Where the master key comes from.

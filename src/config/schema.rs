@@ -11,6 +11,13 @@ use serde::Deserialize;
 
 use super::source::At;
 
+mod gateways;
+
+pub(super) use gateways::{
+    AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, GatewaySchema, HmacSchema,
+    OtherwiseSchema, PresetSchema, RevealSchema, SecretSchema, SignatureSchema, WebhookSchema,
+};
+
 /// Configuration of tillgate.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +58,9 @@ pub(super) struct FileSchema {
     /// Payment gateways: where tokens become card numbers again.
     #[serde(default)]
     pub(super) gateway: Vec<At<GatewaySchema>>,
+    /// Calls of providers to the shop, which must be signed.
+    #[serde(default)]
+    pub(super) webhook: Vec<At<WebhookSchema>>,
     /// Where tokens and sealed card numbers are kept. Restart to change.
     #[serde(default)]
     pub(super) vault: VaultSchema,
@@ -309,20 +319,6 @@ pub(super) struct LockoutSchema {
     /// For how long the account is then locked.
     #[schemars(extend("default" = "30m"))]
     pub(super) lock: Option<At<String>>,
-}
-
-/// A payment gateway.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GatewaySchema {
-    /// For metrics, logs and the audit file.
-    pub(super) name: At<String>,
-    /// Where the shop calls us. Restart to change.
-    pub(super) listen: At<String>,
-    /// The provider; verified `https`, or `http` on this machine.
-    pub(super) upstream: At<String>,
-    /// PEM file of the authorities for the provider; those of the system where absent.
-    pub(super) ca: Option<At<String>>,
 }
 
 /// Where tokens and sealed card numbers are kept.

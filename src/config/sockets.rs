@@ -2,18 +2,17 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::compile::{Compiler, is};
 use super::schema::{FileSchema, GatewaySchema, ListenSchema};
 use super::source::At;
-use super::startup::{ADMIN, ListenAddress};
+use super::startup::{ADMIN, GatewayAddress, ListenAddress};
 
 /// Every socket of the process.
 pub(super) struct Sockets {
     pub(super) admin: SocketAddr,
     pub(super) listens: Vec<ListenAddress>,
-    pub(super) gateways: Vec<(Arc<str>, SocketAddr)>,
+    pub(super) gateways: Vec<GatewayAddress>,
     taken: Vec<SocketAddr>,
 }
 
@@ -61,13 +60,29 @@ impl Compiler<'_> {
         let (key, span) = ("gateway.listen", written.listen.span());
         let address = self.address(key, &written.listen)?;
         if !address.ip().is_loopback() {
-            let message = "lets everyone on the network send through this gateway";
-            let remedy = "listen on 127.0.0.1, or let a firewall admit the shop only";
-            self.warn(&span, key, message, remedy);
+            self.demand_access(key, &span, written);
         }
         self.take(key, &span, address, sockets);
-        sockets.gateways.push((written.name.get().as_str().into(), address));
+        let (name, tls) = (written.name.get().as_str().into(), is(written.tls.as_ref()));
+        sockets.gateways.push(GatewayAddress { name, address, tls });
         Some(())
+    }
+
+    /// Whoever may call a gateway may charge cards: an address that others reach asks who they are.
+    fn demand_access(&mut self, key: &str, span: &Range<usize>, written: &GatewaySchema) {
+        let access = written.access.as_ref().map(At::get);
+        let Some(access) = access else {
+            let message = "lets everyone on the network send through this gateway";
+            let remedy = "listen on 127.0.0.1, or say who may call with `access`";
+            return self.refuse(span, key, message, remedy);
+        };
+        if let Some(bearer) = &access.bearer
+            && !is(written.tls.as_ref())
+        {
+            let message = "goes over the network in the clear";
+            let remedy = "set `tls = true` for this gateway";
+            self.warn(&bearer.span(), "gateway.access.bearer", message, remedy);
+        }
     }
 
     fn admin(&mut self, file: &FileSchema, sockets: &mut Sockets) -> Option<()> {

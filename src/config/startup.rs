@@ -33,8 +33,8 @@ pub struct Startup {
     pub admin: SocketAddr,
     /// Where clients connect.
     pub listens: Vec<ListenAddress>,
-    /// Each payment gateway's name and where the shop calls us for it.
-    pub gateways: Vec<(Arc<str>, SocketAddr)>,
+    /// Where the shop calls us for each payment gateway.
+    pub gateways: Vec<GatewayAddress>,
     /// The vault.
     pub vault: VaultStartup,
     /// Where failed logins are counted.
@@ -54,6 +54,17 @@ pub struct ListenAddress {
     pub tls: bool,
     /// Whether every request is sent on to `https://`.
     pub redirect_to_https: bool,
+}
+
+/// An address that the shop calls for a payment gateway.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GatewayAddress {
+    /// The gateway.
+    pub name: Arc<str>,
+    /// Where; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Whether TLS is spoken.
+    pub tls: bool,
 }
 
 /// How the vault is opened.
@@ -270,7 +281,7 @@ impl Compiler<'_> {
     }
 }
 
-fn is_variable(name: &str) -> bool {
+pub(super) fn is_variable(name: &str) -> bool {
     let sound = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(sound)
 }

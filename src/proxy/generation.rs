@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::exchange::Exchange;
 use super::forward::{TargetError, Targets};
 use super::reject::Rejection;
 use super::{Peer, Role, login};
-use crate::policy::{Gateway, Route, Site, Snapshot};
+use crate::policy::{Gateway, Route, Site, Snapshot, Webhook};
 use crate::telemetry::{Metrics, RouteMetrics};
+use crate::tls::Callers;
 
 /// One generation of the policy, ready to serve.
 pub struct Generation {
@@ -28,6 +30,7 @@ struct SiteParts {
 struct GatewayParts {
     targets: Targets,
     metrics: Arc<RouteMetrics>,
+    callers: Option<Callers>,
 }
 
 /// What a request is for.
@@ -50,7 +53,7 @@ pub(super) struct Place<'g> {
 
 /// A payment gateway.
 pub(super) struct GatewayPlace<'g> {
-    pub(super) gateway: &'g Gateway,
+    pub(super) gateway: &'g Arc<Gateway>,
     pub(super) targets: &'g Targets,
     pub(super) metrics: &'g Arc<RouteMetrics>,
 }
@@ -69,7 +72,9 @@ impl Generation {
         let sites = sites.collect::<Result<_, TargetError>>()?;
         let gateways = snapshot.gateways.iter().map(|gateway| {
             let targets = Targets::new(std::slice::from_ref(&gateway.upstream), metrics)?;
-            Ok(GatewayParts { targets, metrics: Arc::new(metrics.route("gateway", &gateway.name)) })
+            let callers = gateway.access.clients.as_ref().map(Callers::new).transpose()?;
+            let metrics = Arc::new(metrics.route("gateway", &gateway.name));
+            Ok(GatewayParts { targets, metrics, callers })
         });
         let gateways = gateways.collect::<Result<_, TargetError>>()?;
         Ok(Self { snapshot, sites, gateways })
@@ -106,6 +111,21 @@ impl Generation {
         let parts = self.sites.get(index)?;
         let metrics = parts.routes.get(route_index)?;
         Some(Place { site, route, targets: &parts.targets, metrics })
+    }
+
+    /// The webhook that a request may be, by every spelling of its path.
+    pub(super) fn webhook(&self, place: &Place<'_>, exchange: &Exchange) -> Option<&Arc<Webhook>> {
+        let target = &exchange.asked.target;
+        let written = target.split('?').next().unwrap_or_default();
+        let read = login::normalise(written);
+        let site = &place.site.name.0;
+        self.snapshot.webhooks.iter().find(|webhook| webhook.covers(site, written, &read))
+    }
+
+    /// Whose certificates callers of a gateway must show.
+    pub(super) fn callers(&self, name: &str) -> Option<Callers> {
+        let mut pairs = self.snapshot.gateways.iter().zip(&self.gateways);
+        pairs.find(|(gateway, _)| &*gateway.name == name)?.1.callers.clone()
     }
 
     fn gateway(&self, name: &str) -> Option<GatewayPlace<'_>> {

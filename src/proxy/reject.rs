@@ -7,12 +7,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::{Body, BodyError};
 use super::request_id::{REQUEST_ID, RequestId};
+use super::webhook::WebhookFault;
 use super::websocket::Violation;
 use crate::coding::DecodeError;
 use crate::telemetry::audit::AuditError;
@@ -39,6 +40,18 @@ pub enum Rejection {
     /// The client was silent for too long inside a body.
     #[error("the request body stalled")]
     BodyTimeout,
+    /// The caller of a gateway showed a secret that is not the one.
+    #[error("a caller of a gateway showed a wrong secret")]
+    CallerRefused,
+    /// The caller of a gateway showed too many wrong secrets.
+    #[error("a caller of a gateway showed too many wrong secrets")]
+    CallerSlowed {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The caller of a gateway did not say who it is.
+    #[error("a caller of a gateway showed neither secret nor certificate")]
+    CallerUnknown,
     /// A card number where the route allows none.
     #[error("card number in field {field:?} of a route that refuses them")]
     CardRefused {
@@ -92,6 +105,15 @@ pub enum Rejection {
         /// What the route allows.
         limit: usize,
     },
+    /// More card numbers were to be put back than the gateway allows in its time.
+    #[error("too many card numbers were put back for this gateway")]
+    RevealLimit {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A token where the gateway's policy reveals none.
+    #[error("a token where none becomes a card number")]
+    RevealOutside,
     /// A verification code cannot be kept.
     #[error("a verification code cannot be kept")]
     StandIn(#[source] StandInError),
@@ -133,6 +155,9 @@ pub enum Rejection {
     /// The vault cannot answer.
     #[error("the vault is not available")]
     Vault(#[source] VaultError),
+    /// A call that is not the provider's.
+    #[error("a webhook was refused")]
+    Webhook(#[source] WebhookFault),
 }
 
 impl Rejection {
@@ -148,6 +173,8 @@ impl Rejection {
             | Self::NameRefused => StatusCode::BAD_REQUEST,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::CallerRefused | Self::RevealOutside => StatusCode::FORBIDDEN,
+            Self::CallerUnknown | Self::Webhook(_) => StatusCode::UNAUTHORIZED,
             Self::CardRefused { .. }
             | Self::InvalidCard { .. }
             | Self::TrackData
@@ -156,7 +183,9 @@ impl Rejection {
             Self::Coding(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HostUnknown => StatusCode::NOT_FOUND,
-            Self::Login { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::CallerSlowed { .. } | Self::Login { .. } | Self::RevealLimit { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
@@ -178,6 +207,9 @@ impl Rejection {
             Self::BodyBroken(_) => "body_broken",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge { .. } => "body_too_large",
+            Self::CallerRefused => "caller_refused",
+            Self::CallerSlowed { .. } => "caller_slowed",
+            Self::CallerUnknown => "caller_unknown",
             Self::CardRefused { .. } => "card_refused",
             Self::Coding(_) => "coding",
             Self::Frame(_) => "frame",
@@ -190,6 +222,8 @@ impl Rejection {
             Self::Method => "method",
             Self::Misdirected => "misdirected",
             Self::NameRefused => "name_refused",
+            Self::RevealLimit { .. } => "reveal_limit",
+            Self::RevealOutside => "reveal_outside_policy",
             Self::StandIn(_) => "stand_in",
             Self::TooManyCards { .. } => "too_many_cards",
             Self::TrackData => "track_data",
@@ -203,6 +237,7 @@ impl Rejection {
             Self::UpstreamFailed(_) => "upstream_failed",
             Self::UpstreamTimeout { .. } => "upstream_timeout",
             Self::Vault(_) => "vault",
+            Self::Webhook(_) => "webhook",
         }
     }
 
@@ -217,9 +252,20 @@ impl Rejection {
         }
     }
 
+    /// RFC 9110 §11.6.1: a 401 says what would help.
+    fn scheme(&self) -> Option<&'static str> {
+        match self {
+            Self::CallerUnknown => Some("Bearer realm=\"tillgate\""),
+            Self::Webhook(_) => Some("Signature realm=\"tillgate\""),
+            _ => None,
+        }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Login { retry_after, .. } => Some(*retry_after),
+            Self::CallerSlowed { retry_after }
+            | Self::Login { retry_after, .. }
+            | Self::RevealLimit { retry_after } => Some(*retry_after),
             Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
             _ => None,
         }
@@ -236,12 +282,17 @@ impl Rejection {
             | Self::NameRefused => "The request could not be understood.",
             Self::BodyTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
+            Self::CallerRefused | Self::CallerUnknown => "The caller is not known here.",
+            Self::CallerSlowed { .. } => "The caller has tried too often. Please wait.",
             Self::CardRefused { .. } => "Card numbers are not accepted here.",
             Self::Coding(_) => "The request body is in a form that is not accepted here.",
             Self::HostUnknown | Self::Misdirected => "There is no such site here.",
             Self::InvalidCard { .. } => "The card number is not valid. Please check it.",
             Self::Login { .. } => "Too many sign-in attempts. Please wait, then try again.",
             Self::Method => "This method is not allowed here.",
+            Self::RevealLimit { .. } => "Too many card payments at once. Please try again soon.",
+            Self::RevealOutside => "A stored card may not be used here.",
+            Self::Webhook(_) => "The signature of the request is not accepted.",
             Self::TrackData => "Magnetic-stripe data is not accepted here.",
             Self::UnknownCvv | Self::UnknownToken => {
                 "The request holds a number that was not issued here."
@@ -273,6 +324,9 @@ impl Rejection {
         headers.insert(REQUEST_ID, id.value());
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        if let Some(scheme) = self.scheme() {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         if matches!(self, Self::Method) {
             let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

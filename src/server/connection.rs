@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
+use super::worker::Kind;
 use crate::policy::Timeouts;
-use crate::proxy::{Dialer, Finished, Peer, Proxy, Role};
+use crate::proxy::{Dialer, Finished, Peer, Proxy};
 use crate::tls::HandshakeFailure;
 
 /// The largest head of a request, HTTP/1.1 (431).
@@ -53,7 +54,6 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length:
 pub(super) struct Context {
     pub(super) proxy: Arc<Proxy>,
     pub(super) dialer: Arc<Dialer>,
-    pub(super) tls: TlsAcceptor,
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -63,10 +63,10 @@ pub(super) async fn serve(
     context: Arc<Context>,
     tcp: TcpStream,
     address: SocketAddr,
-    (role, tls): (Role, bool),
+    (role, tls): Kind,
 ) {
     let metrics = &context.proxy.services().metrics;
-    let _open = metrics.connection_opened(role.listener(tls));
+    let _open = metrics.connection_opened(role.listener(tls.is_some()));
     let _best_effort = tcp.set_nodelay(true);
     let timeouts = context.proxy.timeouts();
     let mut peer = Peer {
@@ -74,13 +74,14 @@ pub(super) async fn serve(
         role,
         server_name: None,
         tls_version: None,
+        certified: false,
         dialer: Arc::clone(&context.dialer),
         tasks: context.tasks.clone(),
     };
-    if !tls {
+    let Some(tls) = tls else {
         return serve_http1(&context, tcp, peer, &timeouts).await;
-    }
-    let accepted = timeout(timeouts.handshake, context.tls.accept(tcp)).await;
+    };
+    let accepted = timeout(timeouts.handshake, TlsAcceptor::from(tls).accept(tcp)).await;
     let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
     match accepted.unwrap_or_else(late) {
         Ok(stream) => {
@@ -91,6 +92,7 @@ pub(super) async fn serve(
             metrics.handshake_done(version, resumed);
             peer.server_name = session.server_name().map(str::to_ascii_lowercase);
             peer.tls_version = Some(version);
+            peer.certified = session.peer_certificates().is_some();
             if http2 {
                 serve_http2(&context, stream, peer, &timeouts).await;
             } else {

@@ -71,6 +71,15 @@ pub enum AuditEvent {
         /// Why.
         reason: &'static str,
     },
+    /// A gateway reveals far more card numbers than it usually does: told once a minute at most.
+    RevealRateUnusual {
+        /// Which gateway.
+        gateway: String,
+        /// How many in this minute so far.
+        reveals: u32,
+        /// How many there usually are in a minute.
+        usual_per_minute: f64,
+    },
     /// The process began.
     Started {
         /// Of which version.
@@ -94,6 +103,16 @@ pub enum AuditEvent {
         /// In which request.
         #[serde(serialize_with = "masked")]
         request_id: String,
+    },
+    /// A call to a webhook was not the provider's. Not every one of a flood is told.
+    WebhookRefused {
+        /// Which webhook.
+        webhook: String,
+        /// In which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
+        /// Why.
+        reason: &'static str,
     },
 }
 

@@ -146,7 +146,7 @@ pub(super) fn register(registry: &Registry, collector: impl Collector + 'static)
 }
 
 /// The invariant behind each `expect` above: every caller passes literals, each once.
-const LITERALS: &str = "metric names are valid, distinct literals";
+pub(super) const LITERALS: &str = "metric names are valid, distinct literals";
 
 #[cfg(test)]
 mod tests {

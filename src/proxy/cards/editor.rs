@@ -7,10 +7,11 @@ use bytes::{Bytes, BytesMut};
 
 use crate::card::{Pan, Token, TokenFormat};
 use crate::coding::DecodeError;
-use crate::policy::InvalidCard;
+use crate::policy::{Gateway, InvalidCard};
 use crate::proxy::Services;
 use crate::proxy::body::Editing;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::gateway::Reveal;
 use crate::proxy::reject::Rejection;
 use crate::scan::Carrier;
 use crate::scan::{Decided, Find, FindKind};
@@ -22,7 +23,7 @@ use crate::vault::{Standing, Tokenized};
 const CODES_PER_MESSAGE_MAX: usize = 8;
 
 /// What is done with each find of one body.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(in crate::proxy) enum Action {
     /// Masked, unless it is an issued token.
     Mask,
@@ -30,8 +31,9 @@ pub(in crate::proxy) enum Action {
     Observe,
     /// The request is refused.
     Reject,
-    /// Tokens become card numbers, stand-ins become verification codes: for the named gateway.
-    Reveal { gateway: Arc<str> },
+    /// Tokens become card numbers, stand-ins become verification codes: for a gateway, where its
+    /// policy says so.
+    Reveal(Arc<Reveal>),
     /// Card numbers become tokens, verification codes become stand-ins.
     Tokenize { format: TokenFormat, invalid: InvalidCard },
 }
@@ -64,7 +66,18 @@ impl Editor {
         carrier: Carrier,
     ) -> Editing {
         let editor = Arc::clone(self);
-        Box::pin(async move { editor.apply(Page::of(place, runs, carrier)).await })
+        let revealed = match &self.action {
+            Action::Reveal(reveal) => reveal.judge(&runs),
+            Action::Mask | Action::Observe | Action::Reject | Action::Tokenize { .. } => Vec::new(),
+        };
+        Box::pin(async move { editor.apply(Page::of(place, runs, carrier), &revealed).await })
+    }
+
+    /// Tells of runs that hold nothing to edit and are not put here.
+    pub(in crate::proxy) fn pass_by(&self, runs: &[Decided]) {
+        if let Action::Reveal(reveal) = &self.action {
+            reveal.pass(runs);
+        }
     }
 
     /// The limit of card numbers is for each message anew.
@@ -86,13 +99,13 @@ impl Editor {
         }
     }
 
-    async fn apply(&self, mut page: Page) -> Result<Vec<Bytes>, Rejection> {
+    async fn apply(&self, mut page: Page, revealed: &[bool]) -> Result<Vec<Bytes>, Rejection> {
         self.count(&page)?;
         match &self.action {
             Action::Mask => self.mask(&mut page).await?,
             Action::Observe => self.say_all(&page, CardAction::Observed),
             Action::Reject => self.refuse_all(&page)?,
-            Action::Reveal { gateway } => self.reveal(&mut page, gateway).await?,
+            Action::Reveal(reveal) => self.reveal(&mut page, &reveal.gateway, revealed).await?,
             Action::Tokenize { format, invalid } => {
                 self.tokenize(&mut page, *format, *invalid).await?;
             }
@@ -213,8 +226,14 @@ impl Editor {
         Ok(())
     }
 
-    async fn reveal(&self, page: &mut Page, gateway: &Arc<str>) -> Result<(), Rejection> {
+    async fn reveal(
+        &self,
+        page: &mut Page,
+        gateway: &Gateway,
+        revealed: &[bool],
+    ) -> Result<(), Rejection> {
         refuse_never_kept(page, InvalidCard::Pass)?;
+        self.leave(page, gateway, |place| revealed.get(place) != Some(&true)).await?;
         let (places, pans) = page.take_pans();
         let tokens: Vec<Token> =
             pans.iter().filter_map(|pan| Token::parse(pan.expose()).ok()).collect();
@@ -227,11 +246,35 @@ impl Editor {
         for place in 0..page.finds.len() {
             if let Some(stand_in) = page.take_cvv(place) {
                 let taken = self.services.take_cvv(&stand_in, &tokens);
-                let refused = |why| self.services.reveal_refused(gateway, &self.exchange, why);
+                let name = &gateway.name;
+                let refused = |why| self.services.reveal_refused(name, &self.exchange, why);
                 page.write(place, taken.map_err(refused)?.expose());
             }
         }
         Ok(())
+    }
+
+    /// Leaves what is not to be revealed as it is; a token among it is told of, or refuses the request.
+    async fn leave(
+        &self,
+        page: &mut Page,
+        gateway: &Gateway,
+        left: impl Fn(usize) -> bool,
+    ) -> Result<(), Rejection> {
+        for place in (0..page.finds.len()).filter(|place| left(*place)) {
+            // A stand-in that goes no further still waits for its one use.
+            let _stand_in = page.take_cvv(place);
+        }
+        let (_, pans) = page.take_pans_where(left);
+        if pans.is_empty() {
+            return Ok(());
+        }
+        let standings = self.services.standing(pans).await;
+        let tokens = standings.iter().filter(|standing| matches!(standing, Standing::IssuedToken));
+        match tokens.count() {
+            0 => Ok(()),
+            count => self.services.tokens_left(gateway, &self.exchange, count),
+        }
     }
 
     fn refuse_all(&self, page: &Page) -> Result<(), Rejection> {
@@ -302,8 +345,14 @@ impl Page {
 
     /// Moves the card numbers out; their places stay.
     fn take_pans(&mut self) -> (Vec<usize>, Vec<Pan>) {
+        self.take_pans_where(|_| true)
+    }
+
+    /// Those at some places only.
+    fn take_pans_where(&mut self, meant: impl Fn(usize) -> bool) -> (Vec<usize>, Vec<Pan>) {
         let taken = self.finds.iter_mut().enumerate().filter_map(|(place, (_, find))| {
             let FindKind::Card { .. } = find.kind else { return None };
+            meant(place).then_some(())?;
             match std::mem::replace(&mut find.kind, FindKind::InvalidCard) {
                 FindKind::Card { pan, .. } => Some((place, pan)),
                 FindKind::Cvv(_) | FindKind::InvalidCard | FindKind::Track { .. } => None,

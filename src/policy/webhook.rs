@@ -1,0 +1,59 @@
+//! A webhook: a provider that calls the shop, and must prove that it is the provider.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Mac, MacAlgorithm, MacEncoding, PathPattern, Secret};
+
+/// A route of the shop that only a signed request reaches.
+pub struct Webhook {
+    /// For metrics, logs and the audit file.
+    pub name: Arc<str>,
+    /// The site, by the name it goes by; every site where absent.
+    pub site: Option<Arc<str>>,
+    /// Which paths.
+    pub path: PathPattern,
+    /// Where signatures stand and how they are made.
+    pub signature: WebhookSignature,
+    /// What they are made with; any of these, so that a secret can be changed without a gap.
+    pub secrets: Vec<Secret>,
+    /// How far a signature's time may lie from ours, and how long a signature is remembered.
+    pub tolerance: Duration,
+}
+
+/// Where a webhook's signature stands, and how it is made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum WebhookSignature {
+    /// A field of its own.
+    Field(Mac),
+    /// `Stripe-Signature: t=…,v1=…`: HMAC-SHA-256, in hexadecimal, of the time, a dot and the body.
+    Stripe,
+}
+
+impl WebhookSignature {
+    /// The hash, and how the signature is written.
+    #[must_use]
+    pub fn making(&self) -> (MacAlgorithm, MacEncoding) {
+        match self {
+            Self::Field(mac) => (mac.algorithm, mac.encoding),
+            Self::Stripe => (MacAlgorithm::Sha256, MacEncoding::Hex),
+        }
+    }
+}
+
+impl Webhook {
+    /// Whether a request for this site and path is one of the provider's calls. Every spelling that a
+    /// server may read as the path counts: nobody is to get round the signature.
+    #[must_use]
+    pub fn covers(&self, site: &str, written: &str, read: &str) -> bool {
+        let here = self.site.as_deref().is_none_or(|name| name == site);
+        here && (self.path.matches_loosely(written) || self.path.matches_loosely(read))
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("name", &self.name).finish_non_exhaustive()
+    }
+}
