@@ -128,7 +128,9 @@ mod tests {
     #[test]
     fn a_day_later_a_burst_is_forgotten_by_two_thirds() {
         let mut surge = Surge::default();
-        (0..1440).for_each(|at| drop(surge.note(100, minute(at))));
+        for at in 0..1440 {
+            let _alarm = surge.note(100, minute(at));
+        }
         surge.ratio(minute(2880));
         assert!((surge.usual() - 27.0).abs() < 1.0, "{}", surge.usual());
     }
