@@ -24,7 +24,7 @@ use ipnet::IpNet;
 
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
-pub use field::{FieldPattern, join_names, name_parts};
+pub use field::{FieldPattern, enclosing, join_names, name_parts};
 pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
 pub use limits::{Limits, Timeouts};
 pub use live::Live;

@@ -8,8 +8,6 @@ use super::pattern::glob;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldPattern {
     pieces: Vec<String>,
-    /// Of what encloses the field; `None` where a bare `*` says nothing of it.
-    beside: Option<Vec<String>>,
 }
 
 impl FieldPattern {
@@ -17,15 +15,7 @@ impl FieldPattern {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let name = join_names(&name_parts(text));
-        if name.is_empty() {
-            return None;
-        }
-        let pieces = |text: &str| text.split('*').map(str::to_owned).collect::<Vec<_>>();
-        let beside = match name.rsplit_once('.') {
-            Some((parent, _)) => Some(pieces(parent)),
-            None => (!name.contains('*')).then(|| pieces("")),
-        };
-        Some(Self { pieces: pieces(&name), beside })
+        (!name.is_empty()).then(|| Self { pieces: name.split('*').map(str::to_owned).collect() })
     }
 
     /// Whether a field of this name (see [`join_names`]) is meant.
@@ -33,20 +23,18 @@ impl FieldPattern {
     pub fn matches(&self, name: &str) -> bool {
         glob(&self.pieces, name)
     }
-
-    /// Whether a field of this name stands beside one that is meant: a verification code goes where
-    /// its card goes, and nowhere else.
-    #[must_use]
-    pub fn matches_beside(&self, name: &str) -> bool {
-        let parent = name.rsplit_once('.').map_or("", |(parent, _)| parent);
-        self.matches(name) || self.beside.as_ref().is_some_and(|pieces| glob(pieces, parent))
-    }
 }
 
 /// The names in `card[number]`, `card.number` or `cards[0].number`, from the outside in.
 #[must_use]
 pub fn name_parts(text: &str) -> Vec<String> {
     text.split(['.', '[', ']']).map(|part| part.trim().to_lowercase()).collect()
+}
+
+/// What encloses the field of this name: fields with the same stand beside each other.
+#[must_use]
+pub fn enclosing(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(enclosing, _)| enclosing)
 }
 
 /// One name for all of them: joined by dots, without places in lists.
@@ -88,12 +76,10 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_a_card_goes_with_it() {
-        assert!(pattern("card[number]").matches_beside("card.cvc"));
-        assert!(!pattern("card[number]").matches_beside("metadata.cvc"));
-        assert!(pattern("number").matches_beside("cvc"));
-        assert!(!pattern("number").matches_beside("metadata.cvc"));
-        assert!(pattern("*.number").matches_beside("body.card.cvc"));
+    fn fields_of_one_object_stand_beside_each_other() {
+        assert_eq!(enclosing("card.number"), enclosing("card.cvc"));
+        assert_ne!(enclosing("card.number"), enclosing("metadata.cvc"));
+        assert_eq!(enclosing("number"), "");
     }
 
     #[test]

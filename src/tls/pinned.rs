@@ -4,6 +4,7 @@
 //! send along the pinned one, which proves nothing. So a pinned authority counts only where the leaf
 //! verifies again with that authority as its one anchor.
 
+use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -30,10 +31,17 @@ pub(super) struct Pinned {
 }
 
 /// No pinned key is behind a certificate that is sound otherwise.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[error("none of the pinned keys is in the chain; the certificate's own is sha256/{leaf}")]
 struct PinMismatch {
     leaf: String,
+}
+
+/// rustls shows a cause of ours by this alone.
+impl fmt::Debug for PinMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Pinned {

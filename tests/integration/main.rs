@@ -37,4 +37,6 @@ mod tokenize;
 #[cfg(test)]
 mod vault;
 #[cfg(test)]
+mod webhook;
+#[cfg(test)]
 mod websocket;

@@ -1,11 +1,12 @@
 //! Which tokens of a request become card numbers, by the policy of its gateway.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::Method;
 use parking_lot::Mutex;
 
-use crate::policy::{FieldPattern, Gateway, join_names, name_parts};
+use crate::policy::{FieldPattern, Gateway, enclosing, join_names, name_parts};
 use crate::proxy::login;
 use crate::scan::{Decided, Find, FindKind, Outline};
 
@@ -18,9 +19,16 @@ pub(in crate::proxy) struct Reveal {
 /// Where in the text tokens become card numbers.
 enum Reach {
     Everywhere,
-    /// In some fields; the outline moves along.
-    Fields(Outline),
+    Fields(Fields),
     Nowhere,
+}
+
+/// In some fields; a verification code goes with the card it stands beside, and nowhere else.
+struct Fields {
+    /// Moves along with the text.
+    outline: Outline,
+    /// What encloses the cards that were revealed.
+    around_cards: HashSet<String>,
 }
 
 impl Reveal {
@@ -34,7 +42,7 @@ impl Reveal {
         let reach = if !policy.admits(method, path, &login::normalise(path)) {
             Reach::Nowhere
         } else if policy.fields.is_some() {
-            Reach::Fields(outline)
+            Reach::Fields(Fields { outline, around_cards: HashSet::new() })
         } else {
             Reach::Everywhere
         };
@@ -43,49 +51,62 @@ impl Reveal {
 
     /// For each find, in order, whether it is to be revealed.
     pub(in crate::proxy) fn judge(&self, runs: &[Decided]) -> Vec<bool> {
-        let finds = runs.iter().map(|run| run.finds.len()).sum();
+        let finds = runs.iter().flat_map(|run| &run.finds);
         match &mut *self.reach.lock() {
-            Reach::Everywhere => vec![true; finds],
-            Reach::Fields(outline) => {
+            Reach::Everywhere => finds.map(|_| true).collect(),
+            Reach::Fields(fields) => {
                 let patterns = self.gateway.reveal.fields.as_deref().unwrap_or_default();
-                runs.iter().flat_map(|run| judge_run(run, outline, patterns)).collect()
+                fields.judge(runs, patterns)
             }
-            Reach::Nowhere => vec![false; finds],
+            Reach::Nowhere => finds.map(|_| false).collect(),
         }
     }
 
     /// Moves past what holds nothing.
     pub(in crate::proxy) fn pass(&self, runs: &[Decided]) {
-        if let Reach::Fields(outline) = &mut *self.reach.lock() {
-            runs.iter().for_each(|run| outline.pass(&run.bytes));
+        if let Reach::Fields(fields) = &mut *self.reach.lock() {
+            runs.iter().for_each(|run| fields.outline.pass(&run.bytes));
         }
     }
 }
 
-fn judge_run(run: &Decided, outline: &mut Outline, patterns: &[FieldPattern]) -> Vec<bool> {
-    let mut order: Vec<(usize, &Find)> = run.finds.iter().enumerate().collect();
-    order.sort_by_key(|(_, find)| find.span.start);
-    let mut judged = vec![false; run.finds.len()];
-    let mut passed = 0;
-    for (place, find) in order {
-        outline.pass(run.bytes.get(passed..find.span.start).unwrap_or_default());
-        passed = passed.max(find.span.start);
-        if let Some(verdict) = judged.get_mut(place) {
-            *verdict = is_meant(find, outline, patterns);
-        }
+impl Fields {
+    fn judge(&mut self, runs: &[Decided], patterns: &[FieldPattern]) -> Vec<bool> {
+        let names: Vec<_> = runs.iter().flat_map(|run| self.names(run)).collect();
+        let finds = || runs.iter().flat_map(|run| &run.finds).zip(&names);
+        let meant = |name: &str| patterns.iter().any(|pattern| pattern.matches(name));
+        let cards = finds().filter(|(find, _)| !matches!(find.kind, FindKind::Cvv(_)));
+        let cards = cards.filter_map(|(_, name)| name.as_deref());
+        let around = cards.filter(|name| meant(name)).map(|name| enclosing(name).to_owned());
+        self.around_cards.extend(around);
+        let verdict = |(find, name): (&Find, &Option<String>)| {
+            let Some(name) = name else { return false };
+            let beside = matches!(find.kind, FindKind::Cvv(_))
+                && self.around_cards.contains(enclosing(name));
+            beside || meant(name)
+        };
+        finds().map(verdict).collect()
     }
-    outline.pass(run.bytes.get(passed..).unwrap_or_default());
-    judged
+
+    /// The whole name of the field of each find.
+    fn names(&mut self, run: &Decided) -> Vec<Option<String>> {
+        let mut order: Vec<(usize, &Find)> = run.finds.iter().enumerate().collect();
+        order.sort_by_key(|(_, find)| find.span.start);
+        let mut names = vec![None; run.finds.len()];
+        let mut passed = 0;
+        for (place, find) in order {
+            self.outline.pass(run.bytes.get(passed..find.span.start).unwrap_or_default());
+            passed = passed.max(find.span.start);
+            if let Some(name) = names.get_mut(place) {
+                *name = self.outline.names().map(|names| whole_name(&names));
+            }
+        }
+        self.outline.pass(run.bytes.get(passed..).unwrap_or_default());
+        names
+    }
 }
 
-fn is_meant(find: &Find, outline: &Outline, patterns: &[FieldPattern]) -> bool {
-    let Some(names) = outline.names() else { return false };
+fn whole_name(names: &[String]) -> String {
     let parts: Vec<String> = names.iter().flat_map(|name| name_parts(name)).collect();
-    let name = join_names(&parts);
-    patterns.iter().any(|pattern| match find.kind {
-        FindKind::Cvv(_) => pattern.matches_beside(&name),
-        FindKind::Card { .. } | FindKind::InvalidCard | FindKind::Track { .. } => {
-            pattern.matches(&name)
-        }
-    })
+    join_names(&parts)
 }

@@ -53,6 +53,18 @@ impl Tls {
         Self { config: Arc::new(config), name: name.to_owned() }
     }
 
+    /// The same client, which shows this certificate when it is asked.
+    pub(crate) fn showing(&self, identity: &super::Identity) -> Self {
+        let mut config = ClientConfig::builder_with_provider(certificates::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(certificates::roots())
+            .with_client_auth_cert(identity.certificates(), identity.private_key())
+            .unwrap();
+        config.alpn_protocols.clone_from(&self.config.alpn_protocols);
+        Self { config: Arc::new(config), name: self.name.clone() }
+    }
+
     /// Connects and finishes the handshake.
     pub(crate) fn connect(&self, address: SocketAddr) -> io::Result<Client> {
         let name = ServerName::try_from(self.name.clone()).unwrap();
