@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{ListenAddress, Loaded};
-use crate::policy::{Gateway, Site};
+use crate::policy::{Access, Gateway, Otherwise, RevealPolicy, Site, Webhook};
 
 /// What will be served, how each route treats card numbers, and what to know about it.
 #[must_use]
@@ -31,6 +31,9 @@ fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
     for gateway in &loaded.snapshot.gateways {
         write_gateway(text, gateway)?;
     }
+    for webhook in &loaded.snapshot.webhooks {
+        write_webhook(text, webhook)?;
+    }
     for warning in &loaded.warnings {
         writeln!(text, "warning: {warning}")?;
     }
@@ -56,7 +59,32 @@ fn write_site(text: &mut String, site: &Site) -> fmt::Result {
 }
 
 fn write_gateway(text: &mut String, gateway: &Gateway) -> fmt::Result {
-    writeln!(text, "gateway {} on {} to {}", gateway.name, gateway.listen, gateway.upstream)
+    writeln!(text, "gateway {} on {} to {}", gateway.name, gateway.listen, gateway.upstream)?;
+    let Access { bearer, clients } = &gateway.access;
+    let callers = match (bearer.is_some(), clients.is_some()) {
+        (true, true) => "a certificate and a secret",
+        (false, true) => "a certificate",
+        (true, false) => "a secret",
+        (false, false) => "nothing",
+    };
+    writeln!(text, "  callers show {callers}")?;
+    let RevealPolicy { methods, paths, fields, otherwise } = &gateway.reveal;
+    let fields = fields.as_ref().map_or("every field".to_owned(), |fields| list(fields));
+    let otherwise = match otherwise {
+        Otherwise::Keep => "kept",
+        Otherwise::Reject => "refused",
+    };
+    let (methods, paths) = (list(methods), list(paths));
+    writeln!(text, "  reveals {fields} in {methods} of {paths}; elsewhere tokens are {otherwise}")
+}
+
+fn write_webhook(text: &mut String, webhook: &Webhook) -> fmt::Result {
+    let site = webhook.site.as_deref().unwrap_or("every site");
+    writeln!(text, "webhook {} at {} of {site}", webhook.name, webhook.path)
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn role(listen: &ListenAddress) -> &'static str {

@@ -189,6 +189,10 @@ fn what_is_risky_is_warned_of() {
     assert!(summary.contains("  route /static/* requests observe (six-four), responses off\n"));
     assert!(summary.contains("  route * requests observe (six-four), responses mask\n"));
     assert!(summary.contains("gateway bank on 0.0.0.0:9500 to https://bank:443\n"));
+    assert!(summary.contains("  callers show a secret\n"));
+    assert!(
+        summary.contains("  reveals every field in POST, PUT, PATCH of *; elsewhere tokens are")
+    );
     assert!(summary.contains("100,000"));
 }
 

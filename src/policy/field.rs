@@ -1,5 +1,7 @@
 //! Patterns for the names of fields, nested names too, whatever the body is written in.
 
+use std::fmt;
+
 use super::pattern::glob;
 
 /// `card[number]` or `card.number`: a field by the names of all that encloses it. Both writings mean
@@ -29,6 +31,12 @@ impl FieldPattern {
 #[must_use]
 pub fn name_parts(text: &str) -> Vec<String> {
     text.split(['.', '[', ']']).map(|part| part.trim().to_lowercase()).collect()
+}
+
+impl fmt::Display for FieldPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pieces.join("*"))
+    }
 }
 
 /// What encloses the field of this name: fields with the same stand beside each other.

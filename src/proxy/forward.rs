@@ -13,7 +13,7 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -85,7 +85,7 @@ impl Target {
                 let Upstream { trust, pins, client, .. } = upstream;
                 let connector = crate::tls::Connector::with(trust, pins, client.as_ref())?;
                 let name = ServerName::try_from(upstream.host.clone())?;
-                let key = format!("{upstream} {}", trust_digest(upstream));
+                let key = format!("{upstream} {}", trust_digest(upstream, connector.shown()));
                 (key, Some((TlsConnector::from(connector.config()), name)))
             }
         };
@@ -291,16 +291,14 @@ impl Connected {
 
 /// Names what a connection was verified by and what we showed, so that it is not used under anything
 /// else.
-fn trust_digest(upstream: &Upstream) -> String {
+fn trust_digest(upstream: &Upstream, shown: &[CertificateDer<'_>]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     match &upstream.trust {
         Trust::Anchors(anchors) => anchors.iter().for_each(|anchor| context.update(anchor)),
         Trust::System => context.update(b"system"),
     }
     upstream.pins.iter().for_each(|pin| context.update(pin));
-    if let Some(files) = &upstream.client {
-        context.update(files.chain.as_os_str().as_encoded_bytes());
-    }
+    shown.iter().for_each(|certificate| context.update(certificate));
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

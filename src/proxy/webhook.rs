@@ -82,8 +82,11 @@ impl Proxy {
         let Some(webhook) = covered else { return Ok(None) };
         let read = source.read_up_to(usize::MAX).await;
         let (pieces, _) = read.map_err(|error| exchange.refusal(error))?;
-        let body: Bytes = pieces.concat().into();
-        source.put_back(vec![body.clone()]);
+        let body = match pieces.as_slice() {
+            [one] => one.clone(),
+            many => Bytes::from(many.concat()),
+        };
+        source.put_back(pieces);
         let now = exchange.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let admitted = verify(webhook, headers, &body, now).and_then(|id| {
             let until = now.saturating_add(webhook.tolerance.saturating_mul(2));

@@ -111,6 +111,9 @@ impl Name {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::string::string_regex;
+
     use super::*;
 
     /// The names around the first `#` of a body, however it is cut.
@@ -177,6 +180,7 @@ mod tests {
                 ("<Pay number=\"#\"/>", Some("Pay/number")),
                 ("<Pay a='1' card:Number='#'>", Some("Pay/Number")),
                 ("<a><b></b>#", Some("a")),
+                ("<a b = '#'>", None),
             ],
         );
     }
@@ -185,6 +189,7 @@ mod tests {
     fn a_place_in_a_multipart_body_is_named_by_its_part() {
         let head =
             "--b\r\ncontent-disposition: form-data; filename=\"x\"; name=\"card[number]\"\r\n\r\n";
+        let long = format!("--b\r\nx-long: {}\r\n{}#", "a".repeat(400), &head[5..]);
         let note = "--b\r\nContent-Disposition: form-data; name=note\r\n\r\n";
         is(
             "multipart/form-data; boundary=\"b\"",
@@ -193,10 +198,35 @@ mod tests {
                 (&format!("{head}1\r\n{note}#"), Some("note")),
                 // A text that looks like another part is none: only the boundary begins one.
                 (&format!("{note}--x\r\n{}#", head.trim_start_matches("--b\r\n")), Some("note")),
+                (&long, Some("card[number]")),
+                (&format!("{head}1\r\n--b--\r\n#"), None),
                 ("#", None),
             ],
         );
         assert_eq!(around("multipart/form-data", &format!("{head}#")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics_and_no_cut_matters(
+            kind in 0..4_usize,
+            body in string_regex("[a-z{}:\",\\\\<>/!?=&%;\\[\\]\r\n -]{0,200}").unwrap(),
+            cut in 0..200_usize,
+        ) {
+            let kinds = [
+                "application/json",
+                "application/x-www-form-urlencoded",
+                "multipart/form-data; boundary=b",
+                "text/xml",
+            ];
+            let (mut whole, mut pieces) =
+                (Outline::of(kinds[kind].as_bytes()), Outline::of(kinds[kind].as_bytes()));
+            whole.pass(body.as_bytes());
+            let (head, tail) = body.as_bytes().split_at(cut.min(body.len()));
+            pieces.pass(head);
+            pieces.pass(tail);
+            prop_assert_eq!(whole.names(), pieces.names());
+        }
     }
 
     #[test]

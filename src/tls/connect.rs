@@ -22,6 +22,7 @@ static SYSTEM_ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
 /// Opens verified connections.
 pub struct Connector {
     config: Arc<ClientConfig>,
+    shown: Vec<CertificateDer<'static>>,
 }
 
 /// Why nothing could be verified.
@@ -87,17 +88,24 @@ impl Connector {
             let pinned = Pinned::new(usual, roots, Arc::clone(pins));
             builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
         };
+        let mut shown = Vec::new();
         let mut config = match client {
             Some(files) => {
                 let certified = Identity::load(files)?.certified;
-                let shown = Arc::new(SingleCertAndKey::from(certified));
-                builder.with_client_cert_resolver(shown)
+                shown.clone_from(&certified.cert);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
             }
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), shown })
+    }
+
+    /// What we show an upstream that asks who we are.
+    #[must_use]
+    pub fn shown(&self) -> &[CertificateDer<'static>] {
+        &self.shown
     }
 
     /// For `tokio_rustls::TlsConnector`.

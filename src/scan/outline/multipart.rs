@@ -40,7 +40,8 @@ impl Multipart {
             self.line.push(byte);
             return;
         }
-        let line = self.line.bytes().unwrap_or_default().trim_ascii_end().to_vec();
+        // One that is too long is no boundary and does not end a head.
+        let line = self.line.bytes().unwrap_or(b"?").trim_ascii_end().to_vec();
         self.line.clear();
         let after = line.strip_prefix(self.delimiter.as_slice());
         if self.state != State::Head && after.is_some_and(|rest| rest.is_empty()) {

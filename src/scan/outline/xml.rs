@@ -149,7 +149,8 @@ impl Xml {
         }
         let mut names: Vec<String> = self.elements.iter().cloned().collect::<Option<_>>()?;
         match self.state {
-            State::Attribute(_) => names.push(local(&self.attribute)?),
+            // Without a name where blanks stand around the `=`.
+            State::Attribute(_) => names.push(local(&self.attribute).filter(|it| !it.is_empty())?),
             State::CharacterData | State::Text => {}
             State::Close
             | State::Comment

@@ -1,5 +1,11 @@
 //! Which tokens become card numbers on their way to a provider: by method, path, field and rate.
 
+use std::io::{Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
 use super::{buy, provider};
 use crate::harness::{Identity, Setup, Sidecar, Upstream, cards, eventually};
 
@@ -61,6 +67,43 @@ fn only_the_named_fields_are_revealed_in_every_carrier() {
     }
     assert!(scene.sidecar.metric("tillgate_gateway_tokens_left_total", &["pay"]) >= 5.0);
     assert!(scene.audit("reveal_outside_policy").contains("reveal_refused"));
+}
+
+#[test]
+fn a_compressed_or_chunked_body_is_judged_as_any_other() {
+    let scene = Scene::new(POLICY);
+    let card = cards::fresh("visa");
+    let token = scene.token(&card);
+    let filler = "x".repeat(100_000);
+    let body = |number: &str| {
+        format!(
+            "{{\"note\":\"{filler}\",\"source\":{{\"number\":\"{number}\"}},\"memo\":\"{token}\"}}"
+        )
+    };
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body(&token).as_bytes()).unwrap();
+    let coded = encoder.finish().unwrap();
+    let fields = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let target = "/v1/payment_methods";
+    let answer = scene.sidecar.gateway("pay").request("POST", target, &fields, &coded);
+    assert_eq!(answer.status, 200);
+    let mut decoded = String::new();
+    let received = scene.provider.last();
+    GzDecoder::new(received.body.as_slice()).read_to_string(&mut decoded).unwrap();
+    assert_eq!(decoded, body(&card));
+
+    let form = format!("card[number]={token}&a=1");
+    let (head, tail) = form.split_at(20);
+    let mut client = scene.sidecar.gateway("pay");
+    client.send(format!(
+        "POST {target} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\
+         content-type: application/x-www-form-urlencoded\r\n\r\n\
+         {:x}\r\n{head}\r\n{:x}\r\n{tail}\r\n0\r\n\r\n",
+        head.len(),
+        tail.len()
+    ));
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(scene.provider.last().text(), format!("card[number]={card}&a=1"));
 }
 
 #[test]
