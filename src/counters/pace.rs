@@ -62,8 +62,8 @@ impl Strikes {
     pub fn admits(&self, client: IpAddr, now: Duration, quota: Quota) -> Result<(), Duration> {
         let key = self.hasher.network(client);
         // A copy pays for the question.
-        let look = |bucket: &mut Bucket| Bucket::clone(bucket).take(now, quota);
-        self.networks.update(&key, look).unwrap_or(Ok(()))
+        let copy = self.networks.update(&key, |bucket| *bucket);
+        copy.unwrap_or_default().take(now, quota)
     }
 
     /// Notes that it did wrong.

@@ -18,7 +18,8 @@ pub struct Webhook {
     pub signature: WebhookSignature,
     /// What they are made with; any of these, so that a secret can be changed without a gap.
     pub secrets: Vec<Secret>,
-    /// How far a signature's time may lie from ours, and how long a signature is remembered.
+    /// How far a signature's time may lie from ours. A delivery is remembered for twice that: its time may
+    /// be ahead of ours by as much.
     pub tolerance: Duration,
 }
 

@@ -1,12 +1,16 @@
 //! The way of a request from the shop to the payment gateway: tokens become card numbers.
 //!
 //! The connection to the gateway stands before the first number is revealed, so that a gateway that
-//! cannot be reached costs no verification code its one use.
+//! cannot be reached costs no verification code its one use. `access` says who may call, `reveal` which
+//! tokens are meant, `credentials` what the provider knows the shop by; `watch` remembers over reloads.
 
 mod access;
 mod credentials;
 mod reveal;
 mod watch;
+
+pub(super) use reveal::Reveal;
+pub use watch::GatewayWatch;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,9 +26,6 @@ use super::forward::Reuse;
 use super::generation::{GatewayPlace, Generation};
 use super::reject::Rejection;
 use super::{Peer, Proxy, admit, headers, request_id};
-pub(super) use reveal::Reveal;
-pub use watch::GatewayWatch;
-
 use crate::policy::InvalidCard;
 use crate::scan::Outline;
 use crate::telemetry::Direction;

@@ -136,3 +136,39 @@ fn a_plain_signature_in_a_field_of_its_own_is_checked() {
     deliver(&sidecar, "/hooks/bank", ("x-hmac", made), "{\"a\":2}").assert_refused(401);
     assert_eq!(shop.count(), 1);
 }
+
+#[test]
+fn a_delivery_larger_than_its_route_allows_is_refused_unseen() {
+    let shop = Upstream::ok();
+    let setup = Setup::new(&shop).site("hosts = [\"shop.example\"]").tables(STRIPE);
+    let setup = setup.tables("[limits]\nbody = \"1KiB\"");
+    let sidecar = setup.file("new.key", NEW).file("old.key", OLD).start();
+    let body = format!("{{\"a\":\"{}\"}}", "x".repeat(2000));
+    let signed = stripe(NEW, now(), &body);
+    call(&sidecar, &signed, &body).assert_refused(413);
+    let mut client = sidecar.https();
+    client.send(format!(
+        "POST /hooks/stripe HTTP/1.1\r\nhost: shop.example\r\nstripe-signature: {signed}\r\n\
+         transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    ));
+    client.answer().assert_refused(413);
+    assert_eq!(shop.count(), 0);
+}
+
+#[test]
+fn a_chunked_delivery_is_signed_over_its_bytes_alone() {
+    let shop = Upstream::ok();
+    let sidecar = start(&shop);
+    let body = "{\"id\":1}";
+    let (head, tail) = body.split_at(4);
+    let mut client = sidecar.https();
+    client.send(format!(
+        "POST /hooks/stripe HTTP/1.1\r\nhost: shop.example\r\nstripe-signature: {}\r\n\
+         transfer-encoding: chunked\r\n\r\n4\r\n{head}\r\n{:x}\r\n{tail}\r\n0\r\n\r\n",
+        stripe(NEW, now(), body),
+        tail.len()
+    ));
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(shop.last().text(), body);
+}

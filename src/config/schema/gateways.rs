@@ -159,7 +159,7 @@ pub(in crate::config) struct WebhookSchema {
     pub(in crate::config) hmac: Option<At<SignatureSchema>>,
     /// What signatures are made with; several while one takes another's place.
     pub(in crate::config) secrets: At<Vec<At<SecretSchema>>>,
-    /// How far a signature's time may lie from ours; as long, a signature counts once.
+    /// How far a signature's time may lie from ours; at least so long, a delivery counts once.
     #[schemars(extend("default" = "5m"))]
     pub(in crate::config) tolerance: Option<At<String>>,
 }

@@ -1,7 +1,9 @@
 //! Who may call a gateway.
 
 use super::{buy, provider};
-use crate::harness::{Answer, HOST, Identity, Setup, Sidecar, Tls, Upstream, cards, certificates};
+use crate::harness::{
+    Answer, H2, HOST, Identity, Setup, Sidecar, Tls, Upstream, cards, certificates,
+};
 
 const WORD: &str = "correct-horse-battery-staple";
 
@@ -108,4 +110,27 @@ fn new_authorities_are_demanded_after_a_reload() {
     sidecar.wait_for_log(mark, "reloaded");
     assert!(ask().is_err());
     assert_eq!(provider.count(), 1);
+}
+
+#[test]
+fn a_gateway_speaks_tls_and_http_2() {
+    let (_shop, provider, sidecar) =
+        guarded("tls = true\naccess = { bearer = { file = \"gateway.key\" } }");
+    let mut client = H2::connect(sidecar.address("gateway pay"), HOST);
+    let fields = [("x-tillgate-key", WORD)];
+    assert_eq!(client.request("POST", "/charges", &fields, b"{}").status, 200);
+    assert_eq!(client.get("/charges").status, 401);
+    assert_eq!(provider.count(), 1);
+}
+
+#[test]
+fn a_secret_that_is_gone_leaves_the_last_one_in_force() {
+    let (_shop, _provider, sidecar) = guarded("access = { bearer = { file = \"gateway.key\" } }");
+    let mark = sidecar.mark();
+    std::fs::remove_file(sidecar.folder().join("gateway.key")).unwrap();
+    sidecar.sighup();
+    let problem = sidecar.wait_for_log(mark, "reload refused")["problem"].to_string();
+    assert!(problem.contains("gateway.access.bearer.file"), "{problem}");
+    assert_eq!(call(&sidecar, "x-tillgate-key", WORD, "{}").status, 200);
+    sidecar.gateway("pay").get("/").assert_refused(401);
 }
