@@ -2,7 +2,7 @@
 
 use super::{buy, provider};
 use crate::harness::{
-    Answer, H2, HOST, Identity, Setup, Sidecar, Tls, Upstream, cards, certificates,
+    Answer, H2, HOST, Identity, Setup, Sidecar, Tls, Upstream, cards, certificates, eventually,
 };
 
 const WORD: &str = "correct-horse-battery-staple";
@@ -44,6 +44,13 @@ fn a_gateway_with_a_secret_serves_only_who_shows_it() {
     assert_eq!(sidecar.metric("tillgate_gateway_refusals_total", &["caller_refused"]), 1.0);
     assert_eq!(sidecar.metric("tillgate_gateway_refusals_total", &["caller_unknown"]), 2.0);
     assert!(!sidecar.written().contains(WORD));
+    for reason in ["caller_refused", "caller_unknown"] {
+        eventually(reason, || {
+            let text = std::fs::read_to_string(sidecar.data().join("audit.log")).ok()?;
+            assert!(!text.contains(WORD));
+            text.contains(reason).then_some(())
+        });
+    }
 }
 
 #[test]
