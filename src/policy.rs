@@ -6,6 +6,7 @@
 
 mod cards;
 mod certificate;
+mod forward;
 mod gateway;
 mod limits;
 mod live;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
+pub use forward::{Destination, ForwardPolicy, Others};
 pub use gateway::Gateway;
 pub use limits::{Limits, Timeouts};
 pub use live::Live;
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub sites: Vec<Arc<Site>>,
     /// The payment gateways, in the order of the file.
     pub gateways: Vec<Arc<Gateway>>,
+    /// Where the forward proxy leads beside them.
+    pub forward: ForwardPolicy,
     /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How many logins may be tried.
@@ -52,5 +56,15 @@ impl Snapshot {
         let matching = sites.filter_map(|(place, site)| Some((site.rank(host)?, (place, site))));
         // The first of equals: `max_by_key` would take the last.
         matching.rev().max_by_key(|(rank, _)| *rank).map(|(_, found)| found)
+    }
+
+    /// The names that the forward proxy answers for, in the payment gateways' place.
+    #[must_use]
+    pub fn intercepted_hosts(&self) -> Vec<String> {
+        let hosts = self.gateways.iter().flat_map(|gateway| &gateway.hosts);
+        let mut names: Vec<String> = hosts.map(|destination| destination.host.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 }

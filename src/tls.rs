@@ -6,6 +6,7 @@
 //! crypto provider is aws-lc-rs, named explicitly so that no other can slip in as a process default.
 
 mod accept;
+mod authority;
 mod connect;
 mod error;
 mod failure;
@@ -23,6 +24,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 
 pub use accept::Acceptor;
+pub use authority::{Authority, AuthorityCertificate, AuthorityError, Coverage};
 pub use connect::{ConnectError, Connector};
 pub use error::{IdentityError, IdentityWarning};
 pub use failure::HandshakeFailure;

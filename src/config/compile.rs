@@ -53,6 +53,7 @@ impl Compiler<'_> {
         let snapshot = Snapshot {
             sites: self.sites(file, &base),
             gateways: self.gateways(file, &base),
+            forward: self.forward_policy(file),
             trusted_proxies: self.networks(&file.trusted_proxies),
             login: self.login(&file.login),
             timeouts: self.timeouts(&file.timeouts),

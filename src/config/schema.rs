@@ -51,6 +51,8 @@ pub(super) struct FileSchema {
     /// Payment gateways: where tokens become card numbers again.
     #[serde(default)]
     pub(super) gateway: Vec<At<GatewaySchema>>,
+    /// A proxy for shops whose payment gateway's address is fixed in code.
+    pub(super) forward_proxy: Option<At<ForwardProxySchema>>,
     /// Where tokens and sealed card numbers are kept. Restart to change.
     #[serde(default)]
     pub(super) vault: VaultSchema,
@@ -273,7 +275,7 @@ pub(super) struct TimeoutsSchema {
     /// How long an idle client connection is kept.
     #[schemars(extend("default" = "75s"))]
     pub(super) keep_alive: Option<At<String>>,
-    /// How long an upgraded connection may be silent.
+    /// How long an upgraded connection or a tunnel may be silent.
     #[schemars(extend("default" = "1h"))]
     pub(super) upgrade_idle: Option<At<String>>,
     /// How long a shutdown waits for what is in flight.
@@ -318,11 +320,36 @@ pub(super) struct GatewaySchema {
     /// For metrics, logs and the audit file.
     pub(super) name: At<String>,
     /// Where the shop calls us. Restart to change.
-    pub(super) listen: At<String>,
+    pub(super) listen: Option<At<String>>,
+    /// Names that the shop calls through `[forward_proxy]`; a port where it is not 443.
+    pub(super) hosts: Option<At<Vec<At<String>>>>,
     /// The provider; verified `https`, or `http` on this machine.
     pub(super) upstream: At<String>,
     /// PEM file of the authorities for the provider; those of the system where absent.
     pub(super) ca: Option<At<String>>,
+}
+
+/// A proxy for shops whose payment gateway's address is fixed in code (`HTTPS_PROXY`).
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForwardProxySchema {
+    /// Its address, on this machine. Restart to change.
+    pub(super) listen: At<String>,
+    /// Hosts of no gateway: `refuse`, or `tunnel` to those on the Internet, port 443, as they are.
+    #[schemars(extend("default" = "refuse"))]
+    pub(super) others: Option<At<OthersSchema>>,
+    /// Hosts that are always tunnelled; a port where it is not 443. What is not on the Internet must
+    /// be listed by its address too.
+    #[schemars(extend("default" = []))]
+    pub(super) allow: Option<At<Vec<At<String>>>>,
+}
+
+/// What happens to hosts of no gateway.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OthersSchema {
+    Refuse,
+    Tunnel,
 }
 
 /// Where tokens and sealed card numbers are kept.

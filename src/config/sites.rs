@@ -12,7 +12,7 @@ use super::schema::{
 };
 use super::source::At;
 use crate::policy::{
-    Gateway, HostPattern, Limits, LoginRule, PathPattern, Route, Scheme, Sign, Site, SiteName,
+    Destination, Gateway, HostPattern, Limits, LoginRule, PathPattern, Route, Scheme, Sign, Site, SiteName,
     Upstream,
 };
 
@@ -214,15 +214,22 @@ impl Compiler<'_> {
 
     pub(super) fn gateways(&mut self, file: &FileSchema, base: &Base) -> Vec<Arc<Gateway>> {
         let mut names = HashSet::new();
+        let mut hosts = self.gateway_hosts(file).into_iter();
         let mut gateways = Vec::new();
         for at in &file.gateway {
             self.gateway_name(at.get(), &mut names);
-            gateways.extend(self.gateway(at.get(), base).map(Arc::new));
+            let hosts = hosts.next().unwrap_or_default();
+            gateways.extend(self.gateway(at.get(), hosts, base).map(Arc::new));
         }
         gateways
     }
 
-    fn gateway(&mut self, written: &GatewaySchema, base: &Base) -> Option<Gateway> {
+    fn gateway(
+        &mut self,
+        written: &GatewaySchema,
+        hosts: Vec<Destination>,
+        base: &Base,
+    ) -> Option<Gateway> {
         let trust = self.trust("gateway.ca", written.ca.as_ref());
         let key = "gateway.upstream";
         let upstream = self.upstream(key, &written.upstream, &trust.unwrap_or_default())?;
@@ -235,7 +242,8 @@ impl Compiler<'_> {
         Some(Gateway {
             name: written.name.get().as_str().into(),
             // What is wrong with the address is told with the sockets.
-            listen: written.listen.get().parse().ok()?,
+            listen: written.listen.as_ref().and_then(|at| at.get().parse().ok()),
+            hosts,
             upstream,
             request_rules,
             response_rules,

@@ -35,6 +35,8 @@ pub struct Startup {
     pub listens: Vec<ListenAddress>,
     /// Each payment gateway's name and where the shop calls us for it.
     pub gateways: Vec<(Arc<str>, SocketAddr)>,
+    /// Where the shop calls us as its forward proxy.
+    pub forward: Option<SocketAddr>,
     /// The vault.
     pub vault: VaultStartup,
     /// Where failed logins are counted.
@@ -146,6 +148,7 @@ impl Startup {
             ("admin.listen", self.admin == other.admin),
             ("listen", self.listens == other.listens),
             ("gateway.listen", self.gateways == other.gateways),
+            ("forward_proxy.listen", self.forward == other.forward),
             ("vault.store", self.vault.store == other.vault.store),
             ("vault.master_key", self.vault.master_key == other.vault.master_key),
             ("vault.cvv_ttl", self.vault.cvv_ttl == other.vault.cvv_ttl),
@@ -198,6 +201,7 @@ impl Compiler<'_> {
             admin: sockets.admin,
             listens: sockets.listens,
             gateways: sockets.gateways,
+            forward: sockets.forward,
             vault,
             counters,
             log,

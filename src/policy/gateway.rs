@@ -3,17 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Limits, Upstream};
+use super::{Destination, Limits, Upstream};
 use crate::card::TokenFormat;
 use crate::scan::Rules;
 
-/// One payment provider, and the address the shop calls instead of it.
+/// One payment provider, and how the shop's calls to it come to us.
 #[derive(Debug)]
 pub struct Gateway {
     /// For metrics, logs and the audit file.
     pub name: Arc<str>,
-    /// Where the shop calls us.
-    pub listen: SocketAddr,
+    /// Where the shop calls us, unless it comes through the forward proxy only.
+    pub listen: Option<SocketAddr>,
+    /// What the shop believes to call when it comes through the forward proxy.
+    pub hosts: Vec<Destination>,
     /// The provider.
     pub upstream: Upstream,
     /// What to look for in the shop's requests.
