@@ -23,7 +23,10 @@ use crate::reload::{Reloader, WatchError, Watcher};
 use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
 use crate::telemetry::audit::{self, AuditError, AuditFault, Verified};
 use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport};
-use crate::tls::{Acceptor, Identities, IdentityError, IdentityWarning};
+use crate::tls::{
+    Acceptor, Authority, AuthorityCertificate, AuthorityError, Identities, IdentityError,
+    IdentityWarning,
+};
 use crate::{keys, reload, vault};
 
 /// How often the list of seen cards is written.
@@ -35,6 +38,9 @@ pub enum AppError {
     /// The audit log cannot be opened.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
+    /// The authority of the forward proxy cannot be used.
+    #[error("the forward proxy's authority cannot be used")]
+    Authority(#[from] AuthorityError),
     /// The list of seen cards cannot be read.
     #[error("cannot read {}", path.display())]
     CardsSeen {
@@ -102,6 +108,8 @@ pub struct Addresses {
     pub admin: SocketAddr,
     /// The payment gateways, by name.
     pub gateways: Vec<(String, SocketAddr)>,
+    /// The forward proxy.
+    pub forward: Option<SocketAddr>,
 }
 
 /// Starts a server from what was loaded; `watched` is the file it came from, if it did.
@@ -129,7 +137,9 @@ pub fn start(
     let identities = Arc::new(Live::new(identities));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AppError::System)?;
-    let services = Arc::new(runtime.block_on(parts::services(&startup, metrics))?);
+    let mut services = runtime.block_on(parts::services(&startup, metrics))?;
+    services.authority = parts::authority(&startup, &snapshot.intercepted_hosts(), &services)?;
+    let services = Arc::new(services);
     let generation = Generation::new(snapshot, &services.metrics)?;
     services.metrics.card_modes(&generation.snapshot);
     reload::begin(&identities.load(), &services.metrics, SystemTime::now());
@@ -199,6 +209,14 @@ pub fn cards_seen(startup: &Startup) -> Result<SeenReport, AppError> {
     CardsSeen::read(&path).map_err(|source| AppError::CardsSeen { path, source })
 }
 
+/// The certificate of the forward proxy's authority, for whoever is to trust it.
+///
+/// # Errors
+/// When there is none yet, or something else in its place.
+pub fn authority_certificate(startup: &Startup) -> Result<AuthorityCertificate, AppError> {
+    Ok(Authority::exported(&startup.data_dir)?)
+}
+
 impl Running {
     /// Where it listens.
     #[must_use]
@@ -261,6 +279,7 @@ impl Sockets {
                 http: Vec::new(),
                 admin: admin_address,
                 gateways: Vec::new(),
+                forward: None,
             },
             listeners: vec![(ListenerRole::Admin, None, admin_address)],
         };
@@ -281,6 +300,9 @@ impl Sockets {
             let role = Role::Gateway(Arc::clone(name));
             let address = sockets.add(*address, role, false, Some(name))?;
             sockets.addresses.gateways.push((name.to_string(), address));
+        }
+        if let Some(address) = startup.forward {
+            sockets.addresses.forward = Some(sockets.add(address, Role::Forward, false, None)?);
         }
         Ok(sockets)
     }

@@ -58,6 +58,12 @@ impl Snapshot {
         matching.rev().max_by_key(|(rank, _)| *rank).map(|(_, found)| found)
     }
 
+    /// The payment gateway that a client of the forward proxy believes to call.
+    #[must_use]
+    pub fn gateway_called(&self, destination: &Destination) -> Option<&Arc<Gateway>> {
+        self.gateways.iter().find(|gateway| gateway.hosts.contains(destination))
+    }
+
     /// The names that the forward proxy answers for, in the payment gateways' place.
     #[must_use]
     pub fn intercepted_hosts(&self) -> Vec<String> {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use rustls_pki_types::DnsName;
+
 use super::compile::Compiler;
 use super::schema::{FileSchema, ForwardProxySchema, GatewaySchema, OthersSchema};
 use super::sockets::Sockets;
@@ -52,7 +54,9 @@ impl Compiler<'_> {
             }
             allow.push(to);
         }
-        ForwardPolicy { others, allow }
+        let base = ForwardPolicy::default();
+        let tunnels_max = written.tunnels.as_ref().map_or(base.tunnels_max, |at| *at.get());
+        ForwardPolicy { others, allow, tunnels_max }
     }
 
     /// The hosts of each gateway, in the order of the file.
@@ -99,8 +103,8 @@ impl Compiler<'_> {
         for at in hosts.get() {
             let quoted = self.source.quote(&at.span());
             let Some(to) = self.destination(key, at) else { continue };
-            if to.address().is_some() {
-                let message = format!("{quoted} is an address, which no certificate is made for");
+            if DnsName::try_from(to.host.as_str()).is_err() {
+                let message = format!("{quoted} is no name that a certificate can be made for");
                 self.refuse(&at.span(), key, message, "write the name that the shop calls");
                 continue;
             }

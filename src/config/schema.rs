@@ -342,6 +342,9 @@ pub(super) struct ForwardProxySchema {
     /// be listed by its address too.
     #[schemars(extend("default" = []))]
     pub(super) allow: Option<At<Vec<At<String>>>>,
+    /// The most tunnels at once.
+    #[schemars(extend("default" = 1024))]
+    pub(super) tunnels: Option<At<NonZeroUsize>>,
 }
 
 /// What happens to hosts of no gateway.

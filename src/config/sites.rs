@@ -12,8 +12,8 @@ use super::schema::{
 };
 use super::source::At;
 use crate::policy::{
-    Destination, Gateway, HostPattern, Limits, LoginRule, PathPattern, Route, Scheme, Sign, Site, SiteName,
-    Upstream,
+    Destination, Gateway, HostPattern, Limits, LoginRule, PathPattern, Route, Scheme, Sign, Site,
+    SiteName, Upstream,
 };
 
 /// The name of a site without hosts, and of what is left when no route matched.

@@ -32,7 +32,7 @@ fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
         write_gateway(text, gateway)?;
     }
     if let Some(address) = loaded.startup.forward {
-        let ForwardPolicy { others, allow } = &loaded.snapshot.forward;
+        let ForwardPolicy { others, allow, .. } = &loaded.snapshot.forward;
         let allow: String = allow.iter().map(|to| format!("; tunnels to {to}")).collect();
         writeln!(text, "forward proxy on {address}, other hosts: {}{allow}", others.as_str())?;
     }

@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 
 use http::uri::Authority;
 
 /// The port of `https`, the only one that is reached without being listed.
 const HTTPS_PORT: u16 = 443;
+
+/// Two descriptors and two buffers of 16 KiB each.
+const TUNNELS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not zero");
 
 /// A host and port that a client asks the forward proxy for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -28,12 +32,14 @@ pub enum Others {
 }
 
 /// What the forward proxy does with hosts that are no payment gateway's.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ForwardPolicy {
     /// Those that are not listed.
     pub others: Others,
     /// Those that may always be tunnelled to.
     pub allow: Vec<Destination>,
+    /// The most tunnels at once (503).
+    pub tunnels_max: NonZeroUsize,
 }
 
 impl Destination {
@@ -99,6 +105,12 @@ impl Others {
             Self::Refuse => "refuse",
             Self::Tunnel => "tunnel",
         }
+    }
+}
+
+impl Default for ForwardPolicy {
+    fn default() -> Self {
+        Self { others: Others::default(), allow: Vec::new(), tunnels_max: TUNNELS_MAX }
     }
 }
 
@@ -205,8 +217,8 @@ mod tests {
     #[test]
     fn only_what_is_listed_or_https_is_admitted() {
         let allow = vec![destination("api.example", 8443)];
-        let refuse = ForwardPolicy { others: Others::Refuse, allow: allow.clone() };
-        let tunnel = ForwardPolicy { others: Others::Tunnel, allow };
+        let refuse = ForwardPolicy { allow, ..ForwardPolicy::default() };
+        let tunnel = ForwardPolicy { others: Others::Tunnel, ..refuse.clone() };
         let cases = [
             ("api.example", 8443, true, true),
             ("api.example", 443, false, true),

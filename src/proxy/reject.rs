@@ -4,10 +4,11 @@
 //! the metrics. If we cannot decide, we refuse.
 
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
@@ -15,10 +16,12 @@ use super::body::{Body, BodyError};
 use super::request_id::{REQUEST_ID, RequestId};
 use super::websocket::Violation;
 use crate::coding::DecodeError;
+use crate::policy::Destination;
 use crate::telemetry::audit::AuditError;
+use crate::tls::AuthorityError;
 use crate::vault::{StandInError, VaultError};
 
-/// How long a client waits before it tries a card request again when the vault is away.
+/// How long a client waits before it tries again when the vault, or another part of ours, is away.
 const VAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A refusal.
@@ -27,6 +30,9 @@ pub enum Rejection {
     /// What must be provable cannot be recorded.
     #[error("the audit log cannot be written")]
     Audit(#[source] AuditError),
+    /// No certificate can be made for an intercepted host.
+    #[error("no certificate for an intercepted host")]
+    Authority(#[source] AuthorityError),
     /// The client stopped sending, or sent what is no HTTP, inside a body.
     #[error("the request body broke off")]
     BodyBroken(#[source] hyper::Error),
@@ -48,6 +54,24 @@ pub enum Rejection {
     /// A body or header that must be looked into cannot be decoded.
     #[error("the request body cannot be decoded")]
     Coding(#[source] DecodeError),
+    /// The forward proxy was asked for something else than a connection.
+    #[error("the forward proxy takes CONNECT only")]
+    ConnectOnly,
+    /// CONNECT to what is no host and port.
+    #[error("the target of CONNECT is not a host and a port")]
+    ConnectTarget,
+    /// The forward proxy may not lead to this host.
+    #[error("{destination} is neither a gateway's nor allowed")]
+    DestinationRefused {
+        /// Which.
+        destination: Destination,
+    },
+    /// The forward proxy may lead to this name, but not where it leads to.
+    #[error("{destination} is not on the Internet, and its address is not allowed")]
+    DestinationInside {
+        /// Which.
+        destination: Destination,
+    },
     /// What is no WebSocket frame, or too large a message.
     #[error("a WebSocket connection was closed")]
     Frame(#[source] Violation),
@@ -98,6 +122,15 @@ pub enum Rejection {
     /// Magnetic-stripe or chip data, which nobody may keep.
     #[error("track data in the request")]
     TrackData,
+    /// A host behind the forward proxy cannot be reached.
+    #[error("cannot connect a tunnel")]
+    TunnelFailed(#[source] std::io::Error),
+    /// More tunnels than there may be.
+    #[error("more than {limit} tunnels")]
+    TunnelsFull {
+        /// How many there may be.
+        limit: NonZeroUsize,
+    },
     /// The upstream changed protocols unasked.
     #[error("the upstream changed protocols unasked")]
     UnaskedUpgrade,
@@ -141,11 +174,15 @@ impl Rejection {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BodyBroken(_)
+            | Self::ConnectTarget
             | Self::Frame(_)
             | Self::HostConflict
             | Self::HostMissing
             | Self::LoginUnreadable
             | Self::NameRefused => StatusCode::BAD_REQUEST,
+            Self::DestinationInside { .. } | Self::DestinationRefused { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CardRefused { .. }
@@ -157,16 +194,21 @@ impl Rejection {
             Self::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HostUnknown => StatusCode::NOT_FOUND,
             Self::Login { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ConnectOnly | Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
-            Self::UnaskedUpgrade
+            Self::TunnelFailed(_)
+            | Self::UnaskedUpgrade
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)
             | Self::UpstreamConnect(_)
             | Self::UpstreamFailed(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Audit(_)
+            | Self::Authority(_)
+            | Self::StandIn(_)
+            | Self::TunnelsFull { .. }
+            | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -175,11 +217,16 @@ impl Rejection {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Audit(_) => "audit",
+            Self::Authority(_) => "authority",
             Self::BodyBroken(_) => "body_broken",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::CardRefused { .. } => "card_refused",
             Self::Coding(_) => "coding",
+            Self::ConnectOnly => "connect_only",
+            Self::ConnectTarget => "connect_target",
+            Self::DestinationInside { .. } => "destination_inside",
+            Self::DestinationRefused { .. } => "destination_refused",
             Self::Frame(_) => "frame",
             Self::HostConflict => "host_conflict",
             Self::HostMissing => "host_missing",
@@ -193,6 +240,8 @@ impl Rejection {
             Self::StandIn(_) => "stand_in",
             Self::TooManyCards { .. } => "too_many_cards",
             Self::TrackData => "track_data",
+            Self::TunnelFailed(_) => "tunnel_failed",
+            Self::TunnelsFull { .. } => "tunnels_full",
             Self::UnaskedUpgrade => "unasked_upgrade",
             Self::UnknownCvv => "unknown_cvv",
             Self::UnknownToken => "unknown_token",
@@ -217,10 +266,23 @@ impl Rejection {
         }
     }
 
+    /// What a 405 must tell (RFC 9110 §15.5.6).
+    fn allowed(&self) -> Option<&'static str> {
+        match self {
+            Self::ConnectOnly => Some("CONNECT"),
+            Self::Method => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            _ => None,
+        }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Login { retry_after, .. } => Some(*retry_after),
-            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
+            Self::Audit(_)
+            | Self::Authority(_)
+            | Self::StandIn(_)
+            | Self::TunnelsFull { .. }
+            | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
             _ => None,
         }
     }
@@ -229,6 +291,7 @@ impl Rejection {
     pub(super) fn words(&self) -> &'static str {
         match self {
             Self::BodyBroken(_)
+            | Self::ConnectTarget
             | Self::Frame(_)
             | Self::HostConflict
             | Self::HostMissing
@@ -238,6 +301,12 @@ impl Rejection {
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
             Self::CardRefused { .. } => "Card numbers are not accepted here.",
             Self::Coding(_) => "The request body is in a form that is not accepted here.",
+            Self::ConnectOnly => {
+                "This is a proxy for https: set HTTPS_PROXY to this address, and not HTTP_PROXY."
+            }
+            Self::DestinationInside { .. } | Self::DestinationRefused { .. } => {
+                "This proxy does not lead to that address."
+            }
             Self::HostUnknown | Self::Misdirected => "There is no such site here.",
             Self::InvalidCard { .. } => "The card number is not valid. Please check it.",
             Self::Login { .. } => "Too many sign-in attempts. Please wait, then try again.",
@@ -246,6 +315,8 @@ impl Rejection {
             Self::UnknownCvv | Self::UnknownToken => {
                 "The request holds a number that was not issued here."
             }
+            Self::TunnelFailed(_) => "That address cannot be reached at the moment.",
+            Self::TunnelsFull { .. } => "Too many connections are open. Please try again soon.",
             Self::UpgradeUnknown => "This protocol is not supported here.",
             Self::UnaskedUpgrade
             | Self::UpstreamBody(_)
@@ -255,7 +326,7 @@ impl Rejection {
                 "The shop cannot be reached at the moment. Please try again soon."
             }
             Self::UpstreamTimeout { .. } => "The shop did not answer in time. Please try again.",
-            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => {
+            Self::Audit(_) | Self::Authority(_) | Self::StandIn(_) | Self::Vault(_) => {
                 "Card payments are not possible at the moment. Please try again soon."
             }
         }
@@ -274,9 +345,8 @@ impl Rejection {
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
-        if matches!(self, Self::Method) {
-            let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-            headers.insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+        if let Some(allowed) = self.allowed() {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
         response
     }

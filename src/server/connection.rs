@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
+use super::forward;
 use crate::policy::Timeouts;
 use crate::proxy::{Dialer, Finished, Peer, Proxy, Role};
 use crate::tls::HandshakeFailure;
@@ -66,10 +67,10 @@ pub(super) async fn serve(
     (role, tls): (Role, bool),
 ) {
     let metrics = &context.proxy.services().metrics;
-    let _open = metrics.connection_opened(role.listener(tls));
+    let open = metrics.connection_opened(role.listener(tls));
     let _best_effort = tcp.set_nodelay(true);
     let timeouts = context.proxy.timeouts();
-    let mut peer = Peer {
+    let peer = Peer {
         address,
         role,
         server_name: None,
@@ -77,10 +78,26 @@ pub(super) async fn serve(
         dialer: Arc::clone(&context.dialer),
         tasks: context.tasks.clone(),
     };
-    if !tls {
-        return serve_http1(&context, tcp, peer, &timeouts).await;
+    if peer.role == Role::Forward {
+        return forward::serve(&context, tcp, peer, &timeouts, open).await;
     }
-    let accepted = timeout(timeouts.handshake, context.tls.accept(tcp)).await;
+    match tls {
+        true => serve_tls(&context, (&context.tls, tcp), peer, &timeouts).await,
+        false => serve_http1(&context, tcp, peer, &timeouts).await,
+    }
+}
+
+/// Serves what comes after a handshake.
+pub(super) async fn serve_tls<S>(
+    context: &Arc<Context>,
+    (acceptor, stream): (&TlsAcceptor, S),
+    mut peer: Peer,
+    timeouts: &Timeouts,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let metrics = &context.proxy.services().metrics;
+    let accepted = timeout(timeouts.handshake, acceptor.accept(stream)).await;
     let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
     match accepted.unwrap_or_else(late) {
         Ok(stream) => {
@@ -92,9 +109,9 @@ pub(super) async fn serve(
             peer.server_name = session.server_name().map(str::to_ascii_lowercase);
             peer.tls_version = Some(version);
             if http2 {
-                serve_http2(&context, stream, peer, &timeouts).await;
+                serve_http2(context, stream, peer, timeouts).await;
             } else {
-                serve_http1(&context, stream, peer, &timeouts).await;
+                serve_http1(context, stream, peer, timeouts).await;
             }
         }
         Err(error) => metrics.handshake_failed(HandshakeFailure::of(&error).as_str()),
@@ -114,6 +131,19 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let activity = Activity::new();
+    let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
+    drive_http1(context, stream, (activity, service), timeouts).await;
+}
+
+/// Drives one HTTP/1.1 connection to its end, or to where it leaves HTTP.
+pub(super) async fn drive_http1<S>(
+    context: &Arc<Context>,
+    stream: S,
+    (activity, service): (Arc<Activity>, impl Fn(Request<Incoming>) -> Answering + Send),
+    timeouts: &Timeouts,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let mut builder = http1::Builder::new();
     builder
@@ -121,7 +151,6 @@ where
         .max_header_size(HEAD_BYTES_MAX)
         .max_headers(FIELDS_MAX)
         .half_close(false);
-    let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
     let mut connection =
         Box::pin(builder.serve_connection(io, service_fn(service)).with_upgrades());
     let mut closing = pin!(context.closing.cancelled());
@@ -210,7 +239,7 @@ where
 }
 
 type Answered = Response<WhileBusy<Finished>>;
-type Answering = Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>>;
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>>;
 
 fn answering(
     proxy: Arc<Proxy>,

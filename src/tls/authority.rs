@@ -137,11 +137,7 @@ impl Authority {
     ///
     /// # Errors
     /// When the leaf cannot be made.
-    pub fn server(
-        &self,
-        host: &str,
-        now: SystemTime,
-    ) -> Result<Arc<ServerConfig>, AuthorityError> {
+    pub fn server(&self, host: &str, now: SystemTime) -> Result<Arc<ServerConfig>, AuthorityError> {
         let mut leaves = self.leaves.lock();
         if let Some(leaf) = leaves.get(host).filter(|leaf| leaf.is_fresh(now)) {
             return Ok(leaf.server());

@@ -15,7 +15,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use x509_parser::asn1_rs::FromDer as _;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
 use super::key::Key;
@@ -120,12 +120,8 @@ fn parse(der: &CertificateDer<'_>) -> Option<Certified> {
 
 /// The names it is constrained to; `None` where it is no authority of ours.
 fn permitted(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
-    let extensions = certificate.extensions().iter().map(|extension| extension.parsed_extension());
-    let constraints = extensions.filter_map(|parsed| match parsed {
-        ParsedExtension::NameConstraints(constraints) => Some(constraints),
-        _ => None,
-    });
-    let trees = constraints.last()?.permitted_subtrees.as_ref()?;
+    let constraints = certificate.name_constraints().ok()??.value;
+    let trees = constraints.permitted_subtrees.as_ref()?;
     let names = trees.iter().map(|tree| match &tree.base {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
         _ => None,

@@ -87,10 +87,10 @@ pub(crate) fn stranger_pem() -> String {
     Authority::new().pem
 }
 
-/// Trust in the tests' authority alone.
-pub(crate) fn roots() -> RootCertStore {
+/// Trust in one authority alone.
+pub(crate) fn roots_of(pem: &str) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority_pem().as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
     roots
 }
 
