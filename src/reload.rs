@@ -161,6 +161,7 @@ pub fn tell_of_authority(coverage: &Coverage, services: &Services) {
         Coverage::Kept(AuthorityCertificate { hosts, not_after, .. }) => {
             services.metrics.authority_in_force(hosts, *not_after);
         }
+        Coverage::Nothing => {}
     }
 }
 

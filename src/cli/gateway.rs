@@ -29,10 +29,11 @@ Example:
 
 Then start the shop with HTTPS_PROXY=http://127.0.0.1:9501 (the address of [forward_proxy]), and
 have it trust the file, by whichever of these its language reads:
-  the whole system       cp FILE /usr/local/share/ca-certificates/tillgate.crt; update-ca-certificates
+  the whole system       copy it to /usr/local/share/ca-certificates/tillgate.crt, then run
+                         update-ca-certificates
   curl                   CURL_CA_BUNDLE=FILE
   PHP                    php.ini: curl.cainfo = FILE and openssl.cafile = FILE
-  Node.js                NODE_EXTRA_CA_CERTS=FILE  (adds to what is trusted)
+  Node.js                NODE_EXTRA_CA_CERTS=FILE (24 and later: NODE_USE_ENV_PROXY=1 too)
   Python                 REQUESTS_CA_BUNDLE=FILE (requests), SSL_CERT_FILE=FILE (urllib, httpx)
   Ruby, Go, Perl, Rust   SSL_CERT_FILE=FILE
 Except for Node.js and the system's folder, the file replaces what was trusted before: where the

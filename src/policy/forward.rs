@@ -169,6 +169,8 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
     use super::*;
 
     fn destination(host: &str, port: u16) -> Destination {
@@ -202,6 +204,17 @@ mod tests {
         let connect = |text: &str| Destination::of_connect(&text.parse().unwrap());
         assert_eq!(connect("pay.example:443"), Some(destination("pay.example", 443)));
         assert_eq!((connect("pay.example"), connect("a@pay.example:443")), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_read_reads_again(text in any::<String>(), host in "[a-z.:@\\[\\]0-9-]{0,20}") {
+            for text in [text, host] {
+                let Some(read) = Destination::parse(&text) else { continue };
+                prop_assert!(read.port > 0 && !read.host.is_empty());
+                prop_assert_eq!(Destination::parse(&read.to_string()), Some(read));
+            }
+        }
     }
 
     #[test]

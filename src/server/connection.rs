@@ -114,7 +114,13 @@ pub(super) async fn serve_tls<S>(
                 serve_http1(context, stream, peer, timeouts).await;
             }
         }
-        Err(error) => metrics.handshake_failed(HandshakeFailure::of(&error).as_str()),
+        Err(error) => {
+            let reason = HandshakeFailure::of(&error).as_str();
+            match &peer.role {
+                Role::Intercepted(gateway) => metrics.interception_failed(&gateway.host, reason),
+                _ => metrics.handshake_failed(reason),
+            }
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use tracing::{info, warn};
 
 use super::Metrics;
 use super::cells::{Label as _, label_values};
-use super::metrics::{counters, gauge};
+use super::metrics::{counters, gauge, gauges};
 
 label_values! {
     /// What became of a request for a connection.
@@ -35,7 +35,7 @@ pub(super) struct ForwardFamilies {
     connects: IntCounterVec,
     tunnels: IntGauge,
     tunnel_bytes: IntCounterVec,
-    authority_expiry: IntGauge,
+    authority_expiry: IntGaugeVec,
 }
 
 impl Metrics {
@@ -68,9 +68,18 @@ impl Metrics {
         warn!(hosts = hosts.join(" "), remedy, "forward proxy authority issued");
     }
 
+    /// A client broke off a handshake in a payment gateway's name; nearly always it was not told whom
+    /// to trust, and nothing but this line says why its payments fail.
+    pub fn interception_failed(&self, host: &str, reason: &'static str) {
+        self.handshake_failed(reason);
+        let remedy = "have the shop trust what `tillgate gateway ca` prints";
+        warn!(host, reason, remedy, "the shop did not accept our certificate");
+    }
+
     fn authority_ends(&self, not_after: SystemTime) {
         let since = not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.forward.authority_expiry.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        let end = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        self.forward.authority_expiry.with_label_values(&["forward-ca.pem"]).set(end);
     }
 }
 
@@ -112,10 +121,12 @@ impl ForwardFamilies {
                 "Bytes through the tunnels of the forward proxy.",
                 &["direction"],
             ),
-            authority_expiry: gauge(
+            // By its file, so that where there is no authority there is no series to alarm about.
+            authority_expiry: gauges(
                 registry,
                 "tillgate_forward_authority_expiry_timestamp_seconds",
-                "When the forward proxy's authority expires; 0 where there is none.",
+                "When the forward proxy's authority expires.",
+                &["file"],
             ),
         };
         // An alarm on a rise needs the zero before the first one.

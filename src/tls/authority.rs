@@ -54,6 +54,8 @@ pub enum Coverage {
     Issued(AuthorityCertificate),
     /// The one that lies there is for these names.
     Kept(AuthorityCertificate),
+    /// There are no names, and no certificate is made for none: it would be constrained to nothing.
+    Nothing,
 }
 
 /// Why there is no authority.
@@ -88,7 +90,7 @@ pub enum AuthorityError {
         mode: u32,
     },
     /// There is none yet.
-    #[error("there is no {}; it is made when tillgate first runs", path.display())]
+    #[error("there is no {}; it is made when tillgate first runs with a [forward_proxy]", path.display())]
     Missing {
         /// The certificate's file.
         path: PathBuf,
@@ -120,6 +122,10 @@ impl Authority {
     /// # Errors
     /// When it cannot be made or written; the one before is then still there.
     pub fn cover(&self, hosts: &[String], now: SystemTime) -> Result<Coverage, AuthorityError> {
+        self.leaves.lock().retain(|host, _| hosts.contains(host));
+        if hosts.is_empty() {
+            return Ok(Coverage::Nothing);
+        }
         if let Ok(kept) = certificate::read(&self.certificate)
             && kept.is_of(self.issuer.key())
             && kept.serves(hosts, now)
@@ -128,7 +134,6 @@ impl Authority {
         }
         let Certified { told, .. } = certificate::issue(self.issuer.key(), hosts, now)?;
         super::self_signed::write(&self.certificate, told.pem.as_bytes(), 0o644)?;
-        self.leaves.lock().retain(|host, _| hosts.contains(host));
         Ok(Coverage::Issued(told))
     }
 
@@ -265,6 +270,15 @@ mod tests {
         let good = |pem: &str, leaf: &Leaf, name| verdict(pem, leaf, name, year_2030()).is_ok();
         assert!(good(&new.pem, &pay, "pay.example") && good(&new.pem, &bank, "bank.example"));
         assert!(good(&old.pem, &pay, "pay.example") && !good(&old.pem, &bank, "bank.example"));
+    }
+
+    #[test]
+    fn without_names_no_certificate_is_made() {
+        let (folder, authority, told) = made(&["pay.example"]);
+        authority.server("pay.example", year_2030()).unwrap();
+        assert_eq!(authority.cover(&[], year_2030()).unwrap(), Coverage::Nothing);
+        assert_eq!(Authority::exported(folder.path()).unwrap(), told);
+        assert!(authority.leaves.lock().is_empty());
     }
 
     #[test]

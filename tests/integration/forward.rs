@@ -221,6 +221,19 @@ fn an_allowed_host_is_tunnelled_bit_for_bit_under_its_own_certificate() {
 }
 
 #[test]
+fn a_shop_that_does_not_trust_the_authority_is_told_of_in_the_log() {
+    let (shop, provider) = (Upstream::ok(), provider());
+    let sidecar = setup(&shop, &provider, "").start();
+    let untold = Tls::new(PAY);
+    let mark = sidecar.mark();
+    assert!(untold.connect_through(sidecar.address("forward"), &format!("{PAY}:443")).is_err());
+    let line = sidecar.wait_for_log(mark, "the shop did not accept our certificate");
+    assert_eq!((&line["host"], &line["reason"]), (&PAY.into(), &"client_alert".into()));
+    assert!(line["remedy"].as_str().unwrap().contains("tillgate gateway ca"));
+    assert_eq!(sidecar.metric("tillgate_tls_handshake_failures_total", &["client_alert"]), 1.0);
+}
+
+#[test]
 fn other_hosts_are_refused_and_nobody_is_called() {
     let (shop, provider) = (Upstream::ok(), provider());
     let sidecar = setup(&shop, &provider, "allow = [\"api.other.example:8443\"]").start();
