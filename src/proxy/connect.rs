@@ -4,7 +4,6 @@
 //! Everything else is tunnelled as it is, or refused. Names are resolved here and the address that
 //! was looked at is the one that is connected to, so that no name leads inside on second thought.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -122,21 +121,22 @@ impl Proxy {
         // A name that is looked up is told to strangers.
         admit::names(request, &target.host)?;
         let snapshot = &generation.snapshot;
-        if snapshot.gateway_called(target).is_some()
-            && let Some(authority) = &self.services.authority
-        {
+        let refused = || Rejection::DestinationRefused { destination: target.clone() };
+        if snapshot.gateway_called(target).is_some() {
+            // Never a tunnel: tokens in it would be charged as they are.
+            let authority = self.services.authority.as_ref().ok_or_else(refused)?;
             let tls = authority.server(&target.host, SystemTime::now());
             return tls.map(Decision::Intercept).map_err(Rejection::Authority);
         }
         if !snapshot.forward.admits(target) {
-            return Err(Rejection::DestinationRefused { destination: target.clone() });
+            return Err(refused());
         }
         let limit = snapshot.forward.tunnels_max;
         let place = self.tunnels.take(limit.get()).ok_or(Rejection::TunnelsFull { limit })?;
         let wait = snapshot.timeouts.connect;
         let late = |_| Rejection::UpstreamTimeout { what: "connect", waited: wait };
-        let server = timeout(wait, dial(&snapshot.forward, target)).await.map_err(late)??;
-        Ok(Decision::Tunnel(server, place))
+        let dialled = timeout(wait, dial(&snapshot.forward, target, wait)).await;
+        Ok(Decision::Tunnel(dialled.map_err(late)??, place))
     }
 
     fn onward(
@@ -190,25 +190,31 @@ impl Tunnel {
     }
 }
 
-/// Connects to the first address of a destination that answers, of those that may be reached.
-async fn dial(policy: &ForwardPolicy, target: &Destination) -> Result<TcpStream, Rejection> {
+/// Connects to the first address of a destination that answers, of those that may be reached. Each
+/// has its share of the time: one that swallows everything must not take that of the next.
+async fn dial(
+    policy: &ForwardPolicy,
+    target: &Destination,
+    wait: Duration,
+) -> Result<TcpStream, Rejection> {
     let found = lookup_host((target.host.as_str(), target.port)).await;
     let found: Vec<SocketAddr> = found.map_err(Rejection::TunnelFailed)?.collect();
-    let mut reachable = found.into_iter().filter(|address| policy.reaches(*address)).peekable();
-    if reachable.peek().is_none() {
+    let reachable: Vec<_> = found.into_iter().filter(|each| policy.reaches(*each)).collect();
+    let Some(share) = u32::try_from(reachable.len()).ok().and_then(|n| wait.checked_div(n)) else {
         return Err(Rejection::DestinationInside { destination: target.clone() });
-    }
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    };
+    let mut last = Rejection::UpstreamTimeout { what: "connect", waited: wait };
     for address in reachable {
-        match TcpStream::connect(address).await {
-            Ok(server) => {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(server)) => {
                 server.set_nodelay(true).map_err(Rejection::TunnelFailed)?;
                 return Ok(server);
             }
-            Err(error) => last = error,
+            Ok(Err(error)) => last = Rejection::TunnelFailed(error),
+            Err(_) => last = Rejection::UpstreamTimeout { what: "connect", waited: wait },
         }
     }
-    Err(Rejection::TunnelFailed(last))
+    Err(last)
 }
 
 fn outcome(decided: &Result<Decision, Rejection>) -> ConnectOutcome {

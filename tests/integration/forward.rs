@@ -451,6 +451,28 @@ fn a_silent_tunnel_is_ended_and_a_dead_end_is_told() {
 }
 
 #[test]
+fn what_may_be_reached_changes_with_a_reload_and_open_tunnels_stay() {
+    let (shop, provider, server) = (Upstream::ok(), provider(), patient_server());
+    let target = server.local_addr().unwrap().to_string();
+    let setup = setup(&shop, &provider, "allow = []");
+    let sidecar = setup.start();
+    assert_eq!(asked(&sidecar, &target), 403);
+    let reload = |text: &str| {
+        let mark = sidecar.mark();
+        sidecar.write_config(text);
+        sidecar.wait_for_log(mark, "reloaded");
+    };
+    reload(&setup.text().replace("allow = []", &format!("allow = [{target:?}]")));
+    let (answer, mut tunnel) = Client::through(sidecar.address("forward"), &target);
+    assert_eq!(answer.status, 200);
+    reload(&setup.text());
+    assert_eq!(asked(&sidecar, &target), 403);
+    tunnel.send("still there");
+    tunnel.tcp().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(tunnel.rest(), b"still there");
+}
+
+#[test]
 fn there_are_no_more_tunnels_than_there_may_be() {
     let (shop, provider, server) = (Upstream::ok(), provider(), patient_server());
     let target = server.local_addr().unwrap().to_string();
