@@ -2,6 +2,7 @@
 //!
 //! Towards clients one [`Acceptor`] lives as long as the process: the certificates change beneath
 //! it through a `Live<Identities>`, so open connections and session resumption outlast a reload.
+//! An [`Authority`] of our own answers in the names of payment gateways, and of nobody else.
 //! Towards upstreams a [`Connector`] verifies always; nothing here can switch that off. The one
 //! crypto provider is aws-lc-rs, named explicitly so that no other can slip in as a process default.
 

@@ -78,15 +78,18 @@ impl Destination {
     }
 
     fn with_port(authority: &Authority, port: u16) -> Option<Self> {
-        let sound =
-            |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '[' | ']');
         let host = authority.host();
-        let host = host.strip_suffix('.').unwrap_or(host);
-        if host.is_empty() || !authority.as_str().chars().all(sound) {
+        if authority.as_str().contains('@') {
             return None;
         }
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        Some(Self { host, port })
+        if let Some(inner) = host.strip_prefix('[') {
+            let ip: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+            return Some(Self { host: ip.to_string(), port });
+        }
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        (!host.is_empty() && host.chars().all(sound))
+            .then(|| Self { host: host.to_ascii_lowercase(), port })
     }
 }
 
@@ -194,6 +197,10 @@ mod tests {
             ("a b", None),
             ("*.pay.example", None),
             ("user@pay.example", None),
+            ("pay.example@pay.example", None),
+            ("[]", None),
+            ("[pay.example]", None),
+            ("[2001:db8:0:0::1]", Some(("2001:db8::1", 443))),
             ("https://pay.example", None),
             ("2001:db8::1", None),
         ];

@@ -72,7 +72,7 @@ struct TunnelPlace(TunnelCount);
 
 /// What was decided, before the client's connection is there.
 enum Decision {
-    Intercept(Arc<ServerConfig>),
+    Intercept(Destination, Arc<ServerConfig>),
     Tunnel(TcpStream, TunnelPlace),
 }
 
@@ -92,21 +92,15 @@ impl Proxy {
         let exchange = Exchange::new(RequestId::of(request.headers()), client, asked);
         let accept = Accept::of(request.headers());
 
-        let decided = match &target {
-            Some(target) if request.body().is_end_stream() => {
-                self.decide(&generation, &request, target).await
-            }
-            _ => Err(Rejection::ConnectTarget),
-        };
+        let decided = self.decide(&generation, &request, target).await;
         self.services.metrics.connect_asked(outcome(&decided));
-        let (answer, onward) = match (decided, target) {
-            (Ok(decision), Some(target)) => {
+        let (answer, onward) = match decided {
+            Ok(decision) => {
                 let client = hyper::upgrade::on(&mut request);
-                let onward = self.onward(&generation, decision, target, client);
+                let onward = self.onward(&generation, decision, client);
                 (Ok(Response::new(Body::Empty)), Some(onward))
             }
-            (Ok(_), None) => (Err(Rejection::ConnectTarget), None),
-            (Err(rejection), _) => (Err(rejection), None),
+            Err(rejection) => (Err(rejection), None),
         };
         let ending = Ending::of(&self.services, exchange, peer);
         Connect { response: self.conclude(answer, accept, ending), onward }
@@ -116,38 +110,38 @@ impl Proxy {
         &self,
         generation: &Generation,
         request: &Request<Incoming>,
-        target: &Destination,
+        target: Option<Destination>,
     ) -> Result<Decision, Rejection> {
+        // RFC 9110 §9.3.6: CONNECT has no content; what looks like it may be the other side's.
+        let target = target.filter(|_| request.body().is_end_stream());
+        let target = target.ok_or(Rejection::ConnectTarget)?;
         // A name that is looked up is told to strangers.
         admit::names(request, &target.host)?;
         let snapshot = &generation.snapshot;
         let refused = || Rejection::DestinationRefused { destination: target.clone() };
-        if snapshot.gateway_called(target).is_some() {
+        if snapshot.gateway_called(&target).is_some() {
             // Never a tunnel: tokens in it would be charged as they are.
             let authority = self.services.authority.as_ref().ok_or_else(refused)?;
             let tls = authority.server(&target.host, SystemTime::now());
-            return tls.map(Decision::Intercept).map_err(Rejection::Authority);
+            let tls = tls.map_err(Rejection::Authority)?;
+            return Ok(Decision::Intercept(target, tls));
         }
-        if !snapshot.forward.admits(target) {
+        if !snapshot.forward.admits(&target) {
             return Err(refused());
         }
         let limit = snapshot.forward.tunnels_max;
         let place = self.tunnels.take(limit.get()).ok_or(Rejection::TunnelsFull { limit })?;
         let wait = snapshot.timeouts.connect;
         let late = |_| Rejection::UpstreamTimeout { what: "connect", waited: wait };
-        let dialled = timeout(wait, dial(&snapshot.forward, target, wait)).await;
+        let dialled = timeout(wait, dial(&snapshot.forward, &target, wait)).await;
         Ok(Decision::Tunnel(dialled.map_err(late)??, place))
     }
 
-    fn onward(
-        &self,
-        generation: &Generation,
-        decision: Decision,
-        destination: Destination,
-        client: OnUpgrade,
-    ) -> Onward {
+    fn onward(&self, generation: &Generation, decision: Decision, client: OnUpgrade) -> Onward {
         match decision {
-            Decision::Intercept(tls) => Onward::Intercept(Intercept { destination, tls, client }),
+            Decision::Intercept(destination, tls) => {
+                Onward::Intercept(Intercept { destination, tls, client })
+            }
             Decision::Tunnel(server, place) => Onward::Tunnel(Tunnel {
                 client,
                 server,
@@ -219,7 +213,7 @@ async fn dial(
 
 fn outcome(decided: &Result<Decision, Rejection>) -> ConnectOutcome {
     match decided {
-        Ok(Decision::Intercept(_)) => ConnectOutcome::Intercepted,
+        Ok(Decision::Intercept(..)) => ConnectOutcome::Intercepted,
         Ok(Decision::Tunnel(..)) => ConnectOutcome::Tunnelled,
         Err(
             Rejection::Authority(_)
