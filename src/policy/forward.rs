@@ -87,9 +87,9 @@ impl Destination {
             return Some(Self { host: ip.to_string(), port });
         }
         let host = host.strip_suffix('.').unwrap_or(host);
-        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        (!host.is_empty() && host.chars().all(sound))
-            .then(|| Self { host: host.to_ascii_lowercase(), port })
+        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let sound = |label: &str| !label.is_empty() && label.chars().all(sound);
+        host.split('.').all(sound).then(|| Self { host: host.to_ascii_lowercase(), port })
     }
 }
 
@@ -190,6 +190,8 @@ mod tests {
             ("[2001:db8::1]", Some(("2001:db8::1", 443))),
             ("", None),
             (".", None),
+            ("..", None),
+            ("pay..example", None),
             (":443", None),
             ("a:", None),
             ("a:0", None),
