@@ -1,6 +1,7 @@
 //! Wiring: the only place where every part meets.
 
 mod parts;
+mod sockets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,15 +17,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::config::{GatewayAddress, Loaded, Startup};
+use crate::config::{Loaded, Startup};
 use crate::policy::Live;
-use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
+use crate::proxy::{Generation, Proxy, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
-use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
+use crate::server::{Admin, Drained, ListenError, Worker, WorkerError};
 use crate::telemetry::audit::{self, AuditError, AuditFault, Verified};
-use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport};
-use crate::tls::{Acceptor, Identities, IdentityError, IdentityWarning};
+use crate::telemetry::{AuditEvent, CardsSeen, Metrics, SeenReport};
+use crate::tls::{
+    Authority, AuthorityCertificate, AuthorityError, Identities, IdentityError, IdentityWarning,
+};
 use crate::{keys, reload, vault};
+use sockets::Sockets;
 
 /// How often the list of seen cards is written.
 const SEEN_EVERY: Duration = Duration::from_secs(10);
@@ -36,6 +39,9 @@ pub enum AppError {
     /// The audit log cannot be opened.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
+    /// The authority of the forward proxy cannot be used.
+    #[error("the forward proxy's authority cannot be used")]
+    Authority(#[from] AuthorityError),
     /// The list of seen cards cannot be read.
     #[error("cannot read {}", path.display())]
     CardsSeen {
@@ -103,6 +109,8 @@ pub struct Addresses {
     pub admin: SocketAddr,
     /// The payment gateways, by name.
     pub gateways: Vec<(String, SocketAddr)>,
+    /// The forward proxy.
+    pub forward: Option<SocketAddr>,
 }
 
 /// Starts a server from what was loaded; `watched` is the file it came from, if it did.
@@ -130,7 +138,9 @@ pub fn start(
     let identities = Arc::new(Live::new(identities));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AppError::System)?;
-    let services = Arc::new(runtime.block_on(parts::services(&startup, metrics))?);
+    let mut services = runtime.block_on(parts::services(&startup, metrics))?;
+    services.authority = parts::authority(&startup, &snapshot.intercepted_hosts(), &services)?;
+    let services = Arc::new(services);
     let generation = Generation::new(snapshot, &services.metrics)?;
     services.metrics.card_modes(&generation.snapshot);
     reload::begin(&identities.load(), &services.metrics, SystemTime::now());
@@ -198,6 +208,14 @@ pub fn cards_seen(startup: &Startup) -> Result<SeenReport, AppError> {
     CardsSeen::read(&path).map_err(|source| AppError::CardsSeen { path, source })
 }
 
+/// The certificate of the forward proxy's authority, for whoever is to trust it.
+///
+/// # Errors
+/// When there is none yet, or something else in its place.
+pub fn authority_certificate(startup: &Startup) -> Result<AuthorityCertificate, AppError> {
+    Ok(Authority::exported(&startup.data_dir)?)
+}
+
 impl Running {
     /// Where it listens.
     #[must_use]
@@ -234,93 +252,6 @@ impl Running {
         self.services.access.close();
         info!("stopped");
     }
-}
-
-/// Every listening socket, before it is handed out.
-struct Sockets {
-    workers: usize,
-    bound: Vec<(Bound, Role, Option<Arc<ServerConfig>>)>,
-    admin: std::net::TcpListener,
-    addresses: Addresses,
-    listeners: Vec<(ListenerRole, Option<String>, SocketAddr)>,
-}
-
-impl Sockets {
-    fn bind(
-        startup: &Startup,
-        (identities, proxy): (&Arc<Live<Identities>>, &Arc<Proxy>),
-    ) -> Result<Self, AppError> {
-        let cores = std::thread::available_parallelism();
-        let workers = startup.workers.map_or_else(|| cores.map_or(1, Into::into), Into::into);
-        let admin = Bound::single(startup.admin)?;
-        let admin_address = admin.local_addr().map_err(AppError::System)?;
-        let mut sockets = Self {
-            workers,
-            bound: Vec::new(),
-            admin,
-            addresses: Addresses {
-                https: Vec::new(),
-                http: Vec::new(),
-                admin: admin_address,
-                gateways: Vec::new(),
-            },
-            listeners: vec![(ListenerRole::Admin, None, admin_address)],
-        };
-        let https_config = Acceptor::new(Arc::clone(identities)).config();
-        // Those with TLS first: a redirect must know where to send people.
-        let mut listens = startup.listens.clone();
-        listens.sort_by_key(|listen| !listen.tls);
-        for listen in listens {
-            let https = sockets.addresses.https.first().map_or(443, SocketAddr::port);
-            let redirect = listen.redirect_to_https.then_some(Role::RedirectToHttps(https));
-            let role = redirect.unwrap_or(Role::Site);
-            let tls = listen.tls.then(|| Arc::clone(&https_config));
-            let address = sockets.add(listen.address, role, tls, None)?;
-            match listen.tls {
-                true => sockets.addresses.https.push(address),
-                false => sockets.addresses.http.push(address),
-            }
-        }
-        for GatewayAddress { name, address, tls } in &startup.gateways {
-            let role = Role::Gateway(Arc::clone(name));
-            let tls = tls.then(|| gateway_tls(name, identities, proxy));
-            let address = sockets.add(*address, role, tls, Some(name))?;
-            sockets.addresses.gateways.push((name.to_string(), address));
-        }
-        Ok(sockets)
-    }
-
-    fn add(
-        &mut self,
-        address: SocketAddr,
-        role: Role,
-        tls: Option<Arc<ServerConfig>>,
-        name: Option<&Arc<str>>,
-    ) -> Result<SocketAddr, ListenError> {
-        let bound = Bound::new(address, self.workers)?;
-        let address = bound.address;
-        self.listeners.push((role.listener(tls.is_some()), name.map(ToString::to_string), address));
-        self.bound.push((bound, role, tls));
-        Ok(address)
-    }
-
-    /// The next worker's part of every listener.
-    fn shares(&mut self) -> Vec<crate::server::Share> {
-        let share = |(bound, role, tls): &mut (Bound, Role, Option<Arc<ServerConfig>>)| {
-            bound.share(role, tls.as_ref())
-        };
-        self.bound.iter_mut().filter_map(share).collect()
-    }
-}
-
-/// How TLS is spoken at a gateway's address, as the policy in force demands at each handshake.
-fn gateway_tls(
-    name: &Arc<str>,
-    identities: &Arc<Live<Identities>>,
-    proxy: &Arc<Proxy>,
-) -> Arc<ServerConfig> {
-    let (name, proxy) = (Arc::clone(name), Arc::clone(proxy));
-    Acceptor::of_gateway(Arc::clone(identities), move || proxy.callers(&name)).config()
 }
 
 /// The thread that serves no customer: signals, reloads, the admin page.

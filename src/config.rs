@@ -7,6 +7,7 @@
 mod cards;
 mod compile;
 mod environment;
+mod forward;
 mod gateways;
 mod json;
 mod problem;

@@ -202,6 +202,7 @@ mod tidy {
             "[login]",
             "[[gateway]]",
             "[[webhook]]",
+            "[forward_proxy]",
             "[vault]",
             "[counters]",
             "[log]",
@@ -233,7 +234,8 @@ mod tidy {
         response_body_idle client_write keep_alive upgrade_idle drain per_network per_account lockout failures \
         within lock name upstream store master_key file env cvv_ttl access access_format level bearer client_ca pin \
         client_certificate credentials header value prefix basic user password hmac algorithm encoding \
-        timestamp_header reveal methods paths fields otherwise reveal_limit preset secrets tolerance";
+        timestamp_header reveal methods paths fields otherwise reveal_limit preset secrets tolerance \
+         others allow tunnels";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

@@ -14,11 +14,12 @@ use crate::counters::LocalCounter;
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKey, Obtained};
 use crate::proxy::login::LoginGuard;
 use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Services};
+use crate::reload;
 use crate::telemetry::audit::AuditKey;
 use crate::telemetry::{
     AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
 };
-use crate::tls::{Identities, IdentityError};
+use crate::tls::{Authority, AuthorityError, Identities, IdentityError};
 use crate::vault::{Vault, VaultSettings};
 
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
@@ -75,7 +76,23 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let seen = CardsSeen::open(seen_path(startup));
     let gateways = GatewayWatch::new(master.derive("gateway callers").expose());
     let deliveries = Deliveries::default();
-    Ok(Services { vault, logins, access, audit, metrics, seen, gateways, deliveries })
+    let authority = None;
+    Ok(Services { vault, logins, access, audit, authority, metrics, seen, gateways, deliveries })
+}
+
+/// Opens the authority of the forward proxy, where there is one, for these names.
+pub(super) fn authority(
+    startup: &Startup,
+    hosts: &[String],
+    services: &Services,
+) -> Result<Option<Authority>, AuthorityError> {
+    if startup.forward.is_none() {
+        return Ok(None);
+    }
+    let authority = Authority::open(&startup.data_dir)?;
+    let coverage = authority.cover(hosts, SystemTime::now())?;
+    reload::tell_of_authority(&coverage, services);
+    Ok(Some(authority))
 }
 
 /// Where the master key comes from.

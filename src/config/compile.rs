@@ -56,6 +56,7 @@ impl Compiler<'_> {
             sites: self.sites(file, &base),
             gateways: self.gateways(file, &base),
             webhooks: Vec::new(),
+            forward: self.forward_policy(file),
             trusted_proxies: self.networks(&file.trusted_proxies),
             login: self.login(&file.login),
             timeouts: self.timeouts(&file.timeouts),

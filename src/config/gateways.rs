@@ -18,8 +18,8 @@ use super::sites::{Base, NAME_BYTES_MAX};
 use super::source::At;
 use crate::coding::base64;
 use crate::policy::{
-    Access, CertificateFiles, Credentials, FieldPattern, Gateway, Mac, Otherwise, Pin, Quota,
-    RevealPolicy, Scheme, Secret, Upstream,
+    Access, CertificateFiles, Credentials, Destination, FieldPattern, Gateway, Mac, Otherwise, Pin,
+    Quota, RevealPolicy, Scheme, Secret, Upstream,
 };
 
 /// A shorter secret could be guessed by a patient script.
@@ -28,15 +28,22 @@ const BEARER_BYTES_MIN: usize = 16;
 impl Compiler<'_> {
     pub(super) fn gateways(&mut self, file: &FileSchema, base: &Base) -> Vec<Arc<Gateway>> {
         let mut names = HashSet::new();
+        let mut hosts = self.gateway_hosts(file).into_iter();
         let mut gateways = Vec::new();
         for at in &file.gateway {
             self.unique_name("gateway", &at.get().name, &mut names);
-            gateways.extend(self.gateway(at.get(), base).map(Arc::new));
+            let hosts = hosts.next().unwrap_or_default();
+            gateways.extend(self.gateway(at.get(), hosts, base).map(Arc::new));
         }
         gateways
     }
 
-    fn gateway(&mut self, written: &GatewaySchema, base: &Base) -> Option<Gateway> {
+    fn gateway(
+        &mut self,
+        written: &GatewaySchema,
+        hosts: Vec<Destination>,
+        base: &Base,
+    ) -> Option<Gateway> {
         let access = self.access(written);
         let credentials = written.credentials.as_ref().map(|at| self.credentials(at));
         let reveal = self.reveal(written.reveal.as_ref());
@@ -51,7 +58,8 @@ impl Compiler<'_> {
         Some(Gateway {
             name: written.name.get().as_str().into(),
             // What is wrong with the address is told with the sockets.
-            listen: written.listen.get().parse().ok()?,
+            listen: written.listen.as_ref().and_then(|at| at.get().parse().ok()),
+            hosts,
             access: access?,
             upstream,
             credentials: credentials.flatten(),

@@ -14,8 +14,9 @@ use super::source::At;
 mod gateways;
 
 pub(super) use gateways::{
-    AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, GatewaySchema, HmacSchema,
-    OtherwiseSchema, PresetSchema, RevealSchema, SecretSchema, SignatureSchema, WebhookSchema,
+    AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
+    GatewaySchema, HmacSchema, OthersSchema, OtherwiseSchema, PresetSchema, RevealSchema,
+    SecretSchema, SignatureSchema, WebhookSchema,
 };
 
 /// Configuration of tillgate.
@@ -61,6 +62,8 @@ pub(super) struct FileSchema {
     /// Calls of providers to the shop, which must be signed.
     #[serde(default)]
     pub(super) webhook: Vec<At<WebhookSchema>>,
+    /// A proxy for shops whose payment gateway's address is fixed in code.
+    pub(super) forward_proxy: Option<At<ForwardProxySchema>>,
     /// Where tokens and sealed card numbers are kept. Restart to change.
     #[serde(default)]
     pub(super) vault: VaultSchema,
@@ -283,7 +286,7 @@ pub(super) struct TimeoutsSchema {
     /// How long an idle client connection is kept.
     #[schemars(extend("default" = "75s"))]
     pub(super) keep_alive: Option<At<String>>,
-    /// How long an upgraded connection may be silent.
+    /// How long an upgraded connection or a tunnel may be silent.
     #[schemars(extend("default" = "1h"))]
     pub(super) upgrade_idle: Option<At<String>>,
     /// How long a shutdown waits for what is in flight.

@@ -35,6 +35,8 @@ pub struct Startup {
     pub listens: Vec<ListenAddress>,
     /// Where the shop calls us for each payment gateway.
     pub gateways: Vec<GatewayAddress>,
+    /// Where the shop calls us as its forward proxy.
+    pub forward: Option<SocketAddr>,
     /// The vault.
     pub vault: VaultStartup,
     /// Where failed logins are counted.
@@ -157,6 +159,7 @@ impl Startup {
             ("admin.listen", self.admin == other.admin),
             ("listen", self.listens == other.listens),
             ("gateway.listen", self.gateways == other.gateways),
+            ("forward_proxy.listen", self.forward == other.forward),
             ("vault.store", self.vault.store == other.vault.store),
             ("vault.master_key", self.vault.master_key == other.vault.master_key),
             ("vault.cvv_ttl", self.vault.cvv_ttl == other.vault.cvv_ttl),
@@ -209,6 +212,7 @@ impl Compiler<'_> {
             admin: sockets.admin,
             listens: sockets.listens,
             gateways: sockets.gateways,
+            forward: sockets.forward,
             vault,
             counters,
             log,

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{ListenAddress, Loaded};
-use crate::policy::{Access, Gateway, Otherwise, RevealPolicy, Site, Webhook};
+use crate::policy::{Access, ForwardPolicy, Gateway, Otherwise, RevealPolicy, Site, Webhook};
 
 /// What will be served, how each route treats card numbers, and what to know about it.
 #[must_use]
@@ -34,6 +34,11 @@ fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
     for webhook in &loaded.snapshot.webhooks {
         write_webhook(text, webhook)?;
     }
+    if let Some(address) = loaded.startup.forward {
+        let ForwardPolicy { others, allow, .. } = &loaded.snapshot.forward;
+        let allow: String = allow.iter().map(|to| format!("; tunnels to {to}")).collect();
+        writeln!(text, "forward proxy on {address}, other hosts: {}{allow}", others.as_str())?;
+    }
     for warning in &loaded.warnings {
         writeln!(text, "warning: {warning}")?;
     }
@@ -59,7 +64,10 @@ fn write_site(text: &mut String, site: &Site) -> fmt::Result {
 }
 
 fn write_gateway(text: &mut String, gateway: &Gateway) -> fmt::Result {
-    writeln!(text, "gateway {} on {} to {}", gateway.name, gateway.listen, gateway.upstream)?;
+    let listen = gateway.listen.map(|address| format!(" on {address}")).unwrap_or_default();
+    let hosts: Vec<_> = gateway.hosts.iter().map(ToString::to_string).collect();
+    let named = if hosts.is_empty() { String::new() } else { format!(" as {}", hosts.join(", ")) };
+    writeln!(text, "gateway {}{listen}{named} to {}", gateway.name, gateway.upstream)?;
     let Access { bearer, clients } = &gateway.access;
     let callers = match (bearer.is_some(), clients.is_some()) {
         (true, true) => "a certificate and a secret",

@@ -7,7 +7,7 @@ use proptest::prelude::{any, prop_assert, proptest};
 use proptest::string::string_regex;
 
 use super::*;
-use crate::policy::{Limits, LoginLimits, Timeouts};
+use crate::policy::{Destination, ForwardPolicy, Limits, LoginLimits, Timeouts};
 
 const REFERENCE: &str = include_str!("../../config/tillgate.toml");
 
@@ -69,7 +69,7 @@ fn each_bad_file_gets_its_whole_report() {
         let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
         assert_eq!(report, expected.trim_end(), "{name}:\n{report}");
     }
-    assert_eq!(count, 14);
+    assert_eq!(count, 17);
 }
 
 #[test]
@@ -104,6 +104,12 @@ fn the_commented_settings_of_the_reference_load_too() {
     assert_eq!(site.routes[1].cards.requests.as_str(), "tokenize");
     assert_eq!(site.logins[0].success.len(), 4);
     assert_eq!(loaded.snapshot.gateways[0].upstream.to_string(), "https://api.stripe.com:443");
+    assert_eq!(loaded.snapshot.intercepted_hosts(), ["api.bank.example"]);
+    let forward = &loaded.snapshot.forward;
+    assert_eq!(forward.allow, [Destination::parse("api.other.example").unwrap()]);
+    let defaults = ForwardPolicy { allow: forward.allow.clone(), ..ForwardPolicy::default() };
+    assert_eq!(*forward, defaults);
+    assert_eq!(loaded.startup.forward, Some("127.0.0.1:9501".parse().unwrap()));
     assert_eq!(loaded.files.len(), 6);
     let kinds = loaded.snapshot.gateways.iter().map(|gateway| gateway.credentials.is_some());
     assert_eq!(kinds.collect::<Vec<_>>(), [true, true, true]);
@@ -194,6 +200,35 @@ fn what_is_risky_is_warned_of() {
         summary.contains("  reveals every field in POST, PUT, PATCH of *; elsewhere tokens are")
     );
     assert!(summary.contains("100,000"));
+}
+
+#[test]
+fn a_gateway_may_be_called_by_name_through_the_forward_proxy() {
+    let text = "[[gateway]]\nname = \"bank\"\nhosts = [\"API.bank.example\"]\n\
+                upstream = \"https://api.bank.example\"\n\
+                [[gateway]]\nname = \"other\"\nlisten = \"127.0.0.1:9500\"\n\
+                upstream = \"https://other.example\"\n\
+                [forward_proxy]\nlisten = \"[::1]:9501\"\nothers = \"tunnel\"\n\
+                allow = [\"10.0.0.7:8443\"]";
+    let loaded = read_text(text, PathBuf::new(), "f").unwrap();
+    assert_eq!(loaded.warnings, []);
+    let bank = Destination::parse("api.bank.example").unwrap();
+    assert_eq!(&*loaded.snapshot.gateway_called(&bank).unwrap().name, "bank");
+    let (name, address) = ("other".into(), "127.0.0.1:9500".parse().unwrap());
+    assert_eq!(loaded.startup.gateways, [GatewayAddress { name, address, tls: false }]);
+    let summary = summary(&loaded);
+    assert!(
+        summary.contains("gateway bank as api.bank.example:443 to https://api.bank.example:443\n")
+    );
+    assert!(summary.contains("gateway other on 127.0.0.1:9500 to https://other.example:443\n"));
+    let expected = "forward proxy on [::1]:9501, other hosts: tunnel; tunnels to 10.0.0.7:8443\n";
+    assert!(summary.contains(expected), "{summary}");
+    let unused = text.split("[forward_proxy]").next().unwrap().replace("hosts", "#");
+    let unused = unused.replace("listen =", "hosts = [\"a.example\"]\nlisten =");
+    let unused = unused.replace("name = \"bank\"", "name = \"bank\"\nlisten = \"127.0.0.1:1\"");
+    let warnings = read_text(&unused, PathBuf::new(), "f").unwrap().warnings;
+    let keys: Vec<_> = warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert!(keys.contains(&"gateway.hosts"), "{keys:?}");
 }
 
 #[test]

@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
-use super::{FieldPattern, Limits, Mac, PathPattern, Quota, Secret, Trust, Upstream};
+use super::{Destination, FieldPattern, Limits, Mac, PathPattern, Quota, Secret, Trust, Upstream};
 use crate::card::TokenFormat;
 use crate::scan::Rules;
 
-/// One payment provider, and the address the shop calls instead of it.
+/// One payment provider, and how the shop's calls to it come to us.
 #[derive(Debug)]
 pub struct Gateway {
     /// For metrics, logs and the audit file.
     pub name: Arc<str>,
-    /// Where the shop calls us.
-    pub listen: SocketAddr,
-    /// Who may call us there.
+    /// Where the shop calls us, unless it comes through the forward proxy only.
+    pub listen: Option<SocketAddr>,
+    /// What the shop believes to call when it comes through the forward proxy.
+    pub hosts: Vec<Destination>,
+    /// Who may call us at `listen`.
     pub access: Access,
     /// The provider.
     pub upstream: Upstream,

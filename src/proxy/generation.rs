@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::Request;
+
 use super::exchange::Exchange;
 use super::forward::{TargetError, Targets};
 use super::reject::Rejection;
-use super::{Peer, Role, login};
+use super::{Peer, Role, admit, login};
 use crate::policy::{Gateway, Route, Site, Snapshot, Webhook};
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::tls::Callers;
@@ -80,15 +82,27 @@ impl Generation {
         Ok(Self { snapshot, sites, gateways })
     }
 
-    /// What a request is for, by the listener it came to, its host and its path.
-    pub(super) fn find(&self, peer: &Peer, host: &str, path: &str) -> Result<Found<'_>, Rejection> {
+    /// What a request is for, by the listener it came to, its host (as admitted) and its path.
+    pub(super) fn find<B>(
+        &self,
+        peer: &Peer,
+        host: &str,
+        request: &Request<B>,
+    ) -> Result<Found<'_>, Rejection> {
         match &peer.role {
+            Role::Forward => Err(Rejection::ConnectOnly),
             Role::Gateway(name) => {
                 self.gateway(name).map(Found::Gateway).ok_or(Rejection::HostUnknown)
             }
+            Role::Intercepted(destination) => {
+                admit::called(peer.server_name.as_deref(), request, destination)?;
+                let gateway = self.snapshot.gateway_called(destination);
+                let place = gateway.and_then(|gateway| self.gateway(&gateway.name));
+                place.map(Found::Gateway).ok_or(Rejection::HostUnknown)
+            }
             Role::RedirectToHttps(port) => Ok(Found::Redirect(*port)),
             Role::Site => {
-                let place = self.place(host, path).ok_or(Rejection::HostUnknown)?;
+                let place = self.place(host, request.uri().path()).ok_or(Rejection::HostUnknown)?;
                 self.belongs(peer, &place)?;
                 Ok(Found::Site(place))
             }

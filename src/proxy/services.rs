@@ -16,6 +16,7 @@ use crate::telemetry::{
     AccessLog, Audit, AuditEvent, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics, Sighting,
     TokenOrigin,
 };
+use crate::tls::Authority;
 use crate::vault::{Standing, Tokenized, Vault};
 
 /// What outlives every reload.
@@ -28,6 +29,8 @@ pub struct Services {
     pub access: AccessLog,
     /// What must be provable later.
     pub audit: Arc<Audit>,
+    /// Signs for the hosts that the forward proxy intercepts, where there is one.
+    pub authority: Option<Authority>,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
     /// Where card numbers were found.

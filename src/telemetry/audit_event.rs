@@ -40,6 +40,11 @@ pub enum AuditEvent {
         /// Its last four digits.
         last_four: LastFour,
     },
+    /// The forward proxy's authority has a new certificate.
+    AuthorityIssued {
+        /// The names that it may sign for.
+        hosts: Vec<String>,
+    },
     /// New certificates are in force.
     CertificatesReloaded {
         /// How many.

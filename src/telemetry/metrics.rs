@@ -12,6 +12,7 @@ use prometheus::{
 
 use super::cards::CardFamilies;
 use super::connections::ConnectionFamilies;
+use super::forward::ForwardFamilies;
 use super::gateways::GatewayFamilies;
 use super::lines::DroppedLines;
 use super::logins::LoginFamilies;
@@ -38,6 +39,7 @@ pub struct Metrics {
     lines_dropped: IntCounterVec,
     pub(super) cards: CardFamilies,
     pub(super) connections: ConnectionFamilies,
+    pub(super) forward: ForwardFamilies,
     pub(super) gateways: GatewayFamilies,
     pub(super) logins: LoginFamilies,
     pub(super) reloads: ReloadFamilies,
@@ -67,6 +69,7 @@ impl Metrics {
             ),
             cards: CardFamilies::register(&registry),
             connections: ConnectionFamilies::register(&registry),
+            forward: ForwardFamilies::register(&registry),
             gateways: GatewayFamilies::register(&registry),
             logins: LoginFamilies::register(&registry),
             reloads: ReloadFamilies::register(&registry),

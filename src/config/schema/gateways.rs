@@ -1,4 +1,6 @@
-//! Payment gateways and webhooks, as people write them.
+//! Payment gateways, the forward proxy that leads to them and webhooks, as people write them.
+
+use std::num::NonZeroUsize;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,7 +15,10 @@ pub(in crate::config) struct GatewaySchema {
     /// For metrics, logs and the audit file.
     pub(in crate::config) name: At<String>,
     /// Where the shop calls us. Restart to change.
-    pub(in crate::config) listen: At<String>,
+    pub(in crate::config) listen: Option<At<String>>,
+    /// Names that the shop calls through `[forward_proxy]`, with a port where it is not 443; not
+    /// together with `access`.
+    pub(in crate::config) hosts: Option<At<Vec<At<String>>>>,
     /// Whether TLS is spoken there, with the certificates of this file. Restart to change.
     #[schemars(extend("default" = false))]
     pub(in crate::config) tls: Option<At<bool>>,
@@ -141,6 +146,32 @@ pub(in crate::config) struct RevealSchema {
 pub(in crate::config) enum OtherwiseSchema {
     Keep,
     Reject,
+}
+
+/// A proxy for shops whose payment gateway's address is fixed in code (`HTTPS_PROXY`).
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ForwardProxySchema {
+    /// Its address, on this machine. Restart to change.
+    pub(in crate::config) listen: At<String>,
+    /// Hosts of no gateway: `refuse`, or `tunnel` to those on the Internet, port 443, as they are.
+    #[schemars(extend("default" = "refuse"))]
+    pub(in crate::config) others: Option<At<OthersSchema>>,
+    /// Hosts that are always tunnelled; a port where it is not 443. What is not on the Internet must
+    /// be listed by its address too.
+    #[schemars(extend("default" = []))]
+    pub(in crate::config) allow: Option<At<Vec<At<String>>>>,
+    /// The most tunnels at once.
+    #[schemars(extend("default" = 1024))]
+    pub(in crate::config) tunnels: Option<At<NonZeroUsize>>,
+}
+
+/// What happens to hosts of no gateway.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum OthersSchema {
+    Refuse,
+    Tunnel,
 }
 
 /// A path of the shop that a provider calls.

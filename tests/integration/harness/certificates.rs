@@ -77,7 +77,7 @@ impl Identity {
 
     /// The same, for clients that show a certificate of the tests' authority.
     pub(crate) fn strict_server(&self) -> Arc<rustls::ServerConfig> {
-        let roots = Arc::new(roots());
+        let roots = Arc::new(roots_of(authority_pem()));
         let clients = WebPkiClientVerifier::builder_with_provider(roots, provider());
         let config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -119,10 +119,10 @@ pub(crate) fn stranger_pem() -> String {
     Authority::new().pem
 }
 
-/// Trust in the tests' authority alone.
-pub(crate) fn roots() -> RootCertStore {
+/// Trust in one authority alone.
+pub(crate) fn roots_of(pem: &str) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority_pem().as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
     roots
 }
 
