@@ -160,7 +160,7 @@ pub fn start(
         let loaded = (startup, digest);
         Reloader::new(path.to_owned(), loaded, live, Arc::clone(&services), watcher)
     });
-    let control = Control {
+    let mut control = Control {
         admin: Admin::new(Arc::clone(&services), closing.clone()),
         closing: closing.clone(),
         ended: ended.clone(),
@@ -169,9 +169,12 @@ pub fn start(
         services: Arc::clone(&services),
     };
     let addresses = sockets.addresses.clone();
-    let control = control.start(runtime, sockets.admin)?;
     let version = env!("CARGO_PKG_VERSION");
     services.audit.record(SystemTime::now(), AuditEvent::Started { version });
+    // A file may have changed between its reading and the first look of the watcher. Before "ready":
+    // who changes one after that is not read halfway.
+    control.reload();
+    let control = control.start(runtime, sockets.admin)?;
     sockets.listeners.iter().for_each(|(role, name, address)| {
         services.metrics.listening(*role, name.as_deref(), *address);
     });
@@ -284,8 +287,6 @@ impl Control {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.admin).serve(listener, tasks.clone()));
         let Signals { mut hangup, mut ending } = signals;
-        // A file may have changed between its reading and the first look of the watcher.
-        self.reload();
         let mut seen = tokio::time::interval(SEEN_EVERY);
         loop {
             tokio::select! {
