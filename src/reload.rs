@@ -16,8 +16,8 @@ use tracing::warn;
 
 pub use watch::{POLL_INTERVAL, WatchError, Watcher};
 
-use crate::config::{self, Loaded, Problem, Startup};
-use crate::policy::Live;
+use crate::config::{self, GatewayAddress, Loaded, Problem, Startup};
+use crate::policy::{Gateway, Live, Snapshot};
 use crate::proxy::{Generation, Services};
 use crate::telemetry::{AuditEvent, CertificateExpiry, Complaint, Metrics};
 use crate::tls::{AuthorityCertificate, AuthorityError, Coverage, Expiry, Identities};
@@ -69,6 +69,8 @@ impl Reloader {
         let Loaded { startup, snapshot, digest, warnings, .. } = loaded;
         let generation = if digest == self.digest {
             None
+        } else if let Some(problem) = self.opened(&snapshot) {
+            return self.refuse_policy(&[problem]);
         } else {
             match Generation::new(snapshot, &self.services.metrics) {
                 Ok(generation) => Some(generation),
@@ -87,6 +89,22 @@ impl Reloader {
             self.digest = digest;
             self.publish(generation, &startup, &warnings);
         }
+    }
+
+    /// What would open a gateway to strangers: its address stays as it was until a restart, and so must
+    /// the question who calls there.
+    fn opened(&self, snapshot: &Snapshot) -> Option<String> {
+        let exposed =
+            self.startup.gateways.iter().filter(|bound| !bound.address.ip().is_loopback());
+        let mut opened = exposed.filter(|bound| {
+            let named = |gateway: &&Arc<Gateway>| gateway.name == bound.name;
+            snapshot.gateways.iter().find(named).is_some_and(|found| found.access.is_open())
+        });
+        let GatewayAddress { name, address, .. } = opened.next()?;
+        Some(format!(
+            "gateway.access: gateway {name:?} listens on {address} until a restart, and others reach \
+             it there; keep `access`, or restart"
+        ))
     }
 
     /// The names of the next generation must have certificates before the first request for them.

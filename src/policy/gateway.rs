@@ -89,6 +89,14 @@ pub enum Otherwise {
     Reject,
 }
 
+impl Access {
+    /// Whether nobody is asked who they are.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.bearer.is_none() && self.clients.is_none()
+    }
+}
+
 impl RevealPolicy {
     /// Whether a request may hold tokens that become card numbers. The path must match as it is
     /// written and as a server will read it: neither spelling may be a way round the other.
