@@ -12,12 +12,14 @@ use serde::Deserialize;
 use super::source::At;
 
 mod gateways;
+mod listeners;
 
 pub(super) use gateways::{
     AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
     GatewaySchema, HmacSchema, OthersSchema, OtherwiseSchema, PresetSchema, RevealSchema,
     SecretSchema, SignatureSchema, WebhookSchema,
 };
+pub(super) use listeners::{AdminSchema, CertificateSchema, ListenSchema};
 
 /// Configuration of tillgate.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -73,40 +75,6 @@ pub(super) struct FileSchema {
     /// What is logged. Restart to change.
     #[serde(default)]
     pub(super) log: LogSchema,
-}
-
-/// The listener for metrics and health checks.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AdminSchema {
-    /// Its address. Restart to change.
-    #[schemars(extend("default" = "127.0.0.1:9464"))]
-    pub(super) listen: Option<At<String>>,
-}
-
-/// An address that clients connect to.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListenSchema {
-    /// IP address and port.
-    #[schemars(extend("examples" = ["0.0.0.0:443"]))]
-    pub(super) address: At<String>,
-    /// Whether TLS is spoken here.
-    #[schemars(extend("default" = false))]
-    pub(super) tls: Option<At<bool>>,
-    /// Whether every request is sent on to `https://`.
-    #[schemars(extend("default" = false))]
-    pub(super) redirect_to_https: Option<At<bool>>,
-}
-
-/// A certificate chain and its key.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CertificateSchema {
-    /// PEM file: the leaf first, then its issuers.
-    pub(super) chain: At<String>,
-    /// PEM file: PKCS#8, PKCS#1 or SEC1.
-    pub(super) key: At<String>,
 }
 
 /// One shop.
