@@ -1,6 +1,7 @@
 //! Wiring: the only place where every part meets.
 
 mod parts;
+mod sockets;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -19,13 +20,16 @@ use tracing::{info, warn};
 
 use crate::config::{Loaded, Startup};
 use crate::policy::Live;
-use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
+use crate::proxy::{Generation, Proxy, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
-use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
+use crate::server::{Admin, Drained, ListenError, Worker, WorkerError};
 use crate::telemetry::audit::AuditError;
-use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport};
-use crate::tls::{Acceptor, Identities, IdentityError, IdentityWarning};
+use crate::telemetry::{AuditEvent, CardsSeen, Metrics, SeenReport};
+use crate::tls::{
+    Authority, AuthorityCertificate, AuthorityError, Identities, IdentityError, IdentityWarning,
+};
 use crate::{reload, vault};
+use sockets::Sockets;
 
 pub use upkeep::{KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
 
@@ -38,6 +42,9 @@ pub enum AppError {
     /// The audit log cannot be opened.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
+    /// The authority of the forward proxy cannot be used.
+    #[error("the forward proxy's authority cannot be used")]
+    Authority(#[from] AuthorityError),
     /// The list of seen cards cannot be read.
     #[error("cannot read {}", path.display())]
     CardsSeen {
@@ -105,6 +112,8 @@ pub struct Addresses {
     pub admin: SocketAddr,
     /// The payment gateways, by name.
     pub gateways: Vec<(String, SocketAddr)>,
+    /// The forward proxy.
+    pub forward: Option<SocketAddr>,
 }
 
 /// Starts a server from what was loaded; `watched` is the file it came from, if it did.
@@ -132,20 +141,20 @@ pub fn start(
     let identities = Arc::new(Live::new(identities));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AppError::System)?;
-    let services = Arc::new(runtime.block_on(parts::services(&startup, metrics))?);
+    let mut services = runtime.block_on(parts::services(&startup, metrics))?;
+    services.authority = parts::authority(&startup, &snapshot.intercepted_hosts(), &services)?;
+    let services = Arc::new(services);
     let generation = Generation::new(snapshot, &services.metrics)?;
     services.metrics.card_modes(&generation.snapshot);
     reload::begin(&identities.load(), &services.metrics, SystemTime::now());
     let policy = Arc::new(Live::new(generation));
     let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
 
-    let mut sockets = Sockets::bind(&startup)?;
+    let mut sockets = Sockets::bind(&startup, (&identities, &proxy))?;
     let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
-    let tls = Acceptor::new(Arc::clone(&identities)).config();
     let workers = (0..sockets.workers).map(|index| {
         let shares = sockets.shares();
-        let (proxy, tls) = (Arc::clone(&proxy), Arc::clone(&tls));
-        Worker::start(index, shares, proxy, tls, closing.clone())
+        Worker::start(index, shares, Arc::clone(&proxy), closing.clone())
     });
     let workers = workers.collect::<Result<Vec<_>, _>>()?;
 
@@ -154,7 +163,7 @@ pub fn start(
         let loaded = (startup, digest);
         Reloader::new(path.to_owned(), loaded, live, Arc::clone(&services), watcher)
     });
-    let control = Control {
+    let mut control = Control {
         admin: Admin::new(Arc::clone(&services), closing.clone()),
         closing: closing.clone(),
         ended: ended.clone(),
@@ -163,9 +172,12 @@ pub fn start(
         services: Arc::clone(&services),
     };
     let addresses = sockets.addresses.clone();
-    let control = control.start(runtime, sockets.admin)?;
     let version = env!("CARGO_PKG_VERSION");
     services.audit.record(SystemTime::now(), AuditEvent::Started { version });
+    // A file may have changed between its reading and the first look of the watcher. Before "ready":
+    // who changes one after that is not read halfway.
+    control.reload();
+    let control = control.start(runtime, sockets.admin)?;
     sockets.listeners.iter().for_each(|(role, name, address)| {
         services.metrics.listening(*role, name.as_deref(), *address);
     });
@@ -191,6 +203,14 @@ pub fn check(loaded: Loaded) -> Result<Vec<IdentityWarning>, AppError> {
 pub fn cards_seen(startup: &Startup) -> Result<SeenReport, AppError> {
     let path = parts::seen_path(startup);
     CardsSeen::read(&path).map_err(|source| AppError::CardsSeen { path, source })
+}
+
+/// The certificate of the forward proxy's authority, for whoever is to trust it.
+///
+/// # Errors
+/// When there is none yet, or something else in its place.
+pub fn authority_certificate(startup: &Startup) -> Result<AuthorityCertificate, AppError> {
+    Ok(Authority::exported(&startup.data_dir)?)
 }
 
 impl Running {
@@ -231,74 +251,6 @@ impl Running {
     }
 }
 
-/// Every listening socket, before it is handed out.
-struct Sockets {
-    workers: usize,
-    bound: Vec<(Bound, Role, bool)>,
-    admin: std::net::TcpListener,
-    addresses: Addresses,
-    listeners: Vec<(ListenerRole, Option<String>, SocketAddr)>,
-}
-
-impl Sockets {
-    fn bind(startup: &Startup) -> Result<Self, AppError> {
-        let cores = std::thread::available_parallelism();
-        let workers = startup.workers.map_or_else(|| cores.map_or(1, Into::into), Into::into);
-        let admin = Bound::single(startup.admin)?;
-        let admin_address = admin.local_addr().map_err(AppError::System)?;
-        let mut sockets = Self {
-            workers,
-            bound: Vec::new(),
-            admin,
-            addresses: Addresses {
-                https: Vec::new(),
-                http: Vec::new(),
-                admin: admin_address,
-                gateways: Vec::new(),
-            },
-            listeners: vec![(ListenerRole::Admin, None, admin_address)],
-        };
-        // Those with TLS first: a redirect must know where to send people.
-        let mut listens = startup.listens.clone();
-        listens.sort_by_key(|listen| !listen.tls);
-        for listen in listens {
-            let https = sockets.addresses.https.first().map_or(443, SocketAddr::port);
-            let redirect = listen.redirect_to_https.then_some(Role::RedirectToHttps(https));
-            let role = redirect.unwrap_or(Role::Site);
-            let address = sockets.add(listen.address, role, listen.tls, None)?;
-            match listen.tls {
-                true => sockets.addresses.https.push(address),
-                false => sockets.addresses.http.push(address),
-            }
-        }
-        for (name, address) in &startup.gateways {
-            let role = Role::Gateway(Arc::clone(name));
-            let address = sockets.add(*address, role, false, Some(name))?;
-            sockets.addresses.gateways.push((name.to_string(), address));
-        }
-        Ok(sockets)
-    }
-
-    fn add(
-        &mut self,
-        address: SocketAddr,
-        role: Role,
-        tls: bool,
-        name: Option<&Arc<str>>,
-    ) -> Result<SocketAddr, ListenError> {
-        let bound = Bound::new(address, self.workers)?;
-        let address = bound.address;
-        self.listeners.push((role.listener(tls), name.map(ToString::to_string), address));
-        self.bound.push((bound, role, tls));
-        Ok(address)
-    }
-
-    /// The next worker's part of every listener.
-    fn shares(&mut self) -> Vec<crate::server::Share> {
-        self.bound.iter_mut().filter_map(|(bound, role, tls)| bound.share(role, *tls)).collect()
-    }
-}
-
 /// The thread that serves no customer: signals, reloads, the admin page.
 struct Control {
     admin: Arc<Admin>,
@@ -329,8 +281,6 @@ impl Control {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.admin).serve(listener, tasks.clone()));
         let Signals { mut hangup, mut ending } = signals;
-        // A file may have changed between its reading and the first look of the watcher.
-        self.reload();
         let mut seen = tokio::time::interval(SEEN_EVERY);
         loop {
             tokio::select! {

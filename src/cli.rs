@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out.
 
+mod gateway;
 mod progress;
 mod seen;
 mod vault;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use gateway::GatewayCommand;
 use thiserror::Error;
 
 use self::vault::VaultCommand;
@@ -47,6 +49,9 @@ enum Command {
     /// A small shop, a stand-in gateway and the guard between them; nothing to set up.
     #[command(after_help = "Example:\n  tillgate demo --once")]
     Demo(DemoOptions),
+    /// The ways to the payment gateways.
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// Guard a shop.
     #[command(after_help = "Examples:\n  tillgate run --config /etc/tillgate/tillgate.toml\n  \
                       tillgate run --upstream http://127.0.0.1:8080")]
@@ -133,6 +138,7 @@ impl Cli {
             Command::Cards(CardsCommand::Seen { config, json }) => cards_seen(&config, json),
             Command::Check { config } => check(&config),
             Command::Demo(options) => run_demo(&options),
+            Command::Gateway(GatewayCommand::Ca { config }) => gateway::ca(&config),
             Command::Run(options) => run(options),
             Command::Scan(options) => scan(&options),
             Command::Schema => schema(),

@@ -3,6 +3,7 @@
 //! Both directions work piece by piece, and a decoder never gives out more than its bounds allow: a
 //! bomb is an error, not a full memory. The formats themselves are the libraries' work.
 
+pub mod base64;
 mod decode;
 mod encode;
 

@@ -7,10 +7,13 @@
 mod cards;
 mod compile;
 mod environment;
+mod forward;
+mod gateways;
 mod json;
 mod master_key;
 mod problem;
 mod schema;
+mod secrets;
 mod shape;
 mod sites;
 mod sockets;
@@ -23,6 +26,7 @@ mod units;
 mod upstreams;
 mod values;
 mod vault_store;
+mod webhooks;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -33,16 +37,17 @@ use aws_lc_rs::digest;
 use serde::Deserialize;
 use serde_json::Value;
 use toml::de::{DeTable, Deserializer};
+use zeroize::Zeroizing;
 
 pub use master_key::{MasterKeySource, PinPlace, Pkcs11Source};
 pub use problem::{Problem, Problems};
 pub use startup::{
-    AccessFormat, AccessLog, CounterStore, ListenAddress, LogLevel, LogStartup, Startup,
-    VaultStartup, VaultStore,
+    AccessFormat, AccessLog, CounterStore, GatewayAddress, ListenAddress, LogLevel, LogStartup,
+    Startup, VaultStartup, VaultStore,
 };
 pub use summary::summary;
 
-use crate::policy::{CertificateFiles, Snapshot, Trust};
+use crate::policy::{CertificateFiles, Credentials, Secret, Snapshot, Trust};
 use compile::Compiler;
 use environment::Lookup;
 use schema::{FileSchema, ListenSchema, SiteSchema};
@@ -137,13 +142,16 @@ pub fn for_upstream(
         ..FileSchema::default()
     };
     let source = Source { file: Path::new(COMMAND_LINE), text: "", folder: PathBuf::new() };
-    let mut loaded = compile(&source, &file, Vec::new(), true).map_err(Problems::of_options)?;
+    let lookup = |_: &str| None;
+    let mut loaded =
+        compile((&source, &lookup), &file, Vec::new(), true).map_err(Problems::of_options)?;
     loaded.startup.vault.master_key = MasterKeySource::File(data_dir.join("master.key"));
     loaded.startup.data_dir = data_dir;
     Ok(loaded)
 }
 
-/// The text and the authorities it names; what was read, not what the files hold by now.
+/// The text, and what it names: authorities, secrets and keys; what was read, not what the files hold
+/// by now.
 fn digest(text: &str, snapshot: &Snapshot) -> Vec<u8> {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(text.as_bytes());
@@ -152,8 +160,29 @@ fn digest(text: &str, snapshot: &Snapshot) -> Vec<u8> {
         if let Trust::Anchors(anchors) = &upstream.trust {
             anchors.iter().for_each(|anchor| context.update(anchor));
         }
+        for path in upstream.client.iter().flat_map(|files| [&files.chain, &files.key]) {
+            // One that cannot be read is told by whoever uses it.
+            context.update(&read(path).map(Zeroizing::new).unwrap_or_default());
+        }
     }
+    for gateway in &snapshot.gateways {
+        if let Some(Trust::Anchors(anchors)) = &gateway.access.clients {
+            anchors.iter().for_each(|anchor| context.update(anchor));
+        }
+    }
+    secrets(snapshot).for_each(|secret| context.update(secret.expose()));
     context.finish().as_ref().to_vec()
+}
+
+fn secrets(snapshot: &Snapshot) -> impl Iterator<Item = &Secret> {
+    let gateways = snapshot.gateways.iter().flat_map(|gateway| {
+        let credentials = gateway.credentials.as_ref().map(|credentials| match credentials {
+            Credentials::Header { value, .. } => value,
+            Credentials::Signature { key, .. } => key,
+        });
+        gateway.access.bearer.iter().chain(credentials)
+    });
+    gateways.chain(snapshot.webhooks.iter().flat_map(|webhook| &webhook.secrets))
 }
 
 /// The JSON Schema of the file.
@@ -182,7 +211,7 @@ fn load_text(source: &Source<'_>, lookup: Lookup<'_>) -> Result<Loaded, Problems
         problems.push(syntax_problem(source, &error));
         FileSchema::default()
     });
-    compile(source, &file, problems, false)
+    compile((source, lookup), &file, problems, false)
 }
 
 fn syntax_problem(source: &Source<'_>, error: &toml::de::Error) -> Problem {
@@ -192,13 +221,13 @@ fn syntax_problem(source: &Source<'_>, error: &toml::de::Error) -> Problem {
 }
 
 fn compile(
-    source: &Source<'_>,
+    (source, lookup): (&Source<'_>, Lookup<'_>),
     file: &FileSchema,
     problems: Vec<Problem>,
     self_signed: bool,
 ) -> Result<Loaded, Problems> {
     let (warnings, files) = (Vec::new(), Vec::new());
-    let mut compiler = Compiler { source, problems, warnings, files, self_signed };
+    let mut compiler = Compiler { source, lookup, problems, warnings, files, self_signed };
     let Some(compiled) = compiler.compile(file) else {
         return Err(Problems::new(compiler.problems));
     };

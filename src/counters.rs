@@ -7,6 +7,8 @@
 
 mod key;
 mod local;
+mod pace;
+mod surge;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +16,8 @@ use std::time::Duration;
 
 pub use key::{CounterKey, KeyHasher};
 pub use local::LocalCounter;
+pub use pace::{Paces, Strikes};
+pub use surge::{Alarm, Surge};
 
 use crate::policy::{Lockout, LoginLimits};
 

@@ -186,6 +186,8 @@ impl Play<'_> {
 
     fn invite(&self, report: &mut Report<'_>, address: SocketAddr) -> io::Result<()> {
         let (email, password) = shop::ACCOUNT;
+        let forward = self.addresses.forward.map(|address| format!("http://{address}"));
+        let authority = self.folder.path().join("data/forward-ca.pem");
         report.title("Look round")?;
         report.addresses(&[
             ("shop", format!("https://{address}/   (self-signed: your browser will ask)")),
@@ -195,6 +197,15 @@ impl Play<'_> {
                 format!("{CARD_NUMBER} or 3782 822463 10005 (code 1234), any date to come"),
             ),
             ("metrics", format!("http://{}/metrics", self.addresses.admin)),
+            (
+                "HTTPS_PROXY",
+                format!(
+                    "{}   (for a shop that calls https://{})",
+                    forward.unwrap_or_default(),
+                    folder::GATEWAY_NAME
+                ),
+            ),
+            ("which trusts", authority.display().to_string()),
             ("config", format!("{}   (edit and save it: it is reloaded)", self.config.display())),
             ("tillgate's log", self.folder.log().display().to_string()),
             ("access log", self.folder.access_log().display().to_string()),

@@ -6,14 +6,19 @@
 
 mod cards;
 mod certificate;
+mod field;
+mod forward;
 mod gateway;
 mod limits;
 mod live;
 mod login;
+mod mac;
 mod pattern;
 mod postgres;
 mod route;
+mod secret;
 mod upstream;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -21,16 +26,21 @@ use ipnet::IpNet;
 
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
-pub use gateway::Gateway;
+pub use field::{FieldPattern, enclosing, join_names, name_parts};
+pub use forward::{Destination, ForwardPolicy, Others};
+pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
 pub use limits::{Limits, Timeouts};
 pub use live::Live;
 pub use login::{Lockout, LoginLimits, LoginRule, Quota, Sign};
+pub use mac::{Mac, MacAlgorithm, MacEncoding};
 pub use pattern::{HostPattern, PathPattern};
 pub use postgres::{
     Password, PostgresAddress, PostgresAddressError, PostgresHost, PostgresTls, PostgresTlsMode,
 };
 pub use route::{Route, Site, SiteName};
-pub use upstream::{Scheme, Trust, Upstream};
+pub use secret::Secret;
+pub use upstream::{Pin, Scheme, Trust, Upstream};
+pub use webhook::{Webhook, WebhookSignature};
 
 /// One generation of the policy.
 #[derive(Debug)]
@@ -39,6 +49,10 @@ pub struct Snapshot {
     pub sites: Vec<Arc<Site>>,
     /// The payment gateways, in the order of the file.
     pub gateways: Vec<Arc<Gateway>>,
+    /// The webhooks, in the order of the file.
+    pub webhooks: Vec<Arc<Webhook>>,
+    /// Where the forward proxy leads beside them.
+    pub forward: ForwardPolicy,
     /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How many logins may be tried.
@@ -56,5 +70,21 @@ impl Snapshot {
         let matching = sites.filter_map(|(place, site)| Some((site.rank(host)?, (place, site))));
         // The first of equals: `max_by_key` would take the last.
         matching.rev().max_by_key(|(rank, _)| *rank).map(|(_, found)| found)
+    }
+
+    /// The payment gateway that a client of the forward proxy believes to call.
+    #[must_use]
+    pub fn gateway_called(&self, destination: &Destination) -> Option<&Arc<Gateway>> {
+        self.gateways.iter().find(|gateway| gateway.hosts.contains(destination))
+    }
+
+    /// The names that the forward proxy answers for, in the payment gateways' place.
+    #[must_use]
+    pub fn intercepted_hosts(&self) -> Vec<String> {
+        let hosts = self.gateways.iter().flat_map(|gateway| &gateway.hosts);
+        let mut names: Vec<String> = hosts.map(|destination| destination.host.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 }

@@ -7,6 +7,7 @@
 mod admit;
 mod body;
 mod cards;
+mod connect;
 mod digits;
 mod exchange;
 mod finish;
@@ -16,24 +17,27 @@ mod generation;
 mod guard;
 mod headers;
 pub mod login;
+mod peer;
+mod pipe;
 mod pool;
 mod reject;
 mod request_id;
 mod services;
 mod upgrade;
+mod webhook;
 mod websocket;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{EXPECT, HOST, HeaderValue, LOCATION};
 use http::{Request, Response, StatusCode, Uri, request, response};
 use hyper::body::{Body as _, Incoming};
-use tokio_util::task::TaskTracker;
 
 use body::{Body, Source};
 use cards::{Action, Editor, Forward, Opaque, Task};
+use connect::TunnelCount;
 use exchange::{Asked, Exchange};
+use finish::Ending;
 use forward::{Answer, Reuse};
 use generation::Found;
 use headers::Origin;
@@ -41,71 +45,44 @@ use reject::{Accept, Rejection};
 use request_id::RequestId;
 use upgrade::{Switch, Wanted};
 
+pub use connect::{Connect, Intercept, Onward, Tunnel};
 pub use finish::Finished;
 pub use forward::{Dialer, TargetError};
+pub use gateway::GatewayWatch;
 pub use generation::Generation;
+pub use peer::{Peer, Role};
 pub use services::{LockTeller, Services};
+pub use webhook::Deliveries;
 
 use crate::policy::{Limits, Live, RequestAction, ResponseAction, Timeouts};
-use crate::telemetry::{Direction, ListenerRole, RouteMetrics};
+use crate::telemetry::{Direction, RouteMetrics};
+use crate::tls::Callers;
 
 /// Answers requests.
 pub struct Proxy {
     live: Arc<Live<Generation>>,
     services: Arc<Services>,
-}
-
-/// The connection a request came over.
-pub struct Peer {
-    /// The other end.
-    pub address: SocketAddr,
-    /// What this listener is for.
-    pub role: Role,
-    /// The name the client asked for in its TLS handshake.
-    pub server_name: Option<String>,
-    /// The TLS version, where there is one.
-    pub tls_version: Option<&'static str>,
-    /// How its thread talks to upstreams.
-    pub dialer: Arc<Dialer>,
-    /// Owns what outlives a request: upgraded connections.
-    pub tasks: TaskTracker,
-}
-
-/// What a listener does with requests.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Role {
-    /// Puts card numbers back, for the gateway of this name.
-    Gateway(Arc<str>),
-    /// Sends everybody to `https`, on this port.
-    RedirectToHttps(u16),
-    /// Guards the shops.
-    Site,
-}
-
-impl Role {
-    /// What the listener is called in metrics and logs.
-    #[must_use]
-    pub fn listener(&self, tls: bool) -> ListenerRole {
-        match self {
-            Self::Gateway(_) => ListenerRole::Gateway,
-            Self::RedirectToHttps(_) => ListenerRole::Redirect,
-            Self::Site if tls => ListenerRole::Https,
-            Self::Site => ListenerRole::Http,
-        }
-    }
+    /// Those of the forward proxy.
+    tunnels: TunnelCount,
 }
 
 impl Proxy {
     /// Starts with a first generation.
     #[must_use]
     pub fn new(live: Arc<Live<Generation>>, services: Arc<Services>) -> Self {
-        Self { live, services }
+        Self { live, services, tunnels: TunnelCount::default() }
     }
 
     /// The waits of the current generation, for those who accept connections.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.live.peek().snapshot.timeouts.clone()
+    }
+
+    /// Whose certificates callers of a gateway must show, by the current generation.
+    #[must_use]
+    pub fn callers(&self, gateway: &str) -> Option<Callers> {
+        self.live.peek().callers(gateway)
     }
 
     /// What outlives reloads.
@@ -125,9 +102,13 @@ impl Proxy {
         let asked = Asked::of(&request, host.as_deref().unwrap_or_default().to_owned());
         let exchange = Exchange::new(id, client, asked);
         let accept = Accept::of(request.headers());
-        let found = host.and_then(|host| generation.find(peer, &host, request.uri().path()));
+        let found = host.and_then(|host| generation.find(peer, &host, &request));
         let handles = found.as_ref().ok().and_then(|found| found.metrics().cloned());
-        let in_flight = handles.as_ref().map(|metrics| metrics.begin());
+        let ending = Ending {
+            in_flight: handles.as_ref().map(|metrics| metrics.begin()),
+            metrics: handles,
+            ..Ending::of(&self.services, Arc::clone(&exchange), peer)
+        };
         let outcome = match found {
             Ok(Found::Gateway(gateway)) => {
                 self.gateway(&generation, &gateway, (peer, &exchange), request).await
@@ -138,25 +119,26 @@ impl Proxy {
             }
             Err(rejection) => Err(rejection),
         };
-        let (mut response, refused) = match outcome {
-            Ok(response) => (response, None),
-            Err(rejection) => {
-                let site = handles.as_ref().map_or("none", |metrics| metrics.names().0);
-                let (reason, id) = (rejection.reason(), exchange.id.as_str());
-                self.services.metrics.request_rejected(site, reason, id, &rejection);
-                (rejection.response(accept, &exchange.id), Some(reason))
-            }
-        };
+        self.conclude(outcome, accept, ending)
+    }
+
+    /// Turns a refusal into an answer, and sees to it that every answer is told at its end.
+    fn conclude(
+        &self,
+        outcome: Result<Response<Body>, Rejection>,
+        accept: Accept,
+        mut ending: Ending,
+    ) -> Response<Finished> {
+        let exchange = &ending.exchange;
+        let mut response = outcome.unwrap_or_else(|rejection| {
+            let site = ending.metrics.as_ref().map_or("none", |metrics| metrics.names().0);
+            let (reason, id) = (rejection.reason(), exchange.id.as_str());
+            self.services.metrics.request_rejected(site, reason, id, &rejection);
+            ending.refused = Some(reason);
+            rejection.response(accept, &exchange.id)
+        });
         response.headers_mut().insert(request_id::REQUEST_ID, exchange.id.value());
-        let ending = finish::Ending {
-            services: Arc::clone(&self.services),
-            exchange,
-            metrics: handles,
-            in_flight,
-            refused,
-            tls_version: peer.tls_version,
-            status: response.status(),
-        };
+        ending.status = response.status();
         response.map(|body| Finished::new(body, ending))
     }
 
@@ -182,6 +164,8 @@ impl Proxy {
         let idle = timeouts.request_body_idle;
         let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 
+        let covered = generation.webhook(place, exchange);
+        let delivery = self.admit_webhook(covered, exchange, (&head.headers, &mut source)).await?;
         let attempt = self.reserve_login(generation, place, exchange, (&head, &mut source)).await?;
         let body = self.edit_request(place, exchange, (&mut head, source)).await?;
         if route.cards.responses != ResponseAction::Off {
@@ -218,6 +202,9 @@ impl Proxy {
         }
         let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
         headers::strip_answer(&mut head.headers);
+        if let Some(delivery) = delivery {
+            delivery.settle(head.status);
+        }
         let source = self.settle_login(attempt, (place.site, exchange), (&head, source)).await;
         let body = self.edit_response(place, exchange, (&mut head, source)).await?;
         Ok(Response::from_parts(head, body))

@@ -16,11 +16,11 @@ use tracing::warn;
 
 pub use watch::{POLL_INTERVAL, WatchError, Watcher};
 
-use crate::config::{self, Loaded, Problem, Startup};
-use crate::policy::Live;
+use crate::config::{self, GatewayAddress, Loaded, Problem, Startup};
+use crate::policy::{Gateway, Live, Snapshot};
 use crate::proxy::{Generation, Services};
 use crate::telemetry::{AuditEvent, CertificateExpiry, Complaint, Metrics};
-use crate::tls::{Expiry, Identities};
+use crate::tls::{AuthorityCertificate, AuthorityError, Coverage, Expiry, Identities};
 
 /// What the configuration that a process starts with is called.
 const FIRST_GENERATION: u64 = 1;
@@ -69,6 +69,8 @@ impl Reloader {
         let Loaded { startup, snapshot, digest, warnings, .. } = loaded;
         let generation = if digest == self.digest {
             None
+        } else if let Some(problem) = self.opened(&snapshot) {
+            return self.refuse_policy(&[problem]);
         } else {
             match Generation::new(snapshot, &self.services.metrics) {
                 Ok(generation) => Some(generation),
@@ -81,9 +83,37 @@ impl Reloader {
             self.publish_identities(identities);
         }
         if let Some(generation) = generation {
+            if let Err(error) = self.cover(&generation) {
+                return self.refuse_policy(&[error.to_string()]);
+            }
             self.digest = digest;
             self.publish(generation, &startup, &warnings);
         }
+    }
+
+    /// What would open a gateway to strangers: its address stays as it was until a restart, and so must
+    /// the question who calls there.
+    fn opened(&self, snapshot: &Snapshot) -> Option<String> {
+        let exposed =
+            self.startup.gateways.iter().filter(|bound| !bound.address.ip().is_loopback());
+        let mut opened = exposed.filter(|bound| {
+            let named = |gateway: &&Arc<Gateway>| gateway.name == bound.name;
+            snapshot.gateways.iter().find(named).is_some_and(|found| found.access.is_open())
+        });
+        let GatewayAddress { name, address, .. } = opened.next()?;
+        Some(format!(
+            "gateway.access: gateway {name:?} listens on {address} until a restart, and others reach \
+             it there; keep `access`, or restart"
+        ))
+    }
+
+    /// The names of the next generation must have certificates before the first request for them.
+    fn cover(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        if let Some(authority) = &self.services.authority {
+            let hosts = generation.snapshot.intercepted_hosts();
+            tell_of_authority(&authority.cover(&hosts, SystemTime::now())?, &self.services);
+        }
+        Ok(())
     }
 
     fn publish(&mut self, generation: Generation, startup: &Startup, warnings: &[Problem]) {
@@ -135,6 +165,21 @@ pub fn begin(identities: &Identities, metrics: &Metrics, now: SystemTime) {
     metrics.config_loaded(FIRST_GENERATION, now);
     if tell_of(identities, metrics, now) > 0 {
         metrics.certificates_loaded(now);
+    }
+}
+
+/// Tells for whom the forward proxy's authority signs, and whether the shop must be told too.
+pub fn tell_of_authority(coverage: &Coverage, services: &Services) {
+    match coverage {
+        Coverage::Issued(AuthorityCertificate { hosts, not_after, .. }) => {
+            services.metrics.authority_issued(hosts, *not_after);
+            let event = AuditEvent::AuthorityIssued { hosts: hosts.clone() };
+            services.audit.record(SystemTime::now(), event);
+        }
+        Coverage::Kept(AuthorityCertificate { hosts, not_after, .. }) => {
+            services.metrics.authority_in_force(hosts, *not_after);
+        }
+        Coverage::Nothing => {}
     }
 }
 

@@ -20,6 +20,7 @@ mod judge;
 mod literal;
 mod markup;
 mod names;
+mod outline;
 mod shape;
 mod simd;
 mod stream;
@@ -32,6 +33,7 @@ mod view;
 pub use carrier::Carrier;
 pub use fields::{FieldRules, Rules};
 pub use find::{Find, FindKind};
+pub use outline::Outline;
 pub use stream::{Decided, Stream, find_all};
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod activity;
 mod admin;
 mod connection;
+mod forward;
 mod listen;
 mod worker;
 

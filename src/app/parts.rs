@@ -14,12 +14,13 @@ use crate::config::{self, MasterKeySource, PinPlace, Startup, VaultStore};
 use crate::counters::LocalCounter;
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
 use crate::proxy::login::LoginGuard;
-use crate::proxy::{LockTeller, Services};
+use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Services};
+use crate::reload;
 use crate::telemetry::audit::AuditKey;
 use crate::telemetry::{
     AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
 };
-use crate::tls::{Identities, IdentityError};
+use crate::tls::{Authority, AuthorityError, Identities, IdentityError};
 use crate::vault::{Keeper, KeyEvent, KeyEventKind, KeyListener, StorePlace, Vault, VaultSettings};
 
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
@@ -86,7 +87,25 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let teller = LockTeller { audit: Arc::clone(&audit), metrics: Arc::clone(&metrics) };
     let logins = LoginGuard::new(counter, vault.accounts_key().expose(), Arc::new(teller));
     let seen = CardsSeen::open(seen_path(startup));
-    Ok(Services { vault, logins, access, audit, metrics, seen })
+    let gateways = GatewayWatch::new(vault.accounts_key().expose());
+    let deliveries = Deliveries::default();
+    let authority = None;
+    Ok(Services { vault, logins, access, audit, authority, metrics, seen, gateways, deliveries })
+}
+
+/// Opens the authority of the forward proxy, where there is one, for these names.
+pub(super) fn authority(
+    startup: &Startup,
+    hosts: &[String],
+    services: &Services,
+) -> Result<Option<Authority>, AuthorityError> {
+    if startup.forward.is_none() {
+        return Ok(None);
+    }
+    let authority = Authority::open(&startup.data_dir)?;
+    let coverage = authority.cover(hosts, SystemTime::now())?;
+    reload::tell_of_authority(&coverage, services);
+    Ok(Some(authority))
 }
 
 /// Opens the vault for a command: one that exists, beside whoever else uses it.

@@ -170,13 +170,18 @@ impl Compiler<'_> {
                 self.warn(&at.span(), &format!("{table}.responses"), message, remedy);
             }
         }
-        if let Some(at) = &written.token_format
+        self.warn_of_guesses(&format!("{table}.token_format"), written.token_format.as_ref());
+    }
+
+    /// Says what a format leaves to a guesser.
+    pub(super) fn warn_of_guesses(&mut self, key: &str, format: Option<&At<FormatSchema>>) {
+        if let Some(at) = format
             && matches!(at.get(), FormatSchema::SixFour | FormatSchema::SixFourInvalid)
         {
             let message = "whoever knows the first six and last four guesses the rest once in \
                            100,000 tries, where PCI asks for one in a million";
             let remedy = "write \"brand-four\" unless the shop looks up the issuer";
-            self.warn(&at.span(), &format!("{table}.token_format"), message, remedy);
+            self.warn(&at.span(), key, message, remedy);
         }
     }
 }
@@ -199,7 +204,7 @@ fn response(written: ResponsesSchema) -> ResponseAction {
     }
 }
 
-fn format_of(written: FormatSchema) -> TokenFormat {
+pub(super) fn format_of(written: FormatSchema) -> TokenFormat {
     match written {
         FormatSchema::BrandFour => TokenFormat::BrandFour,
         FormatSchema::Opaque => TokenFormat::Opaque,

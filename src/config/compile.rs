@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::cards::Choices;
+use super::environment::Lookup;
 use super::problem::Problem;
 use super::schema::{CertificateSchema, FileSchema, LimitsSchema, LoginSchema, TimeoutsSchema};
 use super::sites::Base;
@@ -26,6 +27,7 @@ const LOCK_SECONDS_MIN: u64 = 30 * 60;
 /// What has been noted on the way.
 pub(super) struct Compiler<'a> {
     pub(super) source: &'a Source<'a>,
+    pub(super) lookup: Lookup<'a>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     /// Every file that is read, to be watched.
@@ -53,10 +55,14 @@ impl Compiler<'_> {
         let snapshot = Snapshot {
             sites: self.sites(file, &base),
             gateways: self.gateways(file, &base),
+            webhooks: Vec::new(),
+            forward: self.forward_policy(file),
             trusted_proxies: self.networks(&file.trusted_proxies),
             login: self.login(&file.login),
             timeouts: self.timeouts(&file.timeouts),
         };
+        let webhooks = self.webhooks(&file.webhook, &snapshot.sites);
+        let snapshot = Snapshot { webhooks, ..snapshot };
         // A part that was taken out is missing for a reason that is already told.
         if self.problems.is_empty() {
             self.demand_enough(file);
@@ -88,13 +94,15 @@ impl Compiler<'_> {
     /// The file as a whole must serve something.
     fn demand_enough(&mut self, file: &FileSchema) {
         let tls = file.listen.iter().find(|listen| is(listen.get().tls.as_ref()));
-        if let Some(listen) = tls
+        let tls = tls.and_then(|listen| listen.get().tls.as_ref()).map(|at| ("listen.tls", at));
+        let gateways = file.gateway.iter().filter_map(|gateway| gateway.get().tls.as_ref());
+        let gateway = gateways.map(|at| ("gateway.tls", at)).find(|(_, at)| *at.get());
+        if let Some((key, at)) = tls.or(gateway)
             && file.certificate.is_empty()
             && !self.self_signed
         {
-            let span = listen.get().tls.as_ref().map_or(listen.span(), At::span);
             let remedy = "add a [[certificate]] with `chain` and `key`";
-            self.refuse(&span, "listen.tls", "is true, but there is no certificate", remedy);
+            self.refuse(&at.span(), key, "is true, but there is no certificate", remedy);
         }
         if let Some(site) = file.site.first().filter(|_| file.listen.is_empty()) {
             let remedy = "add a [[listen]] with an `address`";

@@ -11,6 +11,16 @@ use serde::Deserialize;
 
 use super::source::At;
 
+mod gateways;
+mod listeners;
+
+pub(super) use gateways::{
+    AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
+    GatewaySchema, HmacSchema, OthersSchema, OtherwiseSchema, PresetSchema, RevealSchema,
+    SecretSchema, SignatureSchema, WebhookSchema,
+};
+pub(super) use listeners::{AdminSchema, CertificateSchema, ListenSchema};
+
 /// Configuration of tillgate.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +61,11 @@ pub(super) struct FileSchema {
     /// Payment gateways: where tokens become card numbers again.
     #[serde(default)]
     pub(super) gateway: Vec<At<GatewaySchema>>,
+    /// Calls of providers to the shop, which must be signed.
+    #[serde(default)]
+    pub(super) webhook: Vec<At<WebhookSchema>>,
+    /// A proxy for shops whose payment gateway's address is fixed in code.
+    pub(super) forward_proxy: Option<At<ForwardProxySchema>>,
     /// Where tokens and sealed card numbers are kept. Restart to change.
     #[serde(default)]
     pub(super) vault: VaultSchema,
@@ -60,40 +75,6 @@ pub(super) struct FileSchema {
     /// What is logged. Restart to change.
     #[serde(default)]
     pub(super) log: LogSchema,
-}
-
-/// The listener for metrics and health checks.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AdminSchema {
-    /// Its address. Restart to change.
-    #[schemars(extend("default" = "127.0.0.1:9464"))]
-    pub(super) listen: Option<At<String>>,
-}
-
-/// An address that clients connect to.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListenSchema {
-    /// IP address and port.
-    #[schemars(extend("examples" = ["0.0.0.0:443"]))]
-    pub(super) address: At<String>,
-    /// Whether TLS is spoken here.
-    #[schemars(extend("default" = false))]
-    pub(super) tls: Option<At<bool>>,
-    /// Whether every request is sent on to `https://`.
-    #[schemars(extend("default" = false))]
-    pub(super) redirect_to_https: Option<At<bool>>,
-}
-
-/// A certificate chain and its key.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CertificateSchema {
-    /// PEM file: the leaf first, then its issuers.
-    pub(super) chain: At<String>,
-    /// PEM file: PKCS#8, PKCS#1 or SEC1.
-    pub(super) key: At<String>,
 }
 
 /// One shop.
@@ -274,7 +255,7 @@ pub(super) struct TimeoutsSchema {
     /// How long an idle client connection is kept.
     #[schemars(extend("default" = "75s"))]
     pub(super) keep_alive: Option<At<String>>,
-    /// How long an upgraded connection may be silent.
+    /// How long an upgraded connection or a tunnel may be silent.
     #[schemars(extend("default" = "1h"))]
     pub(super) upgrade_idle: Option<At<String>>,
     /// How long a shutdown waits for what is in flight.
@@ -310,20 +291,6 @@ pub(super) struct LockoutSchema {
     /// For how long the account is then locked.
     #[schemars(extend("default" = "30m"))]
     pub(super) lock: Option<At<String>>,
-}
-
-/// A payment gateway.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GatewaySchema {
-    /// For metrics, logs and the audit file.
-    pub(super) name: At<String>,
-    /// Where the shop calls us. Restart to change.
-    pub(super) listen: At<String>,
-    /// The provider; verified `https`, or `http` on this machine.
-    pub(super) upstream: At<String>,
-    /// PEM file of the authorities for the provider; those of the system where absent.
-    pub(super) ca: Option<At<String>>,
 }
 
 /// Where tokens and sealed card numbers are kept.

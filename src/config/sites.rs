@@ -1,4 +1,4 @@
-//! Sites with their routes and logins, and the payment gateways.
+//! Sites with their routes and logins.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,23 +7,20 @@ use http::{Method, StatusCode};
 
 use super::cards::Choices;
 use super::compile::Compiler;
-use super::schema::{
-    FileSchema, GatewaySchema, RouteSchema, SignsSchema, SiteLoginSchema, SiteSchema,
-};
+use super::schema::{FileSchema, RouteSchema, SignsSchema, SiteLoginSchema, SiteSchema};
 use super::source::At;
 use crate::policy::{
-    Gateway, HostPattern, Limits, LoginRule, PathPattern, Route, Scheme, Sign, Site, SiteName,
-    Upstream,
+    HostPattern, Limits, LoginRule, PathPattern, Route, Scheme, Sign, Site, SiteName, Upstream,
 };
 
 /// The name of a site without hosts, and of what is left when no route matched.
 const DEFAULT: &str = "default";
 
 /// The pattern of every path.
-const EVERY_PATH: &str = "*";
+pub(super) const EVERY_PATH: &str = "*";
 
 /// Longer names do not exist (RFC 1035 §2.3.4); gateways share the bound.
-const NAME_BYTES_MAX: usize = 253;
+pub(super) const NAME_BYTES_MAX: usize = 253;
 
 /// What sites and gateways inherit from the file.
 pub(super) struct Base {
@@ -148,7 +145,7 @@ impl Compiler<'_> {
         let path = self.path_pattern("site.login.path", &written.path);
         let method = match &written.method {
             None => Some(Method::POST),
-            Some(at) => self.method(at),
+            Some(at) => self.method("site.login.method", at),
         };
         if let Some(at) = written.account_field.as_ref().filter(|at| at.get().trim().is_empty()) {
             let remedy = "name the field, or remove the key";
@@ -160,13 +157,13 @@ impl Compiler<'_> {
         Some(LoginRule { method: method?, path: path?, account_field, success, failure })
     }
 
-    fn method(&mut self, at: &At<String>) -> Option<Method> {
+    pub(super) fn method(&mut self, key: &str, at: &At<String>) -> Option<Method> {
         // RFC 9110 §9.1: methods are case-sensitive, and by convention in capitals.
         let capital = at.get().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
         let method = Method::from_bytes(at.get().as_bytes()).ok().filter(|_| capital);
         if method.is_none() {
             let message = format!("{} is not a method", self.source.quote(&at.span()));
-            self.refuse(&at.span(), "site.login.method", message, "write it as in \"POST\"");
+            self.refuse(&at.span(), key, message, "write it as in \"POST\"");
         }
         method
     }
@@ -210,51 +207,6 @@ impl Compiler<'_> {
             return None;
         }
         Some(name.clone())
-    }
-
-    pub(super) fn gateways(&mut self, file: &FileSchema, base: &Base) -> Vec<Arc<Gateway>> {
-        let mut names = HashSet::new();
-        let mut gateways = Vec::new();
-        for at in &file.gateway {
-            self.gateway_name(at.get(), &mut names);
-            gateways.extend(self.gateway(at.get(), base).map(Arc::new));
-        }
-        gateways
-    }
-
-    fn gateway(&mut self, written: &GatewaySchema, base: &Base) -> Option<Gateway> {
-        let trust = self.trust("gateway.ca", written.ca.as_ref());
-        let key = "gateway.upstream";
-        let upstream = self.upstream(key, &written.upstream, &trust.unwrap_or_default())?;
-        self.demand_verified(key, &written.upstream.span(), &upstream);
-        let https = upstream.scheme == Scheme::Https;
-        self.warn_of_idle_ca("gateway.ca", written.ca.as_ref(), https);
-        let (request_rules, response_rules) = base.choices.gateway_rules();
-        Some(Gateway {
-            name: written.name.get().as_str().into(),
-            // What is wrong with the address is told with the sockets.
-            listen: written.listen.get().parse().ok()?,
-            upstream,
-            request_rules,
-            response_rules,
-            format: base.choices.format(),
-            limits: base.limits.clone(),
-        })
-    }
-
-    fn gateway_name<'n>(&mut self, written: &'n GatewaySchema, names: &mut HashSet<&'n str>) {
-        let (key, at) = ("gateway.name", &written.name);
-        let quoted = self.source.quote(&at.span());
-        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let name = at.get().as_str();
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(sound) {
-            let remedy = "use letters, digits, `-`, `_` and `.`";
-            self.refuse(&at.span(), key, format!("{quoted} is not a name"), remedy);
-        }
-        if !names.insert(name) {
-            let message = format!("{quoted} is the name of another gateway");
-            self.refuse(&at.span(), key, message, "give each a name of its own");
-        }
     }
 }
 

@@ -2,32 +2,40 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::compile::{Compiler, is};
 use super::schema::{FileSchema, GatewaySchema, ListenSchema};
 use super::source::At;
-use super::startup::{ADMIN, ListenAddress};
+use super::startup::{ADMIN, GatewayAddress, ListenAddress};
 
 /// Every socket of the process.
 pub(super) struct Sockets {
     pub(super) admin: SocketAddr,
     pub(super) listens: Vec<ListenAddress>,
-    pub(super) gateways: Vec<(Arc<str>, SocketAddr)>,
+    pub(super) gateways: Vec<GatewayAddress>,
+    pub(super) forward: Option<SocketAddr>,
     taken: Vec<SocketAddr>,
 }
 
 impl Compiler<'_> {
     /// `None` when one of the addresses cannot be read.
     pub(super) fn sockets(&mut self, file: &FileSchema) -> Option<Sockets> {
-        let mut sockets =
-            Sockets { admin: ADMIN, listens: Vec::new(), gateways: Vec::new(), taken: Vec::new() };
+        let mut sockets = Sockets {
+            admin: ADMIN,
+            listens: Vec::new(),
+            gateways: Vec::new(),
+            forward: None,
+            taken: Vec::new(),
+        };
         let mut sound = true;
         for listen in &file.listen {
             sound &= self.listen(listen.get(), &mut sockets).is_some();
         }
         for gateway in &file.gateway {
             sound &= self.gateway_socket(gateway.get(), &mut sockets).is_some();
+        }
+        if let Some(forward) = &file.forward_proxy {
+            sound &= self.forward_socket(forward.get(), &mut sockets).is_some();
         }
         sound &= self.admin(file, &mut sockets).is_some();
         self.warn_of_idle_redirect(file);
@@ -58,16 +66,33 @@ impl Compiler<'_> {
     }
 
     fn gateway_socket(&mut self, written: &GatewaySchema, sockets: &mut Sockets) -> Option<()> {
-        let (key, span) = ("gateway.listen", written.listen.span());
-        let address = self.address(key, &written.listen)?;
+        let Some(listen) = &written.listen else { return Some(()) };
+        let (key, span) = ("gateway.listen", listen.span());
+        let address = self.address(key, listen)?;
         if !address.ip().is_loopback() {
-            let message = "lets everyone on the network send through this gateway";
-            let remedy = "listen on 127.0.0.1, or let a firewall admit the shop only";
-            self.warn(&span, key, message, remedy);
+            self.demand_access(key, &span, written);
         }
         self.take(key, &span, address, sockets);
-        sockets.gateways.push((written.name.get().as_str().into(), address));
+        let (name, tls) = (written.name.get().as_str().into(), is(written.tls.as_ref()));
+        sockets.gateways.push(GatewayAddress { name, address, tls });
         Some(())
+    }
+
+    /// Whoever may call a gateway may charge cards: an address that others reach asks who they are.
+    fn demand_access(&mut self, key: &str, span: &Range<usize>, written: &GatewaySchema) {
+        let access = written.access.as_ref().map(At::get);
+        let Some(access) = access else {
+            let message = "lets everyone on the network send through this gateway";
+            let remedy = "listen on 127.0.0.1, or say who may call with `access`";
+            return self.refuse(span, key, message, remedy);
+        };
+        if let Some(bearer) = &access.bearer
+            && !is(written.tls.as_ref())
+        {
+            let message = "goes over the network in the clear";
+            let remedy = "set `tls = true` for this gateway";
+            self.warn(&bearer.span(), "gateway.access.bearer", message, remedy);
+        }
     }
 
     fn admin(&mut self, file: &FileSchema, sockets: &mut Sockets) -> Option<()> {
@@ -75,7 +100,9 @@ impl Compiler<'_> {
         let Some(at) = &file.admin.listen else {
             // Nothing in the file to point at but the one that took the default's place.
             let clash = file.listen.iter().map(|listen| &listen.get().address);
-            let clash = clash.chain(file.gateway.iter().map(|gateway| &gateway.get().listen));
+            let gateways = file.gateway.iter().filter_map(|gateway| gateway.get().listen.as_ref());
+            let forward = file.forward_proxy.as_ref().map(|forward| &forward.get().listen);
+            let clash = clash.chain(gateways).chain(forward);
             let mut clash =
                 clash.filter(|at| at.get().parse().is_ok_and(|other| same(ADMIN, other)));
             let span = clash.next_back().map_or(0..0, At::span);
@@ -93,7 +120,13 @@ impl Compiler<'_> {
         Some(())
     }
 
-    fn take(&mut self, key: &str, span: &Range<usize>, address: SocketAddr, sockets: &mut Sockets) {
+    pub(super) fn take(
+        &mut self,
+        key: &str,
+        span: &Range<usize>,
+        address: SocketAddr,
+        sockets: &mut Sockets,
+    ) {
         if let Some(other) = sockets.taken.iter().find(|other| same(**other, address)) {
             let message = format!("{address} clashes with {other}, which is taken already");
             self.refuse(span, key, message, "give each listener a port of its own");

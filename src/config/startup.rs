@@ -34,8 +34,10 @@ pub struct Startup {
     pub admin: SocketAddr,
     /// Where clients connect.
     pub listens: Vec<ListenAddress>,
-    /// Each payment gateway's name and where the shop calls us for it.
-    pub gateways: Vec<(Arc<str>, SocketAddr)>,
+    /// Where the shop calls us for each payment gateway.
+    pub gateways: Vec<GatewayAddress>,
+    /// Where the shop calls us as its forward proxy.
+    pub forward: Option<SocketAddr>,
     /// The vault.
     pub vault: VaultStartup,
     /// Where failed logins are counted.
@@ -55,6 +57,17 @@ pub struct ListenAddress {
     pub tls: bool,
     /// Whether every request is sent on to `https://`.
     pub redirect_to_https: bool,
+}
+
+/// An address that the shop calls for a payment gateway.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GatewayAddress {
+    /// The gateway.
+    pub name: Arc<str>,
+    /// Where; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Whether TLS is spoken.
+    pub tls: bool,
 }
 
 /// How the vault is opened.
@@ -142,6 +155,7 @@ impl Startup {
             ("admin.listen", self.admin == other.admin),
             ("listen", self.listens == other.listens),
             ("gateway.listen", self.gateways == other.gateways),
+            ("forward_proxy.listen", self.forward == other.forward),
             ("vault.store", self.vault.store == other.vault.store),
             ("vault.master_key", self.vault.master_key == other.vault.master_key),
             (
@@ -198,6 +212,7 @@ impl Compiler<'_> {
             admin: sockets.admin,
             listens: sockets.listens,
             gateways: sockets.gateways,
+            forward: sockets.forward,
             vault,
             counters,
             log,

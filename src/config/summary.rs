@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{ListenAddress, Loaded, VaultStore};
-use crate::policy::{Gateway, Site};
+use crate::policy::{Access, ForwardPolicy, Gateway, Otherwise, RevealPolicy, Site, Webhook};
 
 /// What will be served, how each route treats card numbers, and what to know about it.
 #[must_use]
@@ -34,6 +34,14 @@ fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
     for gateway in &loaded.snapshot.gateways {
         write_gateway(text, gateway)?;
     }
+    for webhook in &loaded.snapshot.webhooks {
+        write_webhook(text, webhook)?;
+    }
+    if let Some(address) = loaded.startup.forward {
+        let ForwardPolicy { others, allow, .. } = &loaded.snapshot.forward;
+        let allow: String = allow.iter().map(|to| format!("; tunnels to {to}")).collect();
+        writeln!(text, "forward proxy on {address}, other hosts: {}{allow}", others.as_str())?;
+    }
     for warning in &loaded.warnings {
         writeln!(text, "warning: {warning}")?;
     }
@@ -59,7 +67,35 @@ fn write_site(text: &mut String, site: &Site) -> fmt::Result {
 }
 
 fn write_gateway(text: &mut String, gateway: &Gateway) -> fmt::Result {
-    writeln!(text, "gateway {} on {} to {}", gateway.name, gateway.listen, gateway.upstream)
+    let listen = gateway.listen.map(|address| format!(" on {address}")).unwrap_or_default();
+    let hosts: Vec<_> = gateway.hosts.iter().map(ToString::to_string).collect();
+    let named = if hosts.is_empty() { String::new() } else { format!(" as {}", hosts.join(", ")) };
+    writeln!(text, "gateway {}{listen}{named} to {}", gateway.name, gateway.upstream)?;
+    let Access { bearer, clients } = &gateway.access;
+    let callers = match (bearer.is_some(), clients.is_some()) {
+        (true, true) => "a certificate and a secret",
+        (false, true) => "a certificate",
+        (true, false) => "a secret",
+        (false, false) => "nothing",
+    };
+    writeln!(text, "  callers show {callers}")?;
+    let RevealPolicy { methods, paths, fields, otherwise } = &gateway.reveal;
+    let fields = fields.as_ref().map_or("every field".to_owned(), |fields| list(fields));
+    let otherwise = match otherwise {
+        Otherwise::Keep => "kept",
+        Otherwise::Reject => "refused",
+    };
+    let (methods, paths) = (list(methods), list(paths));
+    writeln!(text, "  reveals {fields} in {methods} of {paths}; elsewhere tokens are {otherwise}")
+}
+
+fn write_webhook(text: &mut String, webhook: &Webhook) -> fmt::Result {
+    let site = webhook.site.as_deref().unwrap_or("every site");
+    writeln!(text, "webhook {} at {} of {site}", webhook.name, webhook.path)
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn role(listen: &ListenAddress) -> &'static str {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::Uri;
 use rustls_pki_types::CertificateDer;
@@ -24,7 +25,10 @@ impl Compiler<'_> {
         trust: &Trust,
     ) -> Option<Upstream> {
         match parse(at.get()) {
-            Ok((scheme, host, port)) => Some(Upstream { scheme, host, port, trust: trust.clone() }),
+            Ok((scheme, host, port)) => {
+                let (trust, pins) = (trust.clone(), Arc::default());
+                Some(Upstream { scheme, host, port, trust, pins, client: None })
+            }
             Err((message, remedy)) => {
                 self.refuse(&at.span(), key, message, remedy);
                 None

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use governor::clock::{Clock, MonotonicClock, Reference};
 
-use self::bucket::Bucket;
+pub(super) use self::bucket::Bucket;
 use self::ledger::{Ledger, Settled};
-use self::table::Table;
+pub(super) use self::table::Table;
 use super::{
     AttemptCounter, CounterFuture, CounterKey, Outcome, Refusal, RefusalReason, Reservation,
     Reserved, Tried,

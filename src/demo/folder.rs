@@ -26,6 +26,8 @@ use super::client::Endpoint;
 const SERVER_NAME: &str = "localhost";
 const PUBLIC_PORT: u16 = 8443;
 const ADMIN_PORT: u16 = 9464;
+/// What a shop whose code has the gateway's address calls through the forward proxy.
+pub(super) const GATEWAY_NAME: &str = "api.stand-in.example";
 const ACCESS_LOG: &str = "access.log";
 
 /// The folder and what was put into it.
@@ -147,8 +149,12 @@ lockout = {{ failures = 10, within = "30m", lock = "30m" }}
 [[gateway]]
 name = "stand-in"
 listen = "127.0.0.1:0"
+hosts = ["{GATEWAY_NAME}"]
 upstream = "https://{gateway}"
 ca = "tls/gateway-ca.pem"
+
+[forward_proxy]
+listen = "127.0.0.1:0"
 
 [log]
 access = "{ACCESS_LOG}"

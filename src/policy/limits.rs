@@ -34,7 +34,7 @@ pub struct Timeouts {
     pub client_write: Duration,
     /// How long an idle client connection is kept.
     pub keep_alive: Duration,
-    /// How long an upgraded connection (WebSocket) may be silent.
+    /// How long an upgraded connection (WebSocket) or a tunnel may be silent.
     pub upgrade_idle: Duration,
     /// How long a shutdown waits for what is in flight.
     pub drain: Duration,

@@ -61,14 +61,7 @@ impl PathPattern {
     /// Whether a path (without query) matches as a whole.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        let Some((first, rest)) = self.pieces.split_first() else { return false };
-        let Some(mut left) = path.strip_prefix(first.as_str()) else { return false };
-        let Some((last, middle)) = rest.split_last() else { return left.is_empty() };
-        for piece in middle {
-            let Some((_, after)) = left.split_once(piece.as_str()) else { return false };
-            left = after;
-        }
-        left.ends_with(last.as_str())
+        glob(&self.pieces, path)
     }
 
     /// The same without regard to ASCII case and to a slash at the end: what a limit asks, which must
@@ -91,6 +84,18 @@ impl PathPattern {
         let Some(head) = left.len().checked_sub(last.len()) else { return false };
         (!before.is_empty() || head == 0) && starts_caseless(left.get(head..), last)
     }
+}
+
+/// Whether the pieces between stars make up the whole text.
+pub(super) fn glob(pieces: &[String], text: &str) -> bool {
+    let Some((first, rest)) = pieces.split_first() else { return false };
+    let Some(mut left) = text.strip_prefix(first.as_str()) else { return false };
+    let Some((last, middle)) = rest.split_last() else { return left.is_empty() };
+    for piece in middle {
+        let Some((_, after)) = left.split_once(piece.as_str()) else { return false };
+        left = after;
+    }
+    left.ends_with(last.as_str())
 }
 
 fn starts_caseless(text: Option<&[u8]>, piece: &[u8]) -> bool {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
+use super::CertificateFiles;
+
 /// One server behind us.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -16,7 +18,14 @@ pub struct Upstream {
     pub port: u16,
     /// Whose word about its identity counts; looked at for `https` only.
     pub trust: Trust,
+    /// Keys of which the chain behind its certificate must hold one; none means any.
+    pub pins: Arc<[Pin]>,
+    /// What we show it, where it asks who we are.
+    pub client: Option<CertificateFiles>,
 }
+
+/// The SHA-256 of a key as certificates hold it (SubjectPublicKeyInfo), as in RFC 7469 §2.4.
+pub type Pin = [u8; 32];
 
 /// How an upstream is spoken to.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

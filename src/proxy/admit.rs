@@ -8,6 +8,7 @@ use http::{Method, Request, Version};
 
 use super::digits::may_be_card;
 use super::reject::Rejection;
+use crate::policy::Destination;
 
 /// The host a request is for: lower case, without port.
 ///
@@ -37,6 +38,25 @@ pub(super) fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
         return Err(Rejection::HostConflict);
     }
     Ok(authority.host().trim_end_matches('.').to_ascii_lowercase())
+}
+
+/// Whether a request inside an intercepted connection is for whom that was opened: the name of the
+/// handshake and the host of the request must be the target of CONNECT (RFC 9110 §7.4), or a
+/// connection to one gateway would lead to another.
+///
+/// # Errors
+/// When one of them is for somebody else.
+pub(super) fn called<B>(
+    server_name: Option<&str>,
+    request: &Request<B>,
+    destination: &Destination,
+) -> Result<(), Rejection> {
+    let field = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let host = request.uri().authority().cloned().or_else(field);
+    let named = host.is_some_and(|host| destination.is_named_by(&host));
+    // Not every client sends a name; the certificate is for this one all the same.
+    let greeted = server_name.is_none_or(|name| name.eq_ignore_ascii_case(&destination.host));
+    if named && greeted { Ok(()) } else { Err(Rejection::Misdirected) }
 }
 
 /// CONNECT would make an open proxy of us, TRACE would show a client's credentials to its scripts.

@@ -17,7 +17,7 @@ use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
 
 pub(super) use editor::{Action, Editor};
-pub(super) use head::{drop_fields_with_finds, rewrite_head};
+pub(super) use head::{drop_fields_with_finds, rewrite_head, rewrite_query};
 
 use super::body::{Body, Coded, Reached, Rewritten, Source};
 use super::exchange::Exchange;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 
+use super::Peer;
 use super::body::{Body, BodyError};
 use super::exchange::Exchange;
 use super::services::Services;
@@ -30,6 +31,21 @@ pub(super) struct Ending {
     pub(super) refused: Option<&'static str>,
     pub(super) tls_version: Option<&'static str>,
     pub(super) status: StatusCode,
+}
+
+impl Ending {
+    /// Of a request over this connection, for which nothing has been found yet.
+    pub(super) fn of(services: &Arc<Services>, exchange: Arc<Exchange>, peer: &Peer) -> Self {
+        Self {
+            services: Arc::clone(services),
+            exchange,
+            metrics: None,
+            in_flight: None,
+            refused: None,
+            tls_version: peer.tls_version,
+            status: StatusCode::OK,
+        }
+    }
 }
 
 impl Finished {

@@ -13,7 +13,7 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -82,9 +82,10 @@ impl Target {
         let (key, tls) = match upstream.scheme {
             Scheme::Http => (upstream.to_string(), None),
             Scheme::Https => {
-                let connector = crate::tls::Connector::new(&upstream.trust)?;
+                let Upstream { trust, pins, client, .. } = upstream;
+                let connector = crate::tls::Connector::with(trust, pins, client.as_ref())?;
                 let name = ServerName::try_from(upstream.host.clone())?;
-                let key = format!("{upstream} {}", trust_digest(&upstream.trust));
+                let key = format!("{upstream} {}", trust_digest(upstream, connector.shown()));
                 (key, Some((TlsConnector::from(connector.config()), name)))
             }
         };
@@ -288,11 +289,16 @@ impl Connected {
     }
 }
 
-/// Names a set of authorities, so that connections verified by one are not used under another.
-fn trust_digest(trust: &Trust) -> String {
-    let Trust::Anchors(anchors) = trust else { return "system".to_owned() };
+/// Names what a connection was verified by and what we showed, so that it is not used under anything
+/// else.
+fn trust_digest(upstream: &Upstream, shown: &[CertificateDer<'_>]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
-    anchors.iter().for_each(|anchor| context.update(anchor));
+    match &upstream.trust {
+        Trust::Anchors(anchors) => anchors.iter().for_each(|anchor| context.update(anchor)),
+        Trust::System => context.update(b"system"),
+    }
+    upstream.pins.iter().for_each(|pin| context.update(pin));
+    shown.iter().for_each(|certificate| context.update(certificate));
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,22 +1,33 @@
 //! The way of a request from the shop to the payment gateway: tokens become card numbers.
 //!
 //! The connection to the gateway stands before the first number is revealed, so that a gateway that
-//! cannot be reached costs no verification code its one use.
+//! cannot be reached costs no verification code its one use. `access` says who may call, `reveal` which
+//! tokens are meant, `credentials` what the provider knows the shop by; `watch` remembers over reloads.
+
+mod access;
+mod credentials;
+mod reveal;
+mod watch;
+
+pub(super) use reveal::Reveal;
+pub use watch::GatewayWatch;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use http::header::{EXPECT, HOST, HeaderValue};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue};
 use http::{Request, Response, Uri, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{Body, Source};
-use super::cards::{self, Action, Forward, Opaque, Task};
+use super::cards::{self, Action, Editor, Forward, Opaque, Task};
 use super::exchange::Exchange;
 use super::forward::Reuse;
 use super::generation::{GatewayPlace, Generation};
 use super::reject::Rejection;
 use super::{Peer, Proxy, admit, headers, request_id};
 use crate::policy::InvalidCard;
+use crate::scan::Outline;
 use crate::telemetry::Direction;
 
 impl Proxy {
@@ -25,8 +36,9 @@ impl Proxy {
         generation: &Generation,
         place: &GatewayPlace<'_>,
         (peer, exchange): (&Peer, &Arc<Exchange>),
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<Body>, Rejection> {
+        self.admit_caller(place, (peer, exchange), request.headers_mut())?;
         let timeouts = &generation.snapshot.timeouts;
         let limits = &place.gateway.limits;
         admit::method(request.method())?;
@@ -37,11 +49,12 @@ impl Proxy {
         let source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 
         let connected = peer.dialer.connect(place.targets, timeouts, Reuse::Allowed).await?;
-        let reveal = Action::Reveal { gateway: Arc::clone(&place.gateway.name) };
+        self.reveal_query(place, exchange, &mut head).await?;
         let body = if source.is_empty() {
             Body::Empty
         } else {
-            let editor = self.editor(exchange, place.metrics, limits, (reveal, Direction::Request));
+            let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+            let editor = self.reveal_editor(place, exchange, (&head, Outline::of(kind)));
             let rules = &place.gateway.request_rules;
             // Never in part: a charge that is refused must not have begun.
             let task =
@@ -50,6 +63,9 @@ impl Proxy {
         };
         prepare(&mut head, place, exchange);
         headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
+        if let Some(credentials) = &place.gateway.credentials {
+            credentials::put(credentials, &mut head.headers, (&body, SystemTime::now()));
+        }
         let request = Request::from_parts(head, body);
         let sent = peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await;
 
@@ -64,6 +80,29 @@ impl Proxy {
         let task = Task { editor, rules, limits, forward: Forward::Whole, opaque: Opaque::Scan };
         let body = cards::rewrite_response(&task, &mut head.headers, source).await?;
         Ok(Response::from_parts(head, body))
+    }
+
+    /// Tokens in the query; those in a path have no field, and are left.
+    async fn reveal_query(
+        &self,
+        place: &GatewayPlace<'_>,
+        exchange: &Arc<Exchange>,
+        head: &mut request::Parts,
+    ) -> Result<(), Rejection> {
+        let editor = self.reveal_editor(place, exchange, (head, Outline::of_query()));
+        cards::rewrite_query(&editor, &place.gateway.request_rules, &mut head.uri).await
+    }
+
+    fn reveal_editor(
+        &self,
+        place: &GatewayPlace<'_>,
+        exchange: &Arc<Exchange>,
+        (head, outline): (&request::Parts, Outline),
+    ) -> Arc<Editor> {
+        let asked = (&head.method, head.uri.path());
+        let reveal = Action::Reveal(Reveal::new(place.gateway, asked, outline));
+        let limits = &place.gateway.limits;
+        self.editor(exchange, place.metrics, limits, (reveal, Direction::Request))
     }
 }
 

@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::Request;
+
+use super::exchange::Exchange;
 use super::forward::{TargetError, Targets};
 use super::reject::Rejection;
-use super::{Peer, Role, login};
-use crate::policy::{Gateway, Route, Site, Snapshot};
+use super::{Peer, Role, admit, login};
+use crate::policy::{Gateway, Route, Site, Snapshot, Webhook};
 use crate::telemetry::{Metrics, RouteMetrics};
+use crate::tls::Callers;
 
 /// One generation of the policy, ready to serve.
 pub struct Generation {
@@ -28,6 +32,7 @@ struct SiteParts {
 struct GatewayParts {
     targets: Targets,
     metrics: Arc<RouteMetrics>,
+    callers: Option<Callers>,
 }
 
 /// What a request is for.
@@ -50,7 +55,7 @@ pub(super) struct Place<'g> {
 
 /// A payment gateway.
 pub(super) struct GatewayPlace<'g> {
-    pub(super) gateway: &'g Gateway,
+    pub(super) gateway: &'g Arc<Gateway>,
     pub(super) targets: &'g Targets,
     pub(super) metrics: &'g Arc<RouteMetrics>,
 }
@@ -69,21 +74,35 @@ impl Generation {
         let sites = sites.collect::<Result<_, TargetError>>()?;
         let gateways = snapshot.gateways.iter().map(|gateway| {
             let targets = Targets::new(std::slice::from_ref(&gateway.upstream), metrics)?;
-            Ok(GatewayParts { targets, metrics: Arc::new(metrics.route("gateway", &gateway.name)) })
+            let callers = gateway.access.clients.as_ref().map(Callers::new).transpose()?;
+            let metrics = Arc::new(metrics.route("gateway", &gateway.name));
+            Ok(GatewayParts { targets, metrics, callers })
         });
         let gateways = gateways.collect::<Result<_, TargetError>>()?;
         Ok(Self { snapshot, sites, gateways })
     }
 
-    /// What a request is for, by the listener it came to, its host and its path.
-    pub(super) fn find(&self, peer: &Peer, host: &str, path: &str) -> Result<Found<'_>, Rejection> {
+    /// What a request is for, by the listener it came to, its host (as admitted) and its path.
+    pub(super) fn find<B>(
+        &self,
+        peer: &Peer,
+        host: &str,
+        request: &Request<B>,
+    ) -> Result<Found<'_>, Rejection> {
         match &peer.role {
+            Role::Forward => Err(Rejection::ConnectOnly),
             Role::Gateway(name) => {
                 self.gateway(name).map(Found::Gateway).ok_or(Rejection::HostUnknown)
             }
+            Role::Intercepted(destination) => {
+                admit::called(peer.server_name.as_deref(), request, destination)?;
+                let gateway = self.snapshot.gateway_called(destination);
+                let place = gateway.and_then(|gateway| self.gateway(&gateway.name));
+                place.map(Found::Gateway).ok_or(Rejection::HostUnknown)
+            }
             Role::RedirectToHttps(port) => Ok(Found::Redirect(*port)),
             Role::Site => {
-                let place = self.place(host, path).ok_or(Rejection::HostUnknown)?;
+                let place = self.place(host, request.uri().path()).ok_or(Rejection::HostUnknown)?;
                 self.belongs(peer, &place)?;
                 Ok(Found::Site(place))
             }
@@ -106,6 +125,24 @@ impl Generation {
         let parts = self.sites.get(index)?;
         let metrics = parts.routes.get(route_index)?;
         Some(Place { site, route, targets: &parts.targets, metrics })
+    }
+
+    /// The webhook that a request may be. Every path that the shop may act on counts, whatever its
+    /// spelling: nobody is to get round the signature.
+    pub(super) fn webhook(&self, place: &Place<'_>, exchange: &Exchange) -> Option<&Arc<Webhook>> {
+        let target = &exchange.asked.target;
+        let written = target.split('?').next().unwrap_or_default();
+        let read = login::normalise(written);
+        let site = &place.site.name.0;
+        let paths = || login::views(&read).chain([written]);
+        let covers = |webhook: &&Arc<Webhook>| paths().any(|path| webhook.covers(site, path));
+        self.snapshot.webhooks.iter().find(covers)
+    }
+
+    /// Whose certificates callers of a gateway must show.
+    pub(super) fn callers(&self, name: &str) -> Option<Callers> {
+        let mut pairs = self.snapshot.gateways.iter().zip(&self.gateways);
+        pairs.find(|(gateway, _)| &*gateway.name == name)?.1.callers.clone()
     }
 
     fn gateway(&self, name: &str) -> Option<GatewayPlace<'_>> {

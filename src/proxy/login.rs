@@ -23,7 +23,7 @@ pub use self::account::Account;
 use self::account::NAMES_MAX;
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
-pub(super) use self::path::normalise;
+pub(super) use self::path::{normalise, views};
 pub use self::recognise::{Expected, Unreadable};
 use crate::counters::{
     AttemptCounter, CounterKey, KeyHasher, Outcome, Refusal, RefusalReason, Reservation, Reserved,

@@ -3,22 +3,30 @@
 //! The public words help the honest and tell an attacker nothing; the reason goes to the log and
 //! the metrics. If we cannot decide, we refuse.
 
-use std::fmt::Write as _;
+mod page;
+mod words;
+
+pub(super) use page::Accept;
+
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::{Body, BodyError};
 use super::request_id::{REQUEST_ID, RequestId};
+use super::webhook::WebhookFault;
 use super::websocket::Violation;
 use crate::coding::DecodeError;
+use crate::policy::Destination;
 use crate::telemetry::audit::AuditError;
+use crate::tls::AuthorityError;
 use crate::vault::{StandInError, VaultError};
 
-/// How long a client waits before it tries a card request again when the vault is away.
+/// How long a client waits before it tries again when the vault, or another part of ours, is away.
 const VAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A refusal.
@@ -27,6 +35,9 @@ pub enum Rejection {
     /// What must be provable cannot be recorded.
     #[error("the audit log cannot be written")]
     Audit(#[source] AuditError),
+    /// No certificate can be made for an intercepted host.
+    #[error("no certificate for an intercepted host")]
+    Authority(#[source] AuthorityError),
     /// The client stopped sending, or sent what is no HTTP, inside a body.
     #[error("the request body broke off")]
     BodyBroken(#[source] hyper::Error),
@@ -39,6 +50,18 @@ pub enum Rejection {
     /// The client was silent for too long inside a body.
     #[error("the request body stalled")]
     BodyTimeout,
+    /// The caller of a gateway showed a secret that is not the one.
+    #[error("a caller of a gateway showed a wrong secret")]
+    CallerRefused,
+    /// The caller of a gateway showed too many wrong secrets.
+    #[error("a caller of a gateway showed too many wrong secrets")]
+    CallerSlowed {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The caller of a gateway did not say who it is.
+    #[error("a caller of a gateway showed neither secret nor certificate")]
+    CallerUnknown,
     /// A card number where the route allows none.
     #[error("card number in field {field:?} of a route that refuses them")]
     CardRefused {
@@ -51,6 +74,24 @@ pub enum Rejection {
     /// A body or header that must be looked into cannot be decoded.
     #[error("the request body cannot be decoded")]
     Coding(#[source] DecodeError),
+    /// The forward proxy was asked for something else than a connection.
+    #[error("the forward proxy takes CONNECT only")]
+    ConnectOnly,
+    /// CONNECT to what is no host and port.
+    #[error("the target of CONNECT is not a host and a port")]
+    ConnectTarget,
+    /// The forward proxy may not lead to this host.
+    #[error("{destination} is neither a gateway's nor allowed")]
+    DestinationRefused {
+        /// Which.
+        destination: Destination,
+    },
+    /// The forward proxy may lead to this name, but not where it leads to.
+    #[error("{destination} is not on the Internet, and its address is not allowed")]
+    DestinationInside {
+        /// Which.
+        destination: Destination,
+    },
     /// What is no WebSocket frame, or too large a message.
     #[error("a WebSocket connection was closed")]
     Frame(#[source] Violation),
@@ -95,12 +136,30 @@ pub enum Rejection {
         /// What the route allows.
         limit: usize,
     },
+    /// More card numbers were to be put back than the gateway allows in its time.
+    #[error("too many card numbers were put back for this gateway")]
+    RevealLimit {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A token where the gateway's policy reveals none.
+    #[error("a token where none becomes a card number")]
+    RevealOutside,
     /// A verification code cannot be kept.
     #[error("a verification code cannot be kept")]
     StandIn(#[source] StandInError),
     /// Magnetic-stripe or chip data, which nobody may keep.
     #[error("track data in the request")]
     TrackData,
+    /// A host behind the forward proxy cannot be reached.
+    #[error("cannot connect a tunnel")]
+    TunnelFailed(#[source] std::io::Error),
+    /// More tunnels than there may be.
+    #[error("more than {limit} tunnels")]
+    TunnelsFull {
+        /// How many there may be.
+        limit: NonZeroUsize,
+    },
     /// The upstream changed protocols unasked.
     #[error("the upstream changed protocols unasked")]
     UnaskedUpgrade,
@@ -136,6 +195,9 @@ pub enum Rejection {
     /// The vault cannot answer.
     #[error("the vault is not available")]
     Vault(#[source] VaultError),
+    /// A call that is not the provider's.
+    #[error("a webhook was refused")]
+    Webhook(#[source] WebhookFault),
 }
 
 impl From<VaultError> for Rejection {
@@ -158,13 +220,19 @@ impl Rejection {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BodyBroken(_)
+            | Self::ConnectTarget
             | Self::Frame(_)
             | Self::HostConflict
             | Self::HostMissing
             | Self::LoginUnreadable
             | Self::NameRefused => StatusCode::BAD_REQUEST,
+            Self::DestinationInside { .. } | Self::DestinationRefused { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::CallerRefused | Self::RevealOutside => StatusCode::FORBIDDEN,
+            Self::CallerUnknown | Self::Webhook(_) => StatusCode::UNAUTHORIZED,
             Self::CardRefused { .. }
             | Self::CardUnsupported(_)
             | Self::InvalidCard { .. }
@@ -174,17 +242,24 @@ impl Rejection {
             Self::Coding(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HostUnknown => StatusCode::NOT_FOUND,
-            Self::Login { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::CallerSlowed { .. } | Self::Login { .. } | Self::RevealLimit { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::ConnectOnly | Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
-            Self::UnaskedUpgrade
+            Self::TunnelFailed(_)
+            | Self::UnaskedUpgrade
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)
             | Self::UpstreamConnect(_)
             | Self::UpstreamFailed(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Audit(_)
+            | Self::Authority(_)
+            | Self::StandIn(_)
+            | Self::TunnelsFull { .. }
+            | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -193,12 +268,20 @@ impl Rejection {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Audit(_) => "audit",
+            Self::Authority(_) => "authority",
             Self::BodyBroken(_) => "body_broken",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge { .. } => "body_too_large",
+            Self::CallerRefused => "caller_refused",
+            Self::CallerSlowed { .. } => "caller_slowed",
+            Self::CallerUnknown => "caller_unknown",
             Self::CardRefused { .. } => "card_refused",
             Self::CardUnsupported(_) => "card_unsupported",
             Self::Coding(_) => "coding",
+            Self::ConnectOnly => "connect_only",
+            Self::ConnectTarget => "connect_target",
+            Self::DestinationInside { .. } => "destination_inside",
+            Self::DestinationRefused { .. } => "destination_refused",
             Self::Frame(_) => "frame",
             Self::HostConflict => "host_conflict",
             Self::HostMissing => "host_missing",
@@ -209,9 +292,13 @@ impl Rejection {
             Self::Method => "method",
             Self::Misdirected => "misdirected",
             Self::NameRefused => "name_refused",
+            Self::RevealLimit { .. } => "reveal_limit",
+            Self::RevealOutside => "reveal_outside_policy",
             Self::StandIn(_) => "stand_in",
             Self::TooManyCards { .. } => "too_many_cards",
             Self::TrackData => "track_data",
+            Self::TunnelFailed(_) => "tunnel_failed",
+            Self::TunnelsFull { .. } => "tunnels_full",
             Self::UnaskedUpgrade => "unasked_upgrade",
             Self::UnknownCvv => "unknown_cvv",
             Self::UnknownToken => "unknown_token",
@@ -222,6 +309,7 @@ impl Rejection {
             Self::UpstreamFailed(_) => "upstream_failed",
             Self::UpstreamTimeout { .. } => "upstream_timeout",
             Self::Vault(_) => "vault",
+            Self::Webhook(_) => "webhook",
         }
     }
 
@@ -236,48 +324,35 @@ impl Rejection {
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    /// RFC 9110 §11.6.1: a 401 says what would help.
+    fn scheme(&self) -> Option<&'static str> {
         match self {
-            Self::Login { retry_after, .. } => Some(*retry_after),
-            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
+            Self::CallerUnknown => Some("Bearer realm=\"tillgate\""),
+            Self::Webhook(_) => Some("Signature realm=\"tillgate\""),
             _ => None,
         }
     }
 
-    /// One sentence for the person at the other end.
-    pub(super) fn words(&self) -> &'static str {
+    /// What a 405 must tell (RFC 9110 §15.5.6).
+    fn allowed(&self) -> Option<&'static str> {
         match self {
-            Self::BodyBroken(_)
-            | Self::Frame(_)
-            | Self::HostConflict
-            | Self::HostMissing
-            | Self::LoginUnreadable
-            | Self::NameRefused => "The request could not be understood.",
-            Self::BodyTimeout => "The request took too long to arrive.",
-            Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
-            Self::CardRefused { .. } => "Card numbers are not accepted here.",
-            Self::CardUnsupported(_) => "This card cannot be used here. Please use another one.",
-            Self::Coding(_) => "The request body is in a form that is not accepted here.",
-            Self::HostUnknown | Self::Misdirected => "There is no such site here.",
-            Self::InvalidCard { .. } => "The card number is not valid. Please check it.",
-            Self::Login { .. } => "Too many sign-in attempts. Please wait, then try again.",
-            Self::Method => "This method is not allowed here.",
-            Self::TrackData => "Magnetic-stripe data is not accepted here.",
-            Self::UnknownCvv | Self::UnknownToken => {
-                "The request holds a number that was not issued here."
-            }
-            Self::UpgradeUnknown => "This protocol is not supported here.",
-            Self::UnaskedUpgrade
-            | Self::UpstreamBody(_)
-            | Self::UpstreamCoding(_)
-            | Self::UpstreamConnect(_)
-            | Self::UpstreamFailed(_) => {
-                "The shop cannot be reached at the moment. Please try again soon."
-            }
-            Self::UpstreamTimeout { .. } => "The shop did not answer in time. Please try again.",
-            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => {
-                "Card payments are not possible at the moment. Please try again soon."
-            }
+            Self::ConnectOnly => Some("CONNECT"),
+            Self::Method => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            _ => None,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::CallerSlowed { retry_after }
+            | Self::Login { retry_after, .. }
+            | Self::RevealLimit { retry_after } => Some(*retry_after),
+            Self::Audit(_)
+            | Self::Authority(_)
+            | Self::StandIn(_)
+            | Self::TunnelsFull { .. }
+            | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
+            _ => None,
         }
     }
 
@@ -294,73 +369,14 @@ impl Rejection {
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
-        if matches!(self, Self::Method) {
-            let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-            headers.insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+        if let Some(scheme) = self.scheme() {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
+        if let Some(allowed) = self.allowed() {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
         response
     }
-}
-
-/// Which of our three forms of an error page a client wants.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Accept {
-    /// A browser.
-    Html,
-    /// An API client.
-    Json,
-    /// Everything else.
-    Plain,
-}
-
-impl Accept {
-    /// Reads `Accept`; the form named first wins, and a client that names none gets plain text.
-    #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
-        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let forms = accept.split(',').filter_map(|range| {
-            let essence = range.split(';').next().unwrap_or_default().trim();
-            match essence {
-                "text/html" | "application/xhtml+xml" => Some(Self::Html),
-                "text/plain" => Some(Self::Plain),
-                name if name.ends_with("json") => Some(Self::Json),
-                _ => None,
-            }
-        });
-        forms.take(1).next().unwrap_or(Self::Plain)
-    }
-
-    fn render(self, status: StatusCode, words: &str, id: &RequestId) -> (&'static str, String) {
-        let code = status.as_u16();
-        let title = status.canonical_reason().unwrap_or("Error");
-        match self {
-            Self::Html => ("text/html; charset=utf-8", html(code, title, words, id)),
-            Self::Json => {
-                let error = serde_json::json!({
-                    "error": { "status": code, "title": title, "detail": words },
-                    "request_id": id.as_str(),
-                });
-                ("application/json", error.to_string())
-            }
-            Self::Plain => {
-                ("text/plain; charset=utf-8", format!("{code} {title}\n{words}\nRequest {id}\n"))
-            }
-        }
-    }
-}
-
-fn html(code: u16, title: &str, words: &str, id: &RequestId) -> String {
-    let mut page = String::with_capacity(640);
-    let _infallible = write!(
-        page,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{code} {title}</title><style>body{{font:1.1rem/1.5 system-ui,sans-serif;\
-         max-width:34rem;margin:15vh auto;padding:0 1rem;color:#222}}small{{color:#555}}</style>\
-         </head><body><main><h1>{title}</h1><p>{words}</p><p><small>{code} &middot; Request {id}\
-         </small></p></main></body></html>\n"
-    );
-    page
 }
 
 /// Rounded up, and never "at once": a client that comes back exactly then must not be too early.

@@ -8,13 +8,15 @@ use std::time::{Instant, SystemTime};
 use super::exchange::Exchange;
 use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
+use super::{Deliveries, GatewayWatch};
 use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::CounterKey;
-use crate::policy::{Lockout, Site, SiteName};
+use crate::policy::{Gateway, Lockout, Otherwise, Site, SiteName};
 use crate::telemetry::{
     AccessLog, Audit, AuditEvent, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics, Sighting,
     TokenOrigin,
 };
+use crate::tls::Authority;
 use crate::vault::{Presented, Standing, Tokenized, Vault};
 
 /// What outlives every reload.
@@ -27,10 +29,16 @@ pub struct Services {
     pub access: AccessLog,
     /// What must be provable later.
     pub audit: Arc<Audit>,
+    /// Signs for the hosts that the forward proxy intercepts, where there is one.
+    pub authority: Option<Authority>,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
     /// Where card numbers were found.
     pub seen: CardsSeen,
+    /// Who called gateways, and how much was revealed.
+    pub gateways: GatewayWatch,
+    /// What providers have told the shop.
+    pub deliveries: Deliveries,
 }
 
 /// Tells the log, the metrics and the audit log of locked accounts.
@@ -112,9 +120,15 @@ impl Services {
     pub(super) async fn reveal(
         &self,
         presented: Vec<Presented>,
-        gateway: &Arc<str>,
+        gateway: &Gateway,
         exchange: &Exchange,
     ) -> Result<Vec<Pan>, Rejection> {
+        let count = u32::try_from(presented.len()).unwrap_or(u32::MAX);
+        // Before the vault is asked: who guesses tokens pays for each.
+        self.gateways.take(gateway, count).map_err(|retry_after| {
+            let limit = Rejection::RevealLimit { retry_after };
+            self.reveal_refused(&gateway.name, exchange, limit)
+        })?;
         let tokens: Vec<Option<Token>> = presented.iter().map(Presented::token).collect();
         let begun = Instant::now();
         let revealed = self.vault.reveal(presented).await;
@@ -124,12 +138,12 @@ impl Services {
             Rejection::from(error)
         })?;
         let Some(pans) = revealed.into_iter().collect::<Option<Vec<Pan>>>() else {
-            return Err(self.reveal_refused(gateway, exchange, Rejection::UnknownToken));
+            return Err(self.reveal_refused(&gateway.name, exchange, Rejection::UnknownToken));
         };
         for (pan, token) in pans.iter().zip(tokens) {
             let Some(token) = token else { continue };
             let event = AuditEvent::CardRevealed {
-                gateway: gateway.to_string(),
+                gateway: gateway.name.to_string(),
                 request_id: exchange.id.to_string(),
                 token,
                 last_four: LastFour::of(pan),
@@ -137,11 +151,40 @@ impl Services {
             let written = self.audit.record_durable(SystemTime::now(), event).await;
             written.map_err(Rejection::Audit)?;
         }
-        self.metrics.cards_revealed(gateway, u64::try_from(pans.len()).unwrap_or(u64::MAX));
+        self.metrics.cards_revealed(&gateway.name, u64::from(count));
+        self.watch_rate(&gateway.name, count);
         Ok(pans)
     }
 
-    /// Tells of a request that is not sent to the gateway.
+    /// Tells, once a minute, when a gateway reveals far more than it usually does.
+    fn watch_rate(&self, gateway: &Arc<str>, count: u32) {
+        let Some(alarm) = self.gateways.note(gateway, count) else { return };
+        self.metrics.reveal_rate_unusual(gateway, (alarm.count, alarm.usual));
+        let event = AuditEvent::RevealRateUnusual {
+            gateway: gateway.to_string(),
+            reveals: alarm.count,
+            usual_per_minute: alarm.usual,
+        };
+        self.audit.record(SystemTime::now(), event);
+    }
+
+    /// Tells of tokens that stood where the policy reveals none, and refuses the request if it says so.
+    pub(super) fn tokens_left(
+        &self,
+        gateway: &Gateway,
+        exchange: &Exchange,
+        count: usize,
+    ) -> Result<(), Rejection> {
+        self.metrics.tokens_left(&gateway.name, u64::try_from(count).unwrap_or(u64::MAX));
+        let refused = self.reveal_refused(&gateway.name, exchange, Rejection::RevealOutside);
+        match gateway.reveal.otherwise {
+            Otherwise::Keep => Ok(()),
+            Otherwise::Reject => Err(refused),
+        }
+    }
+
+    /// Tells of a token that is not revealed, most often with the request it is in. Not every one of a
+    /// flood is in the audit log; the metric counts them all.
     pub(super) fn reveal_refused(
         &self,
         gateway: &Arc<str>,
@@ -154,7 +197,9 @@ impl Services {
             request_id: exchange.id.to_string(),
             reason: rejection.reason(),
         };
-        self.audit.record(SystemTime::now(), event);
+        if self.gateways.may_tell(gateway) {
+            self.audit.record(SystemTime::now(), event);
+        }
         rejection
     }
 

@@ -11,9 +11,6 @@ use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -23,11 +20,8 @@ use super::forward::Answer;
 use super::generation::Place;
 use super::reject::Rejection;
 use super::websocket::{Frames, Look};
-use super::{Peer, Proxy, cards, headers};
+use super::{Peer, Proxy, cards, headers, pipe};
 use crate::policy::{CardPolicy, RequestAction, ResponseAction};
-
-/// One direction of a pipe reads this much at a time.
-const PIECE_BYTES: usize = 16 << 10;
 
 /// What a client wants to change to.
 #[derive(Debug, Eq, PartialEq)]
@@ -47,35 +41,6 @@ pub(super) struct Switch {
     pub(super) client: Option<OnUpgrade>,
     /// How long both sides may be silent.
     pub(super) idle: Duration,
-}
-
-/// The silence of both directions together: one that only listens is no reason to end the other.
-pub(super) struct Silence {
-    idle: Duration,
-    broken_at: Mutex<Instant>,
-}
-
-impl Silence {
-    /// Begins now, and may last so long.
-    pub(super) fn new(idle: Duration) -> Self {
-        Self { idle, broken_at: Mutex::new(Instant::now()) }
-    }
-
-    /// Bytes have come.
-    pub(super) fn broken(&self) {
-        *self.broken_at.lock() = Instant::now();
-    }
-
-    /// Resolves when neither side has sent a byte for too long.
-    pub(super) async fn too_long(&self) {
-        loop {
-            let due = *self.broken_at.lock() + self.idle;
-            if due <= Instant::now() {
-                return;
-            }
-            sleep_until(due).await;
-        }
-    }
 }
 
 impl Wanted {
@@ -183,41 +148,12 @@ fn join(tasks: &TaskTracker, client: OnUpgrade, upstream: OnUpgrade, idle: Durat
             Ok(both) => both,
             Err(error) => return debug!(%error, "upgrade failed"),
         };
-        let (client_in, client_out) = tokio::io::split(TokioIo::new(client));
-        let (upstream_in, upstream_out) = tokio::io::split(TokioIo::new(upstream));
-        let silence = Silence::new(idle);
-        let up = copy(client_in, upstream_out, &silence);
-        let down = copy(upstream_in, client_out, &silence);
-        tokio::join!(up, down);
+        pipe::join(TokioIo::new(client), TokioIo::new(upstream), idle, |_, _| {}).await;
     });
-}
-
-/// Copies until the reader ends, then ends the writer; silence for too long ends it too.
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    silence: &Silence,
-) {
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        let read = tokio::select! {
-            read = from.read(&mut piece) => read,
-            () = silence.too_long() => break,
-        };
-        let Ok(length) = read else { break };
-        silence.broken();
-        let Some(read) = piece.get(..length).filter(|read| !read.is_empty()) else { break };
-        if to.write_all(read).await.is_err() || to.flush().await.is_err() {
-            break;
-        }
-    }
-    let _already_closed = to.shutdown().await;
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::duplex;
-
     use super::*;
     use crate::card::TokenFormat;
     use crate::policy::InvalidCard;
@@ -261,30 +197,5 @@ mod tests {
             assert_eq!(wanted(requests, responses, other), None);
             assert_eq!(wanted(requests, responses, "websocket, chat/1.0"), None);
         }
-    }
-
-    #[tokio::test]
-    async fn a_direction_that_only_listens_is_not_ended_while_the_other_speaks() {
-        let (_listener, quiet) = duplex(64);
-        let (mut closed, sink) = duplex(64);
-        let silence = Silence::new(Duration::from_secs(3600));
-        *silence.broken_at.lock() = Instant::now() - Duration::from_secs(7200);
-        silence.broken();
-        let copying = copy(quiet, sink, &silence);
-        let mut byte = [0; 1];
-        tokio::select! {
-            biased;
-            () = copying => panic!("ended while the other side spoke"),
-            _ = closed.read(&mut byte) => panic!("closed while the other side spoke"),
-            () = tokio::task::yield_now() => {}
-        }
-    }
-
-    #[tokio::test]
-    async fn both_directions_end_when_nobody_has_spoken_for_too_long() {
-        let (_listener, quiet) = duplex(64);
-        let (mut closed, sink) = duplex(64);
-        copy(quiet, sink, &Silence::new(Duration::ZERO)).await;
-        assert_eq!(closed.read(&mut [0; 1]).await.unwrap(), 0);
     }
 }

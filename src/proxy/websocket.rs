@@ -24,8 +24,8 @@ use tracing::debug;
 pub(super) use frame::Violation;
 
 use super::cards::Editor;
+use super::pipe::Silence;
 use super::reject::Rejection;
-use super::upgrade::Silence;
 use crate::scan::Rules;
 use crate::telemetry::CardPlace;
 use frame::{Head, Opcode, Sender};

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebouncedEvent, Debouncer, NoCache};
 use tracing::warn;
@@ -107,20 +108,25 @@ impl Lookout {
     }
 }
 
-/// Reading is an event too, and no change.
+/// Reading is an event too, and no change. Nor is a write before its file is closed: what can be read
+/// until then may be empty, or a part that looks whole and lacks the rules at its end.
 pub(super) fn tells_change(event: &DebouncedEvent) -> bool {
-    !matches!(event.kind, EventKind::Access(_))
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_)) => false,
+        _ => true,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use notify::Event;
-    use notify::event::{AccessKind, CreateKind, ModifyKind};
+    use notify::event::{CreateKind, DataChange};
 
     use super::*;
 
     #[test]
-    fn neighbours_and_reads_are_no_change_but_any_write_is() {
+    fn neighbours_reads_and_unfinished_writes_are_no_change_but_any_finished_one_is() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("chain"), "one").unwrap();
         let mut lookout = Lookout::new(None);
@@ -132,9 +138,10 @@ mod tests {
         fs::write(root.path().join("neighbour"), "1").unwrap();
         let neighbour = event(EventKind::Create(CreateKind::File), "neighbour");
         let read = event(EventKind::Access(AccessKind::Any), "chain");
-        let write = event(EventKind::Modify(ModifyKind::Any), "chain");
-        assert!(!lookout.look(&[neighbour, read]));
-        assert!(lookout.look(&[write]), "even where the stamp stayed the same");
+        let write = event(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "chain");
+        let end = event(EventKind::Access(AccessKind::Close(AccessMode::Write)), "chain");
+        assert!(!lookout.look(&[neighbour, read, write]));
+        assert!(lookout.look(&[end]), "even where the stamp stayed the same");
         fs::write(root.path().join("chain"), "longer").unwrap();
         assert!(lookout.look(&[]));
         assert!(!lookout.look(&[]), "told once");

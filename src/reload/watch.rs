@@ -150,7 +150,7 @@ fn debouncer(orders: mpsc::Sender<Order>) -> Option<Debouncer<RecommendedWatcher
             warn!(?errors, "file events were lost");
             Vec::new()
         });
-        // Reading a file is an event too; a look costs little, but not for each backup's pass.
+        // Reading is an event too, as is each part of a write; a look costs little, but not for all.
         if events.is_empty() || events.iter().any(lookout::tells_change) {
             // Fails only while the watcher is being dropped.
             let _ = orders.send(Order::Look(events));
@@ -164,6 +164,7 @@ fn debouncer(orders: mpsc::Sender<Order>) -> Option<Debouncer<RecommendedWatcher
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write as _;
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
@@ -213,6 +214,17 @@ mod tests {
     async fn a_file_written_in_place_is_noticed() {
         let mut scene = Scene::new(one_file, "chain");
         fs::write(scene.path("chain"), "two").unwrap();
+        scene.noticed().await;
+    }
+
+    #[tokio::test]
+    async fn a_file_is_noticed_only_when_its_writer_has_ended() {
+        let mut scene = Scene::new(one_file, "chain");
+        let mut file = fs::File::create(scene.path("chain")).unwrap();
+        let early = timeout(DEBOUNCE * 5, scene.notices.recv()).await;
+        assert!(early.is_err(), "an empty file would be read");
+        file.write_all(b"two").unwrap();
+        drop(file);
         scene.noticed().await;
     }
 

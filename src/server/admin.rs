@@ -91,7 +91,10 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let Services { metrics, logins, vault, .. } = &*self.services;
+        let Services { metrics, logins, vault, gateways, .. } = &*self.services;
+        for (gateway, ratio) in gateways.ratios() {
+            metrics.reveal_rate_ratio(&gateway, ratio);
+        }
         metrics.accounts_locked(logins.locked_accounts());
         metrics.cvv(CvvEvent::Expired, vault.stand_ins().take_expired());
         let mut response = Response::new(Full::from(metrics.render()));

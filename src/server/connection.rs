@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -20,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
+use super::forward;
+use super::worker::Kind;
 use crate::policy::Timeouts;
 use crate::proxy::{Dialer, Finished, Peer, Proxy, Role};
 use crate::tls::HandshakeFailure;
@@ -53,7 +56,6 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length:
 pub(super) struct Context {
     pub(super) proxy: Arc<Proxy>,
     pub(super) dialer: Arc<Dialer>,
-    pub(super) tls: TlsAcceptor,
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -63,24 +65,41 @@ pub(super) async fn serve(
     context: Arc<Context>,
     tcp: TcpStream,
     address: SocketAddr,
-    (role, tls): (Role, bool),
+    (role, tls): Kind,
 ) {
     let metrics = &context.proxy.services().metrics;
-    let _open = metrics.connection_opened(role.listener(tls));
+    let open = metrics.connection_opened(role.listener(tls.is_some()));
     let _best_effort = tcp.set_nodelay(true);
     let timeouts = context.proxy.timeouts();
-    let mut peer = Peer {
+    let peer = Peer {
         address,
         role,
         server_name: None,
         tls_version: None,
+        certified: false,
         dialer: Arc::clone(&context.dialer),
         tasks: context.tasks.clone(),
     };
-    if !tls {
-        return serve_http1(&context, tcp, peer, &timeouts).await;
+    if peer.role == Role::Forward {
+        return forward::serve(&context, tcp, peer, &timeouts, open).await;
     }
-    let accepted = timeout(timeouts.handshake, context.tls.accept(tcp)).await;
+    match tls {
+        Some(tls) => serve_tls(&context, (tls, tcp), peer, &timeouts).await,
+        None => serve_http1(&context, tcp, peer, &timeouts).await,
+    }
+}
+
+/// Serves what comes after a handshake.
+pub(super) async fn serve_tls<S>(
+    context: &Arc<Context>,
+    (tls, stream): (Arc<ServerConfig>, S),
+    mut peer: Peer,
+    timeouts: &Timeouts,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let metrics = &context.proxy.services().metrics;
+    let accepted = timeout(timeouts.handshake, TlsAcceptor::from(tls).accept(stream)).await;
     let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
     match accepted.unwrap_or_else(late) {
         Ok(stream) => {
@@ -91,13 +110,20 @@ pub(super) async fn serve(
             metrics.handshake_done(version, resumed);
             peer.server_name = session.server_name().map(str::to_ascii_lowercase);
             peer.tls_version = Some(version);
+            peer.certified = session.peer_certificates().is_some();
             if http2 {
-                serve_http2(&context, stream, peer, &timeouts).await;
+                serve_http2(context, stream, peer, timeouts).await;
             } else {
-                serve_http1(&context, stream, peer, &timeouts).await;
+                serve_http1(context, stream, peer, timeouts).await;
             }
         }
-        Err(error) => metrics.handshake_failed(HandshakeFailure::of(&error).as_str()),
+        Err(error) => {
+            let reason = HandshakeFailure::of(&error).as_str();
+            match &peer.role {
+                Role::Intercepted(gateway) => metrics.interception_failed(&gateway.host, reason),
+                _ => metrics.handshake_failed(reason),
+            }
+        }
     }
 }
 
@@ -114,6 +140,19 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let activity = Activity::new();
+    let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
+    drive_http1(context, stream, (activity, service), timeouts).await;
+}
+
+/// Drives one HTTP/1.1 connection to its end, or to where it leaves HTTP.
+pub(super) async fn drive_http1<S>(
+    context: &Arc<Context>,
+    stream: S,
+    (activity, service): (Arc<Activity>, impl Fn(Request<Incoming>) -> Answering + Send),
+    timeouts: &Timeouts,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let mut builder = http1::Builder::new();
     builder
@@ -121,7 +160,6 @@ where
         .max_header_size(HEAD_BYTES_MAX)
         .max_headers(FIELDS_MAX)
         .half_close(false);
-    let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
     let mut connection =
         Box::pin(builder.serve_connection(io, service_fn(service)).with_upgrades());
     let mut closing = pin!(context.closing.cancelled());
@@ -210,7 +248,7 @@ where
 }
 
 type Answered = Response<WhileBusy<Finished>>;
-type Answering = Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>>;
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Answered, Infallible>> + Send>>;
 
 fn answering(
     proxy: Arc<Proxy>,

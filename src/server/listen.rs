@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
@@ -31,8 +33,8 @@ pub struct Bound {
 pub struct Share {
     /// What is done with its requests.
     pub role: Role,
-    /// Whether TLS is spoken.
-    pub tls: bool,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Arc<ServerConfig>>,
     /// The socket.
     pub socket: TcpListener,
 }
@@ -62,7 +64,8 @@ impl Bound {
     }
 
     /// Takes a worker's socket.
-    pub fn share(&mut self, role: &Role, tls: bool) -> Option<Share> {
+    pub fn share(&mut self, role: &Role, tls: Option<&Arc<ServerConfig>>) -> Option<Share> {
+        let tls = tls.map(Arc::clone);
         Some(Share { role: role.clone(), tls, socket: self.sockets.pop()? })
     }
 }

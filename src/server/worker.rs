@@ -10,7 +10,6 @@ use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -22,6 +21,9 @@ use crate::proxy::{Proxy, Role};
 /// How long accepting rests when there are no file descriptors left: connections that end give some
 /// back.
 const NO_DESCRIPTORS_REST: Duration = Duration::from_millis(100);
+
+/// What a listener is for, and how TLS is spoken there, if it is.
+pub(super) type Kind = (Role, Option<Arc<ServerConfig>>);
 
 /// A running worker.
 pub struct Worker {
@@ -61,7 +63,6 @@ impl Worker {
         index: usize,
         shares: Vec<Share>,
         proxy: Arc<Proxy>,
-        tls: Arc<ServerConfig>,
         closing: CancellationToken,
     ) -> Result<Self, WorkerError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -73,13 +74,8 @@ impl Worker {
             shares.into_iter().map(adopt).collect::<io::Result<Vec<_>>>()
         };
         let listeners = listeners.map_err(WorkerError::Socket)?;
-        let context = Arc::new(Context {
-            proxy,
-            dialer: Arc::default(),
-            tls: TlsAcceptor::from(tls),
-            closing,
-            tasks: TaskTracker::new(),
-        });
+        let context =
+            Arc::new(Context { proxy, dialer: Arc::default(), closing, tasks: TaskTracker::new() });
         let work = move || {
             let drained = runtime.block_on(work(context, listeners));
             // What is still there has had its grace.
@@ -96,7 +92,7 @@ impl Worker {
     }
 }
 
-async fn work(context: Arc<Context>, listeners: Vec<(TcpListener, (Role, bool))>) -> Drained {
+async fn work(context: Arc<Context>, listeners: Vec<(TcpListener, Kind)>) -> Drained {
     let accepting = TaskTracker::new();
     for (listener, kind) in listeners {
         accepting.spawn(accept(Arc::clone(&context), listener, kind));
@@ -112,7 +108,7 @@ async fn work(context: Arc<Context>, listeners: Vec<(TcpListener, (Role, bool))>
 }
 
 /// Accepts until the end; who had come by then is still served.
-async fn accept(context: Arc<Context>, listener: TcpListener, kind: (Role, bool)) {
+async fn accept(context: Arc<Context>, listener: TcpListener, kind: Kind) {
     let mut starved = false;
     loop {
         let accepted = tokio::select! {

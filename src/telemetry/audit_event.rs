@@ -40,6 +40,11 @@ pub enum AuditEvent {
         /// Its last four digits.
         last_four: LastFour,
     },
+    /// The forward proxy's authority has a new certificate.
+    AuthorityIssued {
+        /// The names that it may sign for.
+        hosts: Vec<String>,
+    },
     /// New certificates are in force.
     CertificatesReloaded {
         /// How many.
@@ -85,6 +90,15 @@ pub enum AuditEvent {
         /// Why.
         reason: &'static str,
     },
+    /// A gateway reveals far more card numbers than it usually does: told once a minute at most.
+    RevealRateUnusual {
+        /// Which gateway.
+        gateway: String,
+        /// How many in this minute so far.
+        reveals: u32,
+        /// How many there usually are in a minute.
+        usual_per_minute: f64,
+    },
     /// The process began.
     Started {
         /// Of which version.
@@ -108,6 +122,16 @@ pub enum AuditEvent {
         /// In which request.
         #[serde(serialize_with = "masked")]
         request_id: String,
+    },
+    /// A call to a webhook was not the provider's. Not every one of a flood is told.
+    WebhookRefused {
+        /// Which webhook.
+        webhook: String,
+        /// In which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
+        /// Why.
+        reason: &'static str,
     },
 }
 

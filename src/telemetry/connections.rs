@@ -12,6 +12,8 @@ label_values! {
     pub enum ListenerRole {
         /// Metrics and health.
         Admin => "admin",
+        /// The shop's way out, as a proxy.
+        Forward => "forward",
         /// The shop's way to a payment gateway.
         Gateway => "gateway",
         /// Clear-text HTTP.

@@ -12,6 +12,7 @@ use prometheus::{
 
 use super::cards::CardFamilies;
 use super::connections::ConnectionFamilies;
+use super::forward::ForwardFamilies;
 use super::gateways::GatewayFamilies;
 use super::lines::DroppedLines;
 use super::logins::LoginFamilies;
@@ -38,6 +39,7 @@ pub struct Metrics {
     lines_dropped: IntCounterVec,
     pub(super) cards: CardFamilies,
     pub(super) connections: ConnectionFamilies,
+    pub(super) forward: ForwardFamilies,
     pub(super) gateways: GatewayFamilies,
     pub(super) logins: LoginFamilies,
     pub(super) reloads: ReloadFamilies,
@@ -67,6 +69,7 @@ impl Metrics {
             ),
             cards: CardFamilies::register(&registry),
             connections: ConnectionFamilies::register(&registry),
+            forward: ForwardFamilies::register(&registry),
             gateways: GatewayFamilies::register(&registry),
             logins: LoginFamilies::register(&registry),
             reloads: ReloadFamilies::register(&registry),
@@ -146,7 +149,7 @@ pub(super) fn register(registry: &Registry, collector: impl Collector + 'static)
 }
 
 /// The invariant behind each `expect` above: every caller passes literals, each once.
-const LITERALS: &str = "metric names are valid, distinct literals";
+pub(super) const LITERALS: &str = "metric names are valid, distinct literals";
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::ServerSessionMemoryCache;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 
+use super::callers::CurrentCallers;
 use super::resolver::Resolver;
-use super::{Identities, VERSIONS, provider};
+use super::{Callers, Identities, VERSIONS, provider};
 use crate::policy::Live;
 
 /// TLS 1.2 sessions remembered for clients without tickets.
@@ -34,6 +35,25 @@ impl Acceptor {
         if let Ok(ticketer) = Ticketer::new() {
             config.ticketer = ticketer;
         }
+        Self { config: Arc::new(config) }
+    }
+
+    /// For those who call a gateway: `callers` says at each handshake whose certificates are demanded.
+    /// No session is resumed, because a resumed one shows no certificate, and what was demanded may
+    /// have changed.
+    #[must_use]
+    pub fn of_gateway(
+        live: Arc<Live<Identities>>,
+        callers: impl Fn() -> Option<Callers> + Send + Sync + 'static,
+    ) -> Self {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
+            .with_client_cert_verifier(Arc::new(CurrentCallers(Box::new(callers))))
+            .with_cert_resolver(Arc::new(Resolver::new(live)));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         Self { config: Arc::new(config) }
     }
 

@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
-use super::{VERSIONS, provider};
-use crate::policy::Trust;
+use super::identity::Identity;
+use super::pinned::Pinned;
+use super::{IdentityError, VERSIONS, provider};
+use crate::policy::{CertificateFiles, Pin, Trust};
 
 /// Upstream servers whose sessions are remembered, per connector.
 const SESSIONS_MAX: usize = 256;
@@ -19,6 +22,7 @@ static SYSTEM_ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
 /// Opens verified connections.
 pub struct Connector {
     config: Arc<ClientConfig>,
+    shown: Vec<CertificateDer<'static>>,
 }
 
 /// Why nothing could be verified.
@@ -33,6 +37,9 @@ pub enum ConnectError {
         /// Why.
         source: rustls::Error,
     },
+    /// Our own certificate cannot be shown.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// No authority was given.
     #[error("the configured authorities are empty; the ca file needs at least one certificate")]
     NoAnchors,
@@ -54,24 +61,64 @@ impl Connector {
     ///
     /// No authority, or a damaged one.
     pub fn new(trust: &Trust) -> Result<Self, ConnectError> {
-        let roots = match trust {
-            Trust::Anchors(anchors) => anchored(anchors)?,
-            Trust::System => system_roots()?,
-        };
-        let mut config = ClientConfig::builder_with_provider(provider())
+        Self::with(trust, &Arc::default(), None)
+    }
+
+    /// The same, where the chain must hold one of these keys too (any, where there are none), and
+    /// where we may be asked who we are.
+    ///
+    /// # Errors
+    ///
+    /// No authority, a damaged one, or a certificate of ours that cannot be shown.
+    pub fn with(
+        trust: &Trust,
+        pins: &Arc<[Pin]>,
+        client: Option<&CertificateFiles>,
+    ) -> Result<Self, ConnectError> {
+        let roots = roots(trust)?;
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider());
+        let usual = usual.build().map_err(|_| ConnectError::NoAnchors)?;
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
-            .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .expect("aws-lc-rs has suites for TLS 1.2 and 1.3");
+        let builder = if pins.is_empty() {
+            builder.with_webpki_verifier(usual)
+        } else {
+            // Not less than the usual verification: that, and the pins.
+            let pinned = Pinned::new(usual, roots, Arc::clone(pins));
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
+        };
+        let mut shown = Vec::new();
+        let mut config = match client {
+            Some(files) => {
+                let certified = Identity::load(files)?.certified;
+                shown.clone_from(&certified.cert);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+            }
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), shown })
+    }
+
+    /// What we show an upstream that asks who we are.
+    #[must_use]
+    pub fn shown(&self) -> &[CertificateDer<'static>] {
+        &self.shown
     }
 
     /// For `tokio_rustls::TlsConnector`.
     #[must_use]
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
+    }
+}
+
+pub(super) fn roots(trust: &Trust) -> Result<Arc<RootCertStore>, ConnectError> {
+    match trust {
+        Trust::Anchors(anchors) => anchored(anchors),
+        Trust::System => system_roots(),
     }
 }
 

@@ -9,6 +9,8 @@ use rustls::{Error, InvalidMessage};
 pub enum HandshakeFailure {
     /// The client refused, most often our certificate.
     ClientAlert,
+    /// The client showed no certificate that is accepted here.
+    ClientCertificate,
     /// The connection ended first.
     Closed,
     /// No version, cipher suite, group, signature scheme or protocol in common.
@@ -23,8 +25,9 @@ pub enum HandshakeFailure {
 
 impl HandshakeFailure {
     /// Every reason, so that each metric exists from the start.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ClientAlert,
+        Self::ClientCertificate,
         Self::Closed,
         Self::NothingInCommon,
         Self::NotTls,
@@ -54,6 +57,9 @@ impl HandshakeFailure {
     fn of_tls(error: &Error) -> Self {
         match error {
             Error::AlertReceived(_) => Self::ClientAlert,
+            Error::InvalidCertificate(_) | Error::NoCertificatesPresented => {
+                Self::ClientCertificate
+            }
             Error::InvalidMessage(
                 InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
             ) => Self::NotTls,
@@ -67,6 +73,7 @@ impl HandshakeFailure {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientAlert => "client_alert",
+            Self::ClientCertificate => "client_certificate",
             Self::Closed => "closed",
             Self::NothingInCommon => "nothing_in_common",
             Self::NotTls => "not_tls",

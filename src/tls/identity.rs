@@ -91,7 +91,7 @@ fn read_key(path: &Path) -> Result<Arc<dyn SigningKey>, IdentityError> {
     key.map_err(|_| IdentityError::Key { path: path.to_owned() })
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     let unreadable = |source| IdentityError::Read { path: path.to_owned(), source };
     // Room for the whole file at once: a buffer that grows leaves copies of the key behind.
     let file = File::open(path).map_err(unreadable)?;

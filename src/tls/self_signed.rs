@@ -113,7 +113,7 @@ fn make(
 }
 
 /// Whole or not at all: written beside (mode 0600 from the first byte) and renamed over.
-fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), IdentityError> {
+pub(super) fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), IdentityError> {
     let unwritable = |source| IdentityError::Write { path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(folder).map_err(unwritable)?;

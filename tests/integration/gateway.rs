@@ -1,5 +1,9 @@
 //! The listener that the shop calls instead of its payment provider (issue item 8).
 
+mod access;
+mod credentials;
+mod reveal;
+
 use crate::harness::{Identity, Setup, Sidecar, Upstream, cards, certificates, eventually};
 
 /// A provider that answers with what it was sent, as real ones do in their receipts.

@@ -11,6 +11,8 @@ mod drain;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod forward;
+#[cfg(test)]
 mod gateway;
 #[cfg(test)]
 mod harness;
@@ -42,5 +44,7 @@ mod tls;
 mod tokenize;
 #[cfg(test)]
 mod vault;
+#[cfg(test)]
+mod webhook;
 #[cfg(test)]
 mod websocket;

@@ -14,8 +14,8 @@ use super::table::{Entry, Worth};
 use crate::policy::Quota;
 
 /// When the attempts so far are paid for. The past means a full burst, as for one never seen.
-#[derive(Default)]
-pub(super) struct Bucket {
+#[derive(Clone, Copy, Default)]
+pub(in crate::counters) struct Bucket {
     paid_at: Duration,
 }
 
@@ -28,7 +28,11 @@ struct Standstill;
 
 impl Bucket {
     /// Takes one attempt, or says how long until there is one.
-    pub(super) fn take(&mut self, now: Duration, quota: Quota) -> Result<(), Duration> {
+    pub(in crate::counters) fn take(
+        &mut self,
+        now: Duration,
+        quota: Quota,
+    ) -> Result<(), Duration> {
         let debt = Debt(Cell::new(self.paid_at.saturating_sub(now).into()));
         let limiter: RateLimiter<NotKeyed, Debt, Standstill, NoOpMiddleware<Nanos>> =
             RateLimiter::new(pace(quota), debt, Standstill);

@@ -12,7 +12,7 @@ use crate::counters::CounterKey;
 const SHARDS: usize = 64;
 
 /// What may be forgotten, and in which order.
-pub(super) trait Entry: Default {
+pub(in crate::counters) trait Entry: Default {
     /// What would be lost with it.
     fn worth(&self, now: Duration) -> Worth;
 }
@@ -20,7 +20,7 @@ pub(super) trait Entry: Default {
 /// What would be lost with an entry, least first. To make a shard forget an account with nine
 /// failures, an attacker needs as many accounts with nine as the shard holds.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Worth {
+pub(in crate::counters) enum Worth {
     /// It is as good as never seen.
     Nothing,
     /// So many failures, remembered until then.
@@ -30,20 +30,20 @@ pub(super) enum Worth {
 }
 
 /// Entries by key, in shards so that threads seldom wait for each other.
-pub(super) struct Table<V> {
+pub(in crate::counters) struct Table<V> {
     shards: Vec<Mutex<HashMap<CounterKey, V>>>,
     shard_keys_max: usize,
 }
 
 impl<V: Entry> Table<V> {
     /// Empty; holds `keys_max` entries, rounded up to a whole number per shard.
-    pub(super) fn new(keys_max: NonZeroUsize) -> Self {
+    pub(in crate::counters) fn new(keys_max: NonZeroUsize) -> Self {
         let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
         Self { shards, shard_keys_max: keys_max.get().div_ceil(SHARDS) }
     }
 
     /// Works on an entry, made if there is none; `None` where every entry is held.
-    pub(super) fn with<R>(
+    pub(in crate::counters) fn with<R>(
         &self,
         key: CounterKey,
         now: Duration,
@@ -63,12 +63,16 @@ impl<V: Entry> Table<V> {
     }
 
     /// Works on an entry if there is one.
-    pub(super) fn update<R>(&self, key: &CounterKey, work: impl FnOnce(&mut V) -> R) -> Option<R> {
+    pub(in crate::counters) fn update<R>(
+        &self,
+        key: &CounterKey,
+        work: impl FnOnce(&mut V) -> R,
+    ) -> Option<R> {
         self.shard(key)?.lock().get_mut(key).map(work)
     }
 
     /// How many entries are so.
-    pub(super) fn count(&self, so: impl Fn(&V) -> bool) -> usize {
+    pub(in crate::counters) fn count(&self, so: impl Fn(&V) -> bool) -> usize {
         self.shards
             .iter()
             .map(|shard| shard.lock().values().filter(|&entry| so(entry)).count())

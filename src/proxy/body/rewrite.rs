@@ -221,6 +221,7 @@ impl Rewritten {
     /// Runs without a find are given on as they are; with one, all wait for the editor.
     fn dispatch(&mut self) -> Result<(), Rejection> {
         if self.decided.iter().all(|run| run.finds.is_empty()) {
+            self.editor.pass_by(&self.decided);
             if self.coded.is_none() {
                 let runs = self.decided.drain(..).map(|run| run.bytes);
                 self.ready.extend(runs.filter(|bytes| !bytes.is_empty()));

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use super::page::{Page, is_card};
 use crate::card::{Token, TokenFormat};
 use crate::coding::DecodeError;
-use crate::policy::InvalidCard;
+use crate::policy::{Gateway, InvalidCard};
 use crate::proxy::Services;
 use crate::proxy::body::Editing;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::gateway::Reveal;
 use crate::proxy::reject::Rejection;
 use crate::scan::{Carrier, Decided, Find, FindKind};
 use crate::telemetry::{CardAction, CardPlace, Direction, RouteMetrics, Sighting};
@@ -22,7 +23,7 @@ use crate::vault::{Presented, Standing, Tokenized};
 const CODES_PER_MESSAGE_MAX: usize = 8;
 
 /// What is done with each find of one body.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(in crate::proxy) enum Action {
     /// Masked, unless it is an issued token.
     Mask,
@@ -30,8 +31,9 @@ pub(in crate::proxy) enum Action {
     Observe,
     /// The request is refused.
     Reject,
-    /// Tokens become card numbers, stand-ins become verification codes: for the named gateway.
-    Reveal { gateway: Arc<str> },
+    /// Tokens become card numbers, stand-ins become verification codes: for a gateway, where its
+    /// policy says so.
+    Reveal(Arc<Reveal>),
     /// Card numbers become tokens, verification codes become stand-ins.
     Tokenize { format: TokenFormat, invalid: InvalidCard },
 }
@@ -73,7 +75,18 @@ impl Editor {
         carrier: Carrier,
     ) -> Editing {
         let editor = Arc::clone(self);
-        Box::pin(async move { editor.apply(Page::of(place, runs, carrier)).await })
+        let revealed = match &self.action {
+            Action::Reveal(reveal) => reveal.judge(&runs),
+            Action::Mask | Action::Observe | Action::Reject | Action::Tokenize { .. } => Vec::new(),
+        };
+        Box::pin(async move { editor.apply(Page::of(place, runs, carrier), &revealed).await })
+    }
+
+    /// Tells of runs that hold nothing to edit and are not put here.
+    pub(in crate::proxy) fn pass_by(&self, runs: &[Decided]) {
+        if let Action::Reveal(reveal) = &self.action {
+            reveal.pass(runs);
+        }
     }
 
     /// The limit of card numbers is for each message anew.
@@ -95,13 +108,13 @@ impl Editor {
         }
     }
 
-    async fn apply(&self, mut page: Page) -> Result<Vec<Bytes>, Rejection> {
+    async fn apply(&self, mut page: Page, revealed: &[bool]) -> Result<Vec<Bytes>, Rejection> {
         self.count(&page)?;
         match &self.action {
             Action::Mask => self.mask(&mut page).await?,
             Action::Observe => self.say_all(&page, CardAction::Observed),
             Action::Reject => self.refuse_all(&page)?,
-            Action::Reveal { gateway } => self.reveal(&mut page, gateway).await?,
+            Action::Reveal(reveal) => self.reveal(&mut page, &reveal.gateway, revealed).await?,
             Action::Tokenize { format, invalid } => {
                 self.tokenize(&mut page, *format, *invalid).await?;
             }
@@ -254,10 +267,18 @@ impl Editor {
         Ok(())
     }
 
-    async fn reveal(&self, page: &mut Page, gateway: &Arc<str>) -> Result<(), Rejection> {
+    async fn reveal(
+        &self,
+        page: &mut Page,
+        gateway: &Gateway,
+        revealed: &[bool],
+    ) -> Result<(), Rejection> {
         refuse_track(page)?;
-        let mut places = page.tokens_and_cards();
-        places.extend(self.issued_among_invalid(page).await?);
+        let meant = |place: &usize| revealed.get(*place) == Some(&true);
+        let mut found = page.tokens_and_cards();
+        found.extend(self.issued_among_invalid(page).await?);
+        let (places, left): (Vec<usize>, Vec<usize>) = found.into_iter().partition(meant);
+        self.leave(page, gateway, &left).await?;
         let presented = page.presented(&places);
         let tokens: Vec<Token> = presented.iter().filter_map(Presented::token).collect();
         if !presented.is_empty() {
@@ -266,10 +287,12 @@ impl Editor {
                 page.write(*place, pan.expose());
             }
         }
-        for place in 0..page.finds.len() {
+        // A stand-in that goes no further still waits for its one use.
+        for place in (0..page.finds.len()).filter(meant) {
             if let Some(stand_in) = page.cvv(place) {
                 let taken = self.services.take_cvv(&stand_in, &tokens);
-                let refused = |why| self.services.reveal_refused(gateway, &self.exchange, why);
+                let name = &gateway.name;
+                let refused = |why| self.services.reveal_refused(name, &self.exchange, why);
                 page.write(place, taken.map_err(refused)?.expose());
             }
         }
@@ -283,6 +306,19 @@ impl Editor {
         let issued = places.into_iter().zip(standings);
         let issued = issued.filter(|(_, standing)| *standing == Standing::IssuedToken);
         Ok(issued.map(|(place, _)| place).collect())
+    }
+
+    /// What is not to be revealed stays as it is; a token among it is told of, or refuses the request.
+    async fn leave(&self, page: &Page, gateway: &Gateway, left: &[usize]) -> Result<(), Rejection> {
+        if left.is_empty() {
+            return Ok(());
+        }
+        let standings = self.services.standing(page.presented(left)).await;
+        let tokens = standings.iter().filter(|standing| matches!(standing, Standing::IssuedToken));
+        match tokens.count() {
+            0 => Ok(()),
+            count => self.services.tokens_left(gateway, &self.exchange, count),
+        }
     }
 
     fn refuse_all(&self, page: &Page) -> Result<(), Rejection> {

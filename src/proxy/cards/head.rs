@@ -44,6 +44,24 @@ pub(in crate::proxy) async fn rewrite_head(
     Ok(())
 }
 
+/// Replaces what the query of a target holds; the path stays.
+pub(in crate::proxy) async fn rewrite_query(
+    editor: &Arc<Editor>,
+    rules: &Arc<Rules>,
+    uri: &mut Uri,
+) -> Result<(), Rejection> {
+    let Some(query) = uri.query() else { return Ok(()) };
+    let Some(edited) = rewrite(editor, rules, Part::TARGET, query.as_bytes()).await? else {
+        return Ok(());
+    };
+    let target = [uri.path().as_bytes(), b"?", &edited].concat();
+    let mut parts = uri.clone().into_parts();
+    // Digits for digits: what was a target stays one.
+    parts.path_and_query = PathAndQuery::try_from(target.as_slice()).ok();
+    *uri = Uri::from_parts(parts).unwrap_or_default();
+    Ok(())
+}
+
 /// A field may stand several times, and a name among the suspects with it: its values are taken out
 /// and put back in order.
 async fn rewrite_field(

@@ -11,7 +11,7 @@ pub(in crate::proxy) fn normalise(path: &str) -> Cow<'_, str> {
 
 /// The paths a shop may act on: the whole, the script without its path info (RFC 3875 §4.1.5), and
 /// the path info without its front controller.
-pub(super) fn views(path: &str) -> impl Iterator<Item = &str> {
+pub(in crate::proxy) fn views(path: &str) -> impl Iterator<Item = &str> {
     let script = path.find(".php/").map(|at| at.saturating_add(".php".len()));
     let split = script.and_then(|end| path.split_at_checked(end));
     [Some(path), split.map(|(script, _)| script), split.map(|(_, info)| info)].into_iter().flatten()

@@ -247,7 +247,8 @@ mod tests {
         /// However a message is cut into frames, and its frames into reads, the same text arrives.
         #[test]
         fn every_cut_into_frames_gives_the_same_message(
-            before in "[a-z .]{0,30}", after in "[a-z .]{0,30}",
+            // No vowels: a word such as `ean` says that the number is no card.
+            before in "[b-df-hj-np-tv-z .]{0,30}", after in "[b-df-hj-np-tv-z .]{0,30}",
             mut cuts in prop::collection::vec(0..80_usize, 0..4), read in 1..90_usize,
         ) {
             let message = format!("{before} {CARD} {after}");

@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 
 /// How a private key is made and written.
 #[derive(Clone, Copy, Debug)]
@@ -65,15 +66,34 @@ impl Identity {
 
     /// A server's side of TLS with this identity.
     pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
-        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).map(Result::unwrap);
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
         let config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(chain.collect(), key)
+            .with_single_cert(self.certificates(), self.private_key())
             .unwrap();
         Arc::new(config)
+    }
+
+    /// The same, for clients that show a certificate of the tests' authority.
+    pub(crate) fn strict_server(&self) -> Arc<rustls::ServerConfig> {
+        let roots = Arc::new(roots_of(authority_pem()));
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(self.certificates(), self.private_key())
+            .unwrap();
+        Arc::new(config)
+    }
+
+    pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(self.chain.as_bytes()).map(Result::unwrap).collect()
+    }
+
+    pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
     }
 }
 
@@ -82,15 +102,27 @@ pub(crate) fn authority_pem() -> &'static str {
     &authority().pem
 }
 
+/// The pin of a certificate's key (RFC 7469 §2.4), as `openssl` makes it.
+pub(crate) fn pin(pem: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("leaf.pem");
+    std::fs::write(&path, pem).unwrap();
+    let made = "openssl x509 -in \"$0\" -pubkey -noout | openssl pkey -pubin -outform der | \
+                openssl dgst -sha256 -binary | openssl base64";
+    let output = Command::new("sh").args(["-c", made]).arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    format!("sha256/{}", String::from_utf8(output.stdout).unwrap().trim())
+}
+
 /// The PEM of an authority that issued nothing.
 pub(crate) fn stranger_pem() -> String {
     Authority::new().pem
 }
 
-/// Trust in the tests' authority alone.
-pub(crate) fn roots() -> RootCertStore {
+/// Trust in one authority alone.
+pub(crate) fn roots_of(pem: &str) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority_pem().as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
     roots
 }
 

@@ -44,21 +44,53 @@ impl Tls {
         versions: &[&'static rustls::SupportedProtocolVersion],
         alpn: &[&[u8]],
     ) -> Self {
+        Self::trusting(certificates::authority_pem(), name, versions, alpn)
+    }
+
+    /// The same with trust in another authority alone.
+    pub(crate) fn trusting(
+        authority_pem: &str,
+        name: &str,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        alpn: &[&[u8]],
+    ) -> Self {
         let mut config = ClientConfig::builder_with_provider(certificates::provider())
             .with_protocol_versions(versions)
             .unwrap()
-            .with_root_certificates(certificates::roots())
+            .with_root_certificates(certificates::roots_of(authority_pem))
             .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Self { config: Arc::new(config), name: name.to_owned() }
     }
 
+    /// The same client, which shows this certificate when it is asked.
+    pub(crate) fn showing(&self, identity: &super::Identity) -> Self {
+        let mut config = ClientConfig::builder_with_provider(certificates::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(certificates::roots_of(certificates::authority_pem()))
+            .with_client_auth_cert(identity.certificates(), identity.private_key())
+            .unwrap();
+        config.alpn_protocols.clone_from(&self.config.alpn_protocols);
+        Self { config: Arc::new(config), name: self.name.clone() }
+    }
+
     /// Connects and finishes the handshake.
     pub(crate) fn connect(&self, address: SocketAddr) -> io::Result<Client> {
+        self.over(open(address)?)
+    }
+
+    /// The same, at the end of a tunnel to `target` through a proxy.
+    pub(crate) fn connect_through(&self, proxy: SocketAddr, target: &str) -> io::Result<Client> {
+        let (answer, client) = Client::through(proxy, target);
+        assert_eq!(answer.status, 200, "CONNECT {target}");
+        self.over(client.tcp().try_clone()?)
+    }
+
+    fn over(&self, mut tcp: TcpStream) -> io::Result<Client> {
         let name = ServerName::try_from(self.name.clone()).unwrap();
         let mut connection =
             ClientConnection::new(Arc::clone(&self.config), name).map_err(io::Error::other)?;
-        let mut tcp = open(address)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut tcp)?;
         }
@@ -74,6 +106,14 @@ impl Tls {
 }
 
 impl Client {
+    /// Asks a proxy for a connection; after a yes it is the other end that is spoken to.
+    pub(crate) fn through(proxy: SocketAddr, target: &str) -> (Answer, Self) {
+        let mut client = Self::plain(proxy);
+        client.send(format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n"));
+        let answer = client.head();
+        (answer, client)
+    }
+
     /// Connects without TLS.
     pub(crate) fn plain(address: SocketAddr) -> Self {
         Self::over(Box::new(open(address).unwrap()), HOST)

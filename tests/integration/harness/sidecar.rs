@@ -100,6 +100,11 @@ impl Setup {
         ))
     }
 
+    /// The same, with further keys for the gateway.
+    pub(crate) fn gateway_with(self, name: &str, provider: &Upstream, lines: &str) -> Self {
+        self.gateway(name, provider).tables(lines)
+    }
+
     /// A file beside the configuration.
     pub(crate) fn file(mut self, path: &str, text: &str) -> Self {
         self.files.push((path.to_owned(), text.to_owned()));

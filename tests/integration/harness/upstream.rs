@@ -53,6 +53,14 @@ impl Upstream {
         Self::serve(handler, Some(identity.server()), canary::Tape::default())
     }
 
+    /// The same with a TLS configuration of the test's own.
+    pub(crate) fn start_with(
+        tls: Arc<ServerConfig>,
+        handler: impl Fn(&mut Exchange) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(handler, Some(tls), canary::Tape::default())
+    }
+
     /// Answers everything with `ok`.
     pub(crate) fn ok() -> Self {
         Self::start(|exchange| exchange.answer(200, &[("content-type", "text/plain")], b"ok"))

@@ -1,0 +1,56 @@
+//! What the person at the other end is told: enough for the honest, nothing for an attacker.
+
+use super::Rejection;
+
+impl Rejection {
+    /// One sentence for the person at the other end.
+    pub(in crate::proxy) fn words(&self) -> &'static str {
+        match self {
+            Self::BodyBroken(_)
+            | Self::ConnectTarget
+            | Self::Frame(_)
+            | Self::HostConflict
+            | Self::HostMissing
+            | Self::LoginUnreadable
+            | Self::NameRefused => "The request could not be understood.",
+            Self::BodyTimeout => "The request took too long to arrive.",
+            Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
+            Self::CallerRefused | Self::CallerUnknown => "The caller is not known here.",
+            Self::CallerSlowed { .. } => "The caller has tried too often. Please wait.",
+            Self::CardRefused { .. } => "Card numbers are not accepted here.",
+            Self::CardUnsupported(_) => "This card cannot be used here. Please use another one.",
+            Self::Coding(_) => "The request body is in a form that is not accepted here.",
+            Self::ConnectOnly => {
+                "This is a proxy for https: set HTTPS_PROXY to this address, and not HTTP_PROXY."
+            }
+            Self::DestinationInside { .. } | Self::DestinationRefused { .. } => {
+                "This proxy does not lead to that address."
+            }
+            Self::HostUnknown | Self::Misdirected => "There is no such site here.",
+            Self::InvalidCard { .. } => "The card number is not valid. Please check it.",
+            Self::Login { .. } => "Too many sign-in attempts. Please wait, then try again.",
+            Self::Method => "This method is not allowed here.",
+            Self::RevealLimit { .. } => "Too many card payments at once. Please try again soon.",
+            Self::RevealOutside => "A stored card may not be used here.",
+            Self::Webhook(_) => "The signature of the request is not accepted.",
+            Self::TrackData => "Magnetic-stripe data is not accepted here.",
+            Self::UnknownCvv | Self::UnknownToken => {
+                "The request holds a number that was not issued here."
+            }
+            Self::TunnelFailed(_) => "That address cannot be reached at the moment.",
+            Self::TunnelsFull { .. } => "Too many connections are open. Please try again soon.",
+            Self::UpgradeUnknown => "This protocol is not supported here.",
+            Self::UnaskedUpgrade
+            | Self::UpstreamBody(_)
+            | Self::UpstreamCoding(_)
+            | Self::UpstreamConnect(_)
+            | Self::UpstreamFailed(_) => {
+                "The shop cannot be reached at the moment. Please try again soon."
+            }
+            Self::UpstreamTimeout { .. } => "The shop did not answer in time. Please try again.",
+            Self::Audit(_) | Self::Authority(_) | Self::StandIn(_) | Self::Vault(_) => {
+                "Card payments are not possible at the moment. Please try again soon."
+            }
+        }
+    }
+}
