@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
-use tillgate::scan::{Carrier, Decided, FieldRules, Rules, Stream};
+use tillgate::scan::{Carrier, Decided, FieldRules, FindKind, Rules, Stream};
 
 #[derive(Parser)]
 struct Options {
@@ -110,9 +110,9 @@ fn spans(rules: &Arc<Rules>, carrier: Carrier, body: &Bytes, chunk: usize) -> Ve
     let mut offset = 0;
     let mut spans = Vec::new();
     for run in decided {
-        spans.extend(
-            run.finds.iter().map(|find| (offset + find.span.start, offset + find.span.end)),
-        );
+        // The labels tell numbers, not what follows them in a track.
+        let numbers = run.finds.iter().filter(|find| !matches!(find.kind, FindKind::TrackTail));
+        spans.extend(numbers.map(|find| (offset + find.span.start, offset + find.span.end)));
         offset += run.bytes.len();
     }
     spans

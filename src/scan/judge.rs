@@ -7,12 +7,12 @@ use crate::card::{Cvv, Pan};
 
 use super::cluster::{self, Cluster};
 use super::field::{self, Field};
-use super::find;
+use super::find::{self, Coding};
 use super::names::{self, Sense};
 use super::shape::{self, Window};
 use super::table::Table;
 use super::view::View;
-use super::{Carrier, Find, FindKind, Rules, base64, boundary, literal, tlv, track};
+use super::{Carrier, Find, FindKind, Rules, base64, boundary, hexed, literal, tlv, track};
 
 /// How far before a weak number a word about cards counts.
 const CONTEXT_MAX: usize = 256;
@@ -22,6 +22,8 @@ pub(super) struct Setting<'a> {
     pub(super) rules: &'a Rules,
     pub(super) carrier: Carrier,
     pub(super) table: &'a Table,
+    /// The field that holds the text, where that is encoded in another.
+    pub(super) holder: Option<Field>,
     /// Where the view's text begins in the body.
     pub(super) offset: usize,
     /// How many numbers the decision at hand left alone for their field's name.
@@ -39,24 +41,32 @@ pub(super) struct Step {
 pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
     let skip = |next| Step { next, finds: Vec::new() };
     if let Some(encoded) = base64::begins(view, at) {
-        let find = base64::find(view, encoded, at, setting);
-        let next = find.as_ref().map_or(base64::end(view, encoded), |find| find.span.end);
-        return Step { next, finds: find.into_iter().collect() };
+        let finds = base64::find(view, encoded, at, setting);
+        let next = finds.last().map_or(base64::end(view, encoded), |find| find.span.end);
+        return Step { next, finds };
     }
     if cluster::read_digit(view, at).is_none() {
         let length = super::glyph::read(view, at).map_or(1, |glyph| glyph.length);
         return skip(at + length);
     }
     let cluster = Cluster::read(view, at);
-    if let Some(find) = tlv::find(view, &cluster) {
-        return Step { next: find.span.end, finds: vec![find] };
+    if let Some(finds) = tlv::find(view, &cluster) {
+        return found(finds, 0);
+    }
+    let hexed = hexed::find(view, at, setting);
+    if !hexed.is_empty() {
+        return found(hexed, 0);
     }
     if boundary::continues(view, at) {
         return skip(cluster.groups().first().map_or(cluster.resume, |group| group.end));
     }
-    let finds = judge(view, &cluster, setting);
-    let found = finds.last().map_or(0, |find| find.span.end);
-    Step { next: cluster.resume.max(found), finds }
+    found(judge(view, &cluster, setting), cluster.resume)
+}
+
+/// Goes on behind what was found, and not before `next`.
+fn found(finds: Vec<Find>, next: usize) -> Step {
+    let end = finds.last().map_or(0, |find| find.span.end);
+    Step { next: next.max(end), finds }
 }
 
 /// The numbers in a cluster.
@@ -72,8 +82,12 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
         return Vec::new();
     }
     let windows = shape::windows(cluster);
-    let finds: Vec<Find> =
-        windows.iter().filter_map(|window| card(view, cluster, window, setting)).collect();
+    let finds: Vec<Find> = windows
+        .iter()
+        .filter_map(|window| card(view, cluster, window, setting))
+        .flatten()
+        .flatten()
+        .collect();
     if !finds.is_empty() || !setting.rules.names_cards() {
         return finds;
     }
@@ -85,43 +99,50 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
         kind: FindKind::InvalidCard,
         field: find::label(&field.name),
         medium: literal::medium(view, first.start, last.end, setting.carrier),
+        coding: Coding::Plain,
     });
     find.into_iter().collect()
 }
 
-/// The card in a window, unless its surroundings say otherwise.
+/// The card in a window, unless its surroundings say otherwise, and the rest of its track.
 fn card(
     view: &View<'_>,
     cluster: &Cluster,
     window: &Window,
     setting: &Setting<'_>,
-) -> Option<Find> {
+) -> Option<[Option<Find>; 2]> {
     let (head, tail) = (cluster.groups().get(window.first)?, cluster.groups().get(window.last)?);
     let digits = cluster.digits_of(window.first, window.last);
-    if window.first == 0 && !boundary::opens(view, head, digits.len()) {
-        return None;
-    }
-    if window.last + 1 == cluster.groups().len() && !boundary::closes(view, tail) {
+    let track = track::tail(view, head.start, tail.end);
+    let opens = || match track {
+        Some(_) if track::in_first_track(view, head.start) => true,
+        _ => boundary::opens(view, head, digits.len()),
+    };
+    let closes = || track.is_some() || boundary::closes(view, tail);
+    if window.first == 0 && !opens() || window.last + 1 == cluster.groups().len() && !closes() {
         return None;
     }
     let pan = Pan::from_digits(digits)?;
     let field = field_of(view, head.start, setting);
     let name = field.as_ref().map_or("", |field| field.name.as_str());
-    let find = |kind| Find {
-        span: head.start..tail.end,
-        kind,
+    let find = |kind, span: std::ops::Range<usize>| Find {
+        medium: literal::medium(view, span.start, span.end, setting.carrier),
+        coding: Coding::Plain,
         field: find::label(name),
-        medium: literal::medium(view, head.start, tail.end, setting.carrier),
+        span,
+        kind,
     };
     if setting.rules.is_ignored_field(name) {
         return None;
     }
-    if track::surrounds(view, head.start, tail.end) {
-        return Some(find(FindKind::Track { pan }));
+    let (number, brand) = (head.start..tail.end, window.issuer.brand);
+    if let Some(rest) = track {
+        let finds = [find(FindKind::Track { pan, brand }, number), find(FindKind::TrackTail, rest)];
+        return Some(finds.map(Some));
     }
     let known = setting.rules.is_card_field(name)
         || allowed(view, head.start, field.as_ref(), window, setting);
-    known.then(|| find(FindKind::Card { pan, brand: window.issuer.brand }))
+    known.then(|| [Some(find(FindKind::Card { pan, brand }, number)), None])
 }
 
 /// Whether names and words near the number let it be a card.
@@ -170,14 +191,23 @@ fn code(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Fin
         kind: FindKind::Cvv(Cvv::from_digits(cluster.digits())?),
         field: find::label(&field.name),
         medium: literal::medium(view, group.start, group.end, setting.carrier),
+        coding: Coding::Plain,
     })
 }
 
-fn field_of(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option<Field> {
+/// The field that holds the byte at `at`.
+pub(super) fn field_of(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option<Field> {
     if setting.carrier == Carrier::Csv
         && let Some(name) = setting.table.column(view, at, setting.offset)
     {
         return Some(Field { name, value: at, direct: true, bare: true });
     }
-    field::of(view, at)
+    let field = field::of(view, at);
+    match &setting.holder {
+        Some(holder) if field.as_ref().is_none_or(|field| field.name.is_empty()) => {
+            let direct = holder.direct && field.is_some_and(|field| field.direct);
+            Some(Field { direct, ..holder.clone() })
+        }
+        _ => field,
+    }
 }

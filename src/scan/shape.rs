@@ -6,6 +6,7 @@ use crate::card::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, luhn};
 use super::boundary;
 use super::cluster::{Cluster, Gap, Group};
 use super::glyph::hex;
+use super::hexed;
 use super::view::View;
 
 /// How card numbers are grouped when people write them.
@@ -78,6 +79,7 @@ pub(super) fn may_be_card(digits: &[u8]) -> bool {
     has(lengths.any)
         && (has(lengths.unchecked) || luhn::holds(digits))
         && issuer_of(digits).is_some()
+        || hexed::may_write_card(digits)
 }
 
 /// The windows of a cluster that may be cards, in order and apart from each other. Where two

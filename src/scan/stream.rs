@@ -136,7 +136,14 @@ impl Stream {
     ) -> Scanned {
         let carrier = self.carrier();
         let vetoed = Cell::new(0);
-        let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset, vetoed };
+        let setting = Setting {
+            rules: &self.rules,
+            carrier,
+            table: &self.table,
+            holder: None,
+            offset,
+            vetoed,
+        };
         let mut counted = 0;
         let mesh = match (self.rules.finds_codes(), self.rules.names_cards()) {
             (true, _) => Mesh::Codes,

@@ -207,7 +207,10 @@ impl Editor {
         for place in 0..page.finds.len() {
             if page.is_never_kept(place) {
                 page.mask(place);
-                self.say(page, place, CardAction::Masked);
+                // The rest of a track is told with its number.
+                if !page.is_track_tail(place) {
+                    self.say(page, place, CardAction::Masked);
+                }
             }
         }
         Ok(())
@@ -269,7 +272,7 @@ fn is_card(find: &Find) -> bool {
 fn refuse_never_kept(page: &Page, invalid: InvalidCard) -> Result<(), Rejection> {
     for (_, find) in &page.finds {
         match &find.kind {
-            FindKind::Track { .. } => return Err(Rejection::TrackData),
+            FindKind::Track { .. } | FindKind::TrackTail => return Err(Rejection::TrackData),
             FindKind::InvalidCard if invalid == InvalidCard::Reject => {
                 return Err(Rejection::InvalidCard { field: find.field.clone() });
             }
@@ -306,7 +309,10 @@ impl Page {
             let FindKind::Card { .. } = find.kind else { return None };
             match std::mem::replace(&mut find.kind, FindKind::InvalidCard) {
                 FindKind::Card { pan, .. } => Some((place, pan)),
-                FindKind::Cvv(_) | FindKind::InvalidCard | FindKind::Track { .. } => None,
+                FindKind::Cvv(_)
+                | FindKind::InvalidCard
+                | FindKind::Track { .. }
+                | FindKind::TrackTail => None,
             }
         });
         taken.unzip()
@@ -317,15 +323,23 @@ impl Page {
         let FindKind::Cvv(_) = find.kind else { return None };
         match std::mem::replace(&mut find.kind, FindKind::InvalidCard) {
             FindKind::Cvv(cvv) => Some(cvv),
-            FindKind::Card { .. } | FindKind::InvalidCard | FindKind::Track { .. } => None,
+            FindKind::Card { .. }
+            | FindKind::InvalidCard
+            | FindKind::Track { .. }
+            | FindKind::TrackTail => None,
         }
     }
 
     /// Sensitive authentication data: a mask leaves no digit of it that matters.
     fn is_never_kept(&self, place: usize) -> bool {
-        let never_kept =
-            |kind: &FindKind| matches!(kind, FindKind::Cvv(_) | FindKind::Track { .. });
+        let never_kept = |kind: &FindKind| {
+            matches!(kind, FindKind::Cvv(_) | FindKind::Track { .. } | FindKind::TrackTail)
+        };
         self.finds.get(place).is_some_and(|(_, find)| never_kept(&find.kind))
+    }
+
+    fn is_track_tail(&self, place: usize) -> bool {
+        self.finds.get(place).is_some_and(|(_, find)| matches!(find.kind, FindKind::TrackTail))
     }
 
     fn mask_never_kept(&mut self) {

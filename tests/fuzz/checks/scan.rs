@@ -104,7 +104,8 @@ fn place(find: &Find, offset: usize) -> Place {
         FindKind::Card { pan, brand } => format!("{brand} {}", pan.masked()),
         FindKind::Cvv(_) => "code".to_owned(),
         FindKind::InvalidCard => "invalid".to_owned(),
-        FindKind::Track { pan } => format!("track {}", pan.masked()),
+        FindKind::Track { pan, brand } => format!("track {brand} {}", pan.masked()),
+        FindKind::TrackTail => "track tail".to_owned(),
     };
     let (start, end) = (offset + find.span.start, offset + find.span.end);
     Place { start, end, kind, field: find.field.clone() }
@@ -135,9 +136,9 @@ fn in_order(run: &Decided) {
 fn digits_go_back(run: &Decided) {
     for find in &run.finds {
         let digits = match &find.kind {
-            FindKind::Card { pan, .. } | FindKind::Track { pan } => pan.expose(),
+            FindKind::Card { pan, .. } | FindKind::Track { pan, .. } => pan.expose(),
             FindKind::Cvv(code) => code.expose(),
-            FindKind::InvalidCard => continue,
+            FindKind::InvalidCard | FindKind::TrackTail => continue,
         };
         let mut bytes = run.bytes.to_vec();
         find.write_digits(&mut bytes, digits);
