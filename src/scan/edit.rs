@@ -132,10 +132,14 @@ fn blanked(mut digits: Vec<u8>, hidden: std::ops::Range<usize>) -> Vec<u8> {
         // A JSON number does not begin with zero (RFC 8259 §6).
         *first = b'1';
     }
-    if luhn::holds(&digits)
-        && let Some(last) = digits.get_mut(hidden.end.saturating_sub(1))
-    {
-        *last = b'1';
+    // With another zero, too: a number with an exponent may leave out the last ones.
+    let valid = |digits: &[u8]| luhn::holds(digits) || luhn::holds(&[digits, b"0"].concat());
+    for digit in b"12" {
+        if valid(&digits)
+            && let Some(last) = digits.get_mut(hidden.end.saturating_sub(1))
+        {
+            *last = *digit;
+        }
     }
     if iin::issuer(&digits).is_some_and(|issuer| !issuer.luhn) {
         // A range without check digits: the prefix goes too.

@@ -209,7 +209,7 @@ fn trim_bars(mut text: &[u8]) -> &[u8] {
 }
 
 /// A name as text: percent escapes decoded, at most [`NAME_MAX`] bytes.
-fn decode(name: &[u8]) -> String {
+pub(super) fn decode(name: &[u8]) -> String {
     let mut text = Vec::with_capacity(name.len());
     let mut rest = name;
     while let Some((&first, after)) = rest.split_first() {

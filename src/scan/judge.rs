@@ -7,12 +7,13 @@ use crate::card::{Cvv, Pan};
 
 use super::cluster::{self, Cluster};
 use super::field::{self, Field};
-use super::find::{self, Coding};
+use super::find::{self, Coding, Medium};
 use super::names::{self, Sense};
 use super::shape::{self, Window};
 use super::table::Table;
 use super::view::View;
-use super::{Carrier, Find, FindKind, Rules, base64, boundary, hexed, literal, tlv, track};
+use super::{Carrier, Find, FindKind, Rules};
+use super::{base64, boundary, hexed, literal, rows, scientific, tlv, track};
 
 /// How far before a weak number a word about cards counts.
 const CONTEXT_MAX: usize = 256;
@@ -88,7 +89,13 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
         .flatten()
         .flatten()
         .collect();
-    if !finds.is_empty() || !setting.rules.names_cards() {
+    if !finds.is_empty() {
+        return finds;
+    }
+    if let Some(find) = float(view, cluster, setting) {
+        return vec![find];
+    }
+    if !setting.rules.names_cards() {
         return finds;
     }
     let field = field_of(view, first.start, setting);
@@ -145,6 +152,30 @@ fn card(
     known.then(|| [Some(find(FindKind::Card { pan, brand }, number)), None])
 }
 
+/// The card that a number with an exponent is. Those are measurements as a rule: only the name of
+/// its field makes one a card.
+fn float(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Find> {
+    let number = scientific::read(view, cluster)?;
+    let (first, last) = (cluster.groups().first()?, cluster.groups().last()?);
+    let field = field_of(view, first.start, setting).filter(|field| field.direct)?;
+    let named =
+        setting.rules.is_card_field(&field.name) || names::sense(&field.name) == Sense::Card;
+    if !named
+        || setting.rules.is_ignored_field(&field.name)
+        || !boundary::opens(view, first, number.digits.len())
+    {
+        return None;
+    }
+    let pan = Pan::from_digits(&number.digits)?;
+    Some(Find {
+        span: first.start..last.end,
+        kind: FindKind::Card { pan, brand: number.issuer.brand },
+        field: find::label(&field.name),
+        medium: Medium::Number,
+        coding: Coding::Plain,
+    })
+}
+
 /// Whether names and words near the number let it be a card.
 fn allowed(
     view: &View<'_>,
@@ -197,12 +228,13 @@ fn code(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Fin
 
 /// The field that holds the byte at `at`.
 pub(super) fn field_of(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option<Field> {
-    if setting.carrier == Carrier::Csv
-        && let Some(name) = setting.table.column(view, at, setting.offset)
-    {
-        return Some(Field { name, value: at, direct: true, bare: true });
+    let column = |name| Field { name, value: at, direct: true, bare: true };
+    let table = (setting.carrier, setting.offset);
+    if let Some(name) = setting.table.column(view, at, table) {
+        return Some(column(name));
     }
-    let field = field::of(view, at);
+    let apart = || rows::column(view, at).map(|name| column(field::decode(&name)));
+    let field = field::of(view, at).or_else(apart);
     match &setting.holder {
         Some(holder) if field.as_ref().is_none_or(|field| field.name.is_empty()) => {
             let direct = holder.direct && field.is_some_and(|field| field.direct);

@@ -66,7 +66,7 @@ impl Stream {
         if chunk.is_empty() {
             return;
         }
-        self.table.learn(&chunk);
+        self.table.learn(&chunk, self.declared, self.passed + self.back.len());
         let joint = self.back.len() + self.held.len();
         let mut scanned = self.seam(&chunk, joint);
         if joint == 0 || chunk.len() > SEAM {
