@@ -21,15 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-pub(super) use frame::Violation;
+pub use frame::{Head, Key, Opcode, Sender, Violation};
+pub use relay::{Outgoing, Relay};
 
 use super::cards::Editor;
 use super::reject::Rejection;
 use super::upgrade::Silence;
 use crate::scan::Rules;
 use crate::telemetry::CardPlace;
-use frame::{Head, Opcode, Sender};
-use relay::{Outgoing, Relay};
 
 /// One direction reads this much at a time.
 const READ_BYTES: usize = 16 << 10;

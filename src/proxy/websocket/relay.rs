@@ -18,7 +18,7 @@ use crate::scan::{Carrier, Decided, Rules, Stream};
 const CLOSE_CODE_BYTES: usize = 2;
 
 /// One direction of a connection.
-pub(super) struct Relay {
+pub struct Relay {
     reader: Reader,
     /// What to look for; nothing where this direction is not looked into.
     rules: Option<Arc<Rules>>,
@@ -27,12 +27,15 @@ pub(super) struct Relay {
 }
 
 /// A frame to be sent, once what was found in it has been dealt with.
-pub(super) struct Outgoing {
-    pub(super) head: Head,
-    pub(super) runs: Vec<Decided>,
-    pub(super) carrier: Carrier,
+pub struct Outgoing {
+    /// How it begins.
+    pub head: Head,
+    /// Its payload, unmasked.
+    pub runs: Vec<Decided>,
+    /// What its message is read as.
+    pub carrier: Carrier,
     /// Whether a message begins with it.
-    pub(super) begins: bool,
+    pub begins: bool,
 }
 
 /// A message under way.
@@ -47,17 +50,21 @@ struct Message {
 
 impl Relay {
     /// Begins with what one side sends. A message that is longer than `message_bytes_max` is refused.
-    pub(super) fn new(sender: Sender, rules: Option<Arc<Rules>>, message_bytes_max: u64) -> Self {
+    #[must_use]
+    pub fn new(sender: Sender, rules: Option<Arc<Rules>>, message_bytes_max: u64) -> Self {
         Self { reader: Reader::new(sender), rules, message_bytes_max, message: None }
     }
 
     /// Takes what arrived.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.reader.push(bytes);
     }
 
     /// The next frame to be sent. To be asked until there is none.
-    pub(super) fn next(&mut self) -> Result<Option<Outgoing>, Violation> {
+    ///
+    /// # Errors
+    /// When a peer sends what nobody may; nothing can be read after that.
+    pub fn next(&mut self) -> Result<Option<Outgoing>, Violation> {
         while let Some(piece) = self.reader.next()? {
             let outgoing = match piece.head.opcode.is_control() {
                 true => Some(self.control(piece)),

@@ -39,6 +39,11 @@ impl Setting {
         Self { carrier, rules: Arc::new(rules(choice / Carrier::ALL.len())) }
     }
 
+    /// What is looked for.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules)
+    }
+
     /// The same rules for another carrier.
     pub fn with_carrier(self, carrier: Carrier) -> Self {
         Self { carrier, ..self }
@@ -167,6 +172,7 @@ fn only_digits_change(places: &[Place], body: &[u8], masked: &[u8]) {
     }
 }
 
-fn is_card(find: &Find) -> bool {
+/// Whether a mask must leave nothing of the find.
+pub fn is_card(find: &Find) -> bool {
     matches!(find.kind, FindKind::Card { .. } | FindKind::Track { .. })
 }
