@@ -122,12 +122,13 @@ fn from(cluster: &Cluster, first: usize) -> impl Iterator<Item = Window> {
     })
 }
 
-/// Whether the groups begin as a card is written, with the same separator throughout.
+/// Whether the groups begin as a card is written, with the same separator throughout. Two that a dot
+/// separates are a decimal fraction.
 fn written_so(groups: &[Group], grouping: &[usize], gap: Option<Gap>) -> bool {
     groups.get(..grouping.len()).is_some_and(|groups| {
         groups.iter().zip(grouping).all(|(group, &length)| group.count == length)
             && groups.iter().skip(1).all(|group| group.gap == gap)
-    })
+    }) && !(grouping.len() == 2 && gap == Some(Gap::Dot))
 }
 
 /// Whether markup joins this group to those after it, and to none before.
