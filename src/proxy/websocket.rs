@@ -167,7 +167,7 @@ impl<'a> Lane<'a> {
 
     /// Edits every frame that has arrived and writes it to `wire`; those before a refusal are there.
     async fn pass(&mut self, wire: &mut BytesMut) -> Result<(), Rejection> {
-        while let Some(outgoing) = self.relay.next().map_err(Rejection::Frame)? {
+        while let Some(outgoing) = self.relay.next_frame().map_err(Rejection::Frame)? {
             let Outgoing { head, runs, carrier, begins } = outgoing;
             if let (Some(editor), true) = (&self.editor, begins) {
                 editor.begin_message();

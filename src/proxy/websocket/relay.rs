@@ -64,7 +64,7 @@ impl Relay {
     ///
     /// # Errors
     /// When a peer sends what nobody may; nothing can be read after that.
-    pub fn next(&mut self) -> Result<Option<Outgoing>, Violation> {
+    pub fn next_frame(&mut self) -> Result<Option<Outgoing>, Violation> {
         while let Some(piece) = self.reader.next()? {
             let outgoing = match piece.head.opcode.is_control() {
                 true => Some(self.control(piece)),
@@ -184,7 +184,7 @@ mod tests {
     fn sent(relay: &mut Relay, wire: &[u8]) -> Vec<(Head, String)> {
         relay.push(wire);
         let mut frames = Vec::new();
-        while let Some(outgoing) = relay.next().unwrap() {
+        while let Some(outgoing) = relay.next_frame().unwrap() {
             let mut text = Vec::new();
             for decided in outgoing.runs {
                 let mut run = decided.bytes.to_vec();
@@ -235,9 +235,9 @@ mod tests {
     fn a_message_over_the_limit_is_refused_before_its_end() {
         let mut relay = Relay::new(Sender::Client, None, 10);
         relay.push(&frame(false, Opcode::Text, b"123456"));
-        assert!(relay.next().unwrap().is_some());
+        assert!(relay.next_frame().unwrap().is_some());
         relay.push(&frame(false, Opcode::Continuation, b"78901"));
-        assert!(matches!(relay.next(), Err(Violation::TooLarge { limit_bytes: 10 })));
+        assert!(matches!(relay.next_frame(), Err(Violation::TooLarge { limit_bytes: 10 })));
     }
 
     #[test]

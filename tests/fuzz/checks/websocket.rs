@@ -45,7 +45,7 @@ fn relayed<'a>(side: Sender, setting: &Setting, reads: impl Iterator<Item = &'a 
     for read in reads {
         relay.push(read);
         loop {
-            match relay.next() {
+            match relay.next_frame() {
                 Ok(Some(frame)) => {
                     let finds = frame.runs.iter().flat_map(|run| &run.finds);
                     relayed.cards += finds.filter(|find: &&Find| is_card(find)).count();
