@@ -103,6 +103,10 @@ fn ends_escape(before: &[u8]) -> bool {
     if let Some([b'%', digits @ ..]) = tail(3) {
         return decoded(digits).is_some_and(apart);
     }
+    if let Some([b'%', b'2', b'5', digits @ ..]) = tail(5) {
+        let code = decoded(digits).and_then(|code| u8::try_from(code).ok());
+        return code.is_some_and(glyph::is_punctuation);
+    }
     match (tail(4), tail(6)) {
         (Some([b'\\', b'x', digits @ ..]), _) | (_, Some([b'\\', b'u', digits @ ..])) => {
             decoded(digits).is_some_and(|code| code > 0xFF || apart(code))

@@ -194,7 +194,7 @@ fn allowed(
         Sense::Code | Sense::Unknown => names::prose_says_other(near),
     };
     let vetoed = vetoed && !setting.rules.is_strict();
-    let proven = match window.issuer.strength {
+    let proven = match window.strength {
         Strength::Strong => true,
         Strength::Weak => sense == Sense::Card || !vetoed && names::speaks_of_cards(near),
     };

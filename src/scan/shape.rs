@@ -39,6 +39,8 @@ pub(super) struct Window {
     pub(super) first: usize,
     pub(super) last: usize,
     pub(super) issuer: &'static Issuer,
+    /// How much it takes to believe it.
+    pub(super) strength: Strength,
 }
 
 /// Whose card these digits can be.
@@ -90,7 +92,7 @@ pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
     if all.len() > 1 {
         all.sort_by_key(|window| {
             let digits = cluster.digits_of(window.first, window.last).len();
-            let weak = window.issuer.strength == Strength::Weak;
+            let weak = window.strength == Strength::Weak;
             (weak, oddness(cluster, window), PAN_DIGITS_MAX - digits, window.first)
         });
     }
@@ -118,17 +120,21 @@ fn from(cluster: &Cluster, first: usize) -> impl Iterator<Item = Window> {
     lengths.filter_map(move |length| {
         let last = first + length - 1;
         let issuer = issuer_of(cluster.digits_of(first, last))?;
-        (!joined(cluster, first, last)).then_some(Window { first, last, issuer })
+        // Two groups that a dot separates are a decimal fraction as a rule.
+        let strength = match gap {
+            Some(Gap::Dot) if length == 2 => Strength::Weak,
+            _ => issuer.strength,
+        };
+        (!joined(cluster, first, last)).then_some(Window { first, last, issuer, strength })
     })
 }
 
-/// Whether the groups begin as a card is written, with the same separator throughout. Two that a dot
-/// separates are a decimal fraction.
+/// Whether the groups begin as a card is written, with the same separator throughout.
 fn written_so(groups: &[Group], grouping: &[usize], gap: Option<Gap>) -> bool {
     groups.get(..grouping.len()).is_some_and(|groups| {
         groups.iter().zip(grouping).all(|(group, &length)| group.count == length)
             && groups.iter().skip(1).all(|group| group.gap == gap)
-    }) && !(grouping.len() == 2 && gap == Some(Gap::Dot))
+    })
 }
 
 /// Whether markup joins this group to those after it, and to none before.

@@ -1,5 +1,5 @@
-//! EMV data objects in hexadecimal (EMV Book 3, annex B): tag 5A is the card number, tag 57 the
-//! equivalent of track 2.
+//! EMV data objects in hexadecimal (EMV Book 3, annex B): tag 5A is the card number, tags 57 and 9F6B
+//! the equivalent of track 2.
 
 use std::ops::Range;
 
@@ -46,6 +46,7 @@ fn walk(view: &View<'_>, start: usize, from: usize) -> Option<Vec<Find>> {
     let mut at = start;
     for _ in 0..OBJECTS_MAX {
         let tag = octet(view, at)?;
+        let contactless = tag == 0x9F && octet(view, at + 2) == Some(0x6B);
         at += 2;
         if tag & 0x1F == 0x1F {
             while octet(view, at)? & 0x80 != 0 {
@@ -62,6 +63,9 @@ fn walk(view: &View<'_>, start: usize, from: usize) -> Option<Vec<Find>> {
         let found = match tag {
             0x5A if length <= PAN_FIELD_BYTES_MAX => number(view, at, length, Tag::Pan),
             0x57 if length <= TRACK_FIELD_BYTES_MAX => number(view, at, length, Tag::Track),
+            _ if contactless && length <= TRACK_FIELD_BYTES_MAX => {
+                number(view, at, length, Tag::Track)
+            }
             _ => None,
         };
         let starts = |finds: &Vec<Find>| finds.first().is_some_and(|it| it.span.start >= from);
