@@ -194,6 +194,10 @@ mod tests {
         assert!(matches!(find("payment_no=4222222222222")[0].kind, FindKind::Card { .. }));
         assert!(matches!(find("pruefziffer=123")[0].kind, FindKind::Cvv(_)));
         assert!(find("skip=4111111111111111").is_empty());
+        let both = find("payment_no=411111111111112+4111+1111+1111+1111");
+        assert!(matches!(both[0].kind, FindKind::InvalidCard));
+        assert!(matches!(both[1].kind, FindKind::Card { .. }));
+        assert_eq!((both[0].span.len(), both[1].span.len()), (15, 19));
         assert_eq!(find("Order[payment_no]=4111111111111112")[0].field, "order[payment_no]");
     }
 

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use crate::card::iin::Strength;
-use crate::card::{Cvv, Pan};
+use crate::card::{Cvv, PAN_DIGITS_MAX, PAN_DIGITS_MIN, Pan};
 
-use super::cluster::{self, Cluster};
+use super::cluster::{self, Cluster, Group};
 use super::field::{self, Field};
 use super::find::{self, Coding, Medium};
 use super::names::{self, Sense};
@@ -75,7 +75,7 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
     let (Some(first), Some(last)) = (cluster.groups().first(), cluster.groups().last()) else {
         return Vec::new();
     };
-    if cluster.digits().len() < crate::card::PAN_DIGITS_MIN {
+    if cluster.digits().len() < PAN_DIGITS_MIN {
         let code = setting.rules.finds_codes().then(|| code(view, cluster, setting));
         return code.flatten().into_iter().collect();
     }
@@ -100,7 +100,11 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
     }
     let field = field_of(view, first.start, setting);
     let invalid = field.filter(|field| field.direct && setting.rules.is_card_field(&field.name));
-    let fits = cluster.digits().len() <= crate::card::PAN_DIGITS_MAX && !cluster.torn;
+    // What follows a long group is read again by itself: it may begin the next number.
+    let ends = cluster.groups().get(..cluster.heads).and_then(<[Group]>::last);
+    let last = ends.unwrap_or(last);
+    let count = last.first + last.count;
+    let fits = (PAN_DIGITS_MIN..=PAN_DIGITS_MAX).contains(&count) && !cluster.torn;
     let find = invalid.filter(|_| fits).map(|field| Find {
         span: first.start..last.end,
         kind: FindKind::InvalidCard,
