@@ -21,7 +21,7 @@ mod reject;
 mod request_id;
 mod services;
 mod upgrade;
-mod websocket;
+pub mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

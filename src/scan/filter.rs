@@ -27,6 +27,8 @@ const CODE_DIGITS: std::ops::RangeInclusive<u32> = 3..=4;
 const TWELVE: u32 = 12;
 /// How far a run of digits and plain separators is followed.
 const RUN_MAX: usize = 64;
+/// The places from which a look at encoded digits reaches over a line break and the group before.
+const BEFORE_TRIPLES: u64 = 0b111_1111_1111;
 /// The longest escape that a digit may be part of.
 const ESCAPE_MAX: usize = 9;
 
@@ -247,10 +249,44 @@ impl<'a> Search<'a> {
             return 0;
         }
         let triple = wide(self.here.triple, self.ahead.triple);
-        let thrice = triple & triple >> 4 & triple >> 8;
+        let thrice = triple & triple >> 4 & triple >> 8 | self.folded(triple);
         let lowest = open & open.wrapping_neg();
-        let late = low(thrice) & lowest.wrapping_mul(0b1111);
-        low(thrice >> 4) & open | if late == 0 { 0 } else { lowest }
+        let late = low(thrice) & lowest.wrapping_mul(BEFORE_TRIPLES);
+        (low(thrice >> 4) | self.unfolded(thrice)) & open | if late == 0 { 0 } else { lowest }
+    }
+
+    /// Where the group before stands, if a line ends between.
+    fn unfolded(&self, thrice: u128) -> u64 {
+        let mut left = thrice;
+        let mut groups = 0_u128;
+        while left != 0 {
+            let bit = left.trailing_zeros();
+            left &= left - 1;
+            let at = self.base + usize::try_from(bit).unwrap_or(0);
+            let line_break = base64::line_break_before(self.text.get(..at).unwrap_or_default());
+            let length = line_break.and_then(|length| u32::try_from(length + 4).ok());
+            groups |= length.and_then(|length| bit.checked_sub(length)).map_or(0, |bit| 1 << bit);
+        }
+        low(groups)
+    }
+
+    /// Where one or two groups of three digits in base64 stand before a separator or the end of a line.
+    fn folded(&self, triple: u128) -> u128 {
+        let goes_on = |bit: u32| {
+            let at = self.base + usize::try_from(bit).unwrap_or(0);
+            self.text.get(at).is_none_or(|&byte| base64::may_go_on(byte))
+        };
+        let mut left = triple;
+        let mut folded = 0;
+        while left != 0 {
+            let bit = left.trailing_zeros();
+            left &= left - 1;
+            let twice = triple >> bit >> 4 & 1 == 1;
+            if goes_on(bit + 4) || twice && goes_on(bit + 8) {
+                folded |= 1 << bit;
+            }
+        }
+        folded
     }
 }
 

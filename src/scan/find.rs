@@ -15,22 +15,33 @@ pub struct Find {
     pub field: String,
     /// How its digits are written.
     pub(super) medium: Medium,
+    /// What that writing is encoded in.
+    pub(super) coding: Coding,
 }
 
 /// How the digits of a find are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Medium {
-    /// Within base64 text.
-    Base64 {
-        /// How many bits of its first character belong to what stands before.
-        skew: usize,
-    },
     /// As hexadecimal digits, where only those may stand.
     Hex,
     /// As a number literal of JSON or JavaScript.
     Number,
     /// As characters of a text, plain or escaped.
     Text,
+}
+
+/// What the characters of a find are encoded in, one level down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Coding {
+    /// Base64 (RFC 4648).
+    Base64 {
+        /// How many bits of its first character belong to what stands before.
+        skew: usize,
+    },
+    /// Two hexadecimal digits for each byte.
+    Hex,
+    /// Nothing.
+    Plain,
 }
 
 /// What was found.
@@ -46,11 +57,17 @@ pub enum FindKind {
     Cvv(Cvv),
     /// A Luhn-invalid number in a field that the configuration names as a card field.
     InvalidCard,
-    /// Magnetic-stripe or chip track data: sensitive authentication data, never to be kept.
+    /// The card number within magnetic-stripe or chip track data: sensitive authentication data,
+    /// never to be kept.
     Track {
-        /// The card number within the track.
+        /// The digits.
         pan: Pan,
+        /// Whose.
+        brand: Brand,
     },
+    /// What follows the number in a track: expiry, service code and discretionary data. Right after
+    /// a [`FindKind::Track`].
+    TrackTail,
 }
 
 /// The longest field name that is told.

@@ -6,6 +6,7 @@ use crate::card::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, luhn};
 use super::boundary;
 use super::cluster::{Cluster, Gap, Group};
 use super::glyph::hex;
+use super::hexed;
 use super::view::View;
 
 /// How card numbers are grouped when people write them.
@@ -38,6 +39,8 @@ pub(super) struct Window {
     pub(super) first: usize,
     pub(super) last: usize,
     pub(super) issuer: &'static Issuer,
+    /// How much it takes to believe it.
+    pub(super) strength: Strength,
 }
 
 /// Whose card these digits can be.
@@ -78,6 +81,7 @@ pub(super) fn may_be_card(digits: &[u8]) -> bool {
     has(lengths.any)
         && (has(lengths.unchecked) || luhn::holds(digits))
         && issuer_of(digits).is_some()
+        || hexed::may_write_card(digits)
 }
 
 /// The windows of a cluster that may be cards, in order and apart from each other. Where two
@@ -85,8 +89,13 @@ pub(super) fn may_be_card(digits: &[u8]) -> bool {
 /// longer number, then the earlier.
 pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
     if cluster.groups().len() == 1 {
-        let issuer = issuer_of(cluster.digits());
-        return issuer.map(|issuer| Window { first: 0, last: 0, issuer }).into_iter().collect();
+        let alone = |issuer: &'static Issuer| Window {
+            first: 0,
+            last: 0,
+            issuer,
+            strength: issuer.strength,
+        };
+        return issuer_of(cluster.digits()).map(alone).into_iter().collect();
     }
     let long = |first: &usize| {
         let begin = cluster.groups().get(*first).map_or(0, |group| group.first);
@@ -100,7 +109,7 @@ pub(super) fn windows(cluster: &Cluster) -> Vec<Window> {
     if all.len() > 1 {
         all.sort_by_key(|window| {
             let digits = cluster.digits_of(window.first, window.last).len();
-            let weak = window.issuer.strength == Strength::Weak;
+            let weak = window.strength == Strength::Weak;
             (weak, oddness(cluster, window), PAN_DIGITS_MAX - digits, window.first)
         });
     }
@@ -128,7 +137,12 @@ fn from(cluster: &Cluster, first: usize) -> impl Iterator<Item = Window> {
     lengths.filter_map(move |length| {
         let last = first + length - 1;
         let issuer = issuer_of(cluster.digits_of(first, last))?;
-        (!joined(cluster, first, last)).then_some(Window { first, last, issuer })
+        // Two groups that a dot separates are a decimal fraction as a rule.
+        let strength = match gap {
+            Some(Gap::Dot) if length == 2 => Strength::Weak,
+            _ => issuer.strength,
+        };
+        (!joined(cluster, first, last)).then_some(Window { first, last, issuer, strength })
     })
 }
 

@@ -66,7 +66,7 @@ impl Stream {
         if chunk.is_empty() {
             return;
         }
-        self.table.learn(&chunk);
+        self.table.learn(&chunk, self.declared, self.passed + self.back.len());
         let joint = self.back.len() + self.held.len();
         let mut scanned = self.seam(&chunk, joint);
         if joint == 0 || chunk.len() > SEAM {
@@ -139,10 +139,17 @@ impl Stream {
     ) -> Scanned {
         let carrier = self.carrier();
         let vetoed = Cell::new(0);
-        let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset, vetoed };
+        let setting = Setting {
+            rules: &self.rules,
+            carrier,
+            table: &self.table,
+            holder: None,
+            offset,
+            vetoed,
+        };
         let mut counted = 0;
         let numbers = if self.rules.names_cards() { Numbers::Any } else { Numbers::Cards };
-        let columns = carrier == Carrier::Csv;
+        let columns = self.table.names_columns(carrier);
         let codes = self.rules.finds_codes().then_some(Codes { rules: &self.rules, columns });
         let mut search = Search::new(text, Mesh { numbers, codes });
         let mut finds = Vec::new();

@@ -14,7 +14,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::reject::Rejection;
 use crate::scan::Carrier;
 use crate::scan::{Decided, Find, FindKind};
-use crate::telemetry::{CardAction, CardPlace, Direction, RouteMetrics, Sighting};
+use crate::telemetry::{CardAction, CardDatum, CardPlace, Direction, RouteMetrics, Sighting};
 use crate::vault::{Standing, Tokenized};
 
 /// The most verification codes that one request may leave to be kept: nobody pays with more, and
@@ -182,6 +182,7 @@ impl Editor {
             if let Some(cvv) = page.take_cvv(place) {
                 let stand_in = self.services.keep_cvv(cvv, tokens)?;
                 page.write(place, stand_in.expose());
+                self.say_of(page, place, CardDatum::Code, CardAction::Tokenized);
             }
         }
         Ok(())
@@ -207,7 +208,9 @@ impl Editor {
         for place in 0..page.finds.len() {
             if page.is_never_kept(place) {
                 page.mask(place);
-                self.say(page, place, CardAction::Masked);
+                if let Some(datum) = page.finds.get(place).and_then(|(_, find)| datum(find)) {
+                    self.say_of(page, place, datum, CardAction::Masked);
+                }
             }
         }
         Ok(())
@@ -242,17 +245,25 @@ impl Editor {
     }
 
     fn say_all(&self, page: &Page, action: CardAction) {
-        let cards = page.finds.iter().enumerate().filter(|(_, (_, find))| is_card(find));
-        cards.for_each(|(place, _)| self.say(page, place, action));
+        for (place, (_, find)) in page.finds.iter().enumerate() {
+            if let Some(datum) = datum(find) {
+                self.say_of(page, place, datum, action);
+            }
+        }
     }
 
     fn say(&self, page: &Page, place: usize, action: CardAction) {
+        self.say_of(page, place, CardDatum::Card, action);
+    }
+
+    fn say_of(&self, page: &Page, place: usize, datum: CardDatum, action: CardAction) {
         let (site, route) = self.metrics.names();
         let sighting = Sighting {
             site,
             route,
             direction: self.direction,
             place: page.place,
+            datum,
             carrier: page.carrier,
             field: page.finds.get(place).map_or("", |(_, find)| &find.field),
             action,
@@ -262,14 +273,23 @@ impl Editor {
 }
 
 fn is_card(find: &Find) -> bool {
-    matches!(find.kind, FindKind::Card { .. } | FindKind::Track { .. })
+    datum(find) == Some(CardDatum::Card)
+}
+
+/// As what a find is counted; the rest of a track is counted with its number.
+fn datum(find: &Find) -> Option<CardDatum> {
+    match find.kind {
+        FindKind::Card { .. } | FindKind::Track { .. } => Some(CardDatum::Card),
+        FindKind::Cvv(_) => Some(CardDatum::Code),
+        FindKind::InvalidCard | FindKind::TrackTail => None,
+    }
 }
 
 /// Track data may not even be held for a moment longer (PCI DSS 3.3.1.1).
 fn refuse_never_kept(page: &Page, invalid: InvalidCard) -> Result<(), Rejection> {
     for (_, find) in &page.finds {
         match &find.kind {
-            FindKind::Track { .. } => return Err(Rejection::TrackData),
+            FindKind::Track { .. } | FindKind::TrackTail => return Err(Rejection::TrackData),
             FindKind::InvalidCard if invalid == InvalidCard::Reject => {
                 return Err(Rejection::InvalidCard { field: find.field.clone() });
             }
@@ -306,7 +326,10 @@ impl Page {
             let FindKind::Card { .. } = find.kind else { return None };
             match std::mem::replace(&mut find.kind, FindKind::InvalidCard) {
                 FindKind::Card { pan, .. } => Some((place, pan)),
-                FindKind::Cvv(_) | FindKind::InvalidCard | FindKind::Track { .. } => None,
+                FindKind::Cvv(_)
+                | FindKind::InvalidCard
+                | FindKind::Track { .. }
+                | FindKind::TrackTail => None,
             }
         });
         taken.unzip()
@@ -317,14 +340,18 @@ impl Page {
         let FindKind::Cvv(_) = find.kind else { return None };
         match std::mem::replace(&mut find.kind, FindKind::InvalidCard) {
             FindKind::Cvv(cvv) => Some(cvv),
-            FindKind::Card { .. } | FindKind::InvalidCard | FindKind::Track { .. } => None,
+            FindKind::Card { .. }
+            | FindKind::InvalidCard
+            | FindKind::Track { .. }
+            | FindKind::TrackTail => None,
         }
     }
 
     /// Sensitive authentication data: a mask leaves no digit of it that matters.
     fn is_never_kept(&self, place: usize) -> bool {
-        let never_kept =
-            |kind: &FindKind| matches!(kind, FindKind::Cvv(_) | FindKind::Track { .. });
+        let never_kept = |kind: &FindKind| {
+            matches!(kind, FindKind::Cvv(_) | FindKind::Track { .. } | FindKind::TrackTail)
+        };
         self.finds.get(place).is_some_and(|(_, find)| never_kept(&find.kind))
     }
 
