@@ -22,6 +22,7 @@ mod names;
 mod shape;
 mod simd;
 mod stream;
+mod stretch;
 mod table;
 mod tlv;
 mod track;
@@ -164,6 +165,7 @@ mod tests {
     fn codes_are_found_in_requests_only_and_keep_their_shape() {
         let cases = [
             (Carrier::Form, "cvv=123&exp=0930", "cvv=***&exp=0930"),
+            (Carrier::Form, "cvv=12%33&exp=0930", "cvv=**%2A&exp=0930"),
             (
                 Carrier::Json,
                 r#"{"cvc":123,"securityCode":"1234"}"#,

@@ -8,18 +8,18 @@
 use std::sync::LazyLock;
 
 use crate::card::PAN_DIGITS_MIN;
+use crate::card::iin::{self, LengthsByHead};
 
-use super::classes::{LANES, Masks};
+use super::classes::LANES;
 use super::cluster::{self, Cluster};
 use super::glyph::{self, Class, Form};
 use super::simd::Kernel;
+use super::stretch::{Advance, Pair, Stretch, wide};
 use super::view::View;
 use super::{base64, shape};
 
 /// Twelve digits of a number without markup lie within this many bytes.
 const REACH: usize = 128;
-/// How far a text that is not quiet is read in detail before the coarse level is asked again.
-const LOUD: usize = 512;
 /// How many digits a verification code has.
 const CODE_DIGITS: std::ops::RangeInclusive<u32> = 3..=4;
 /// Twelve, as masks count.
@@ -45,142 +45,70 @@ pub(super) enum Mesh {
 /// Walks a text from place to place.
 pub(super) struct Search<'a> {
     text: &'a [u8],
+    until: usize,
     mesh: Mesh,
-    /// Where the masks begin.
-    base: usize,
-    here: Masks,
-    ahead: Masks,
-    hot: u64,
-    /// Up to where the coarse level has nothing more to say.
-    loud: usize,
-    loaded: bool,
+    stretch: Stretch,
+    lengths: &'static LengthsByHead,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(text: &'a [u8], mesh: Mesh) -> Self {
-        let (here, ahead) = (Masks::default(), Masks::default());
-        Self { text, mesh, base: 0, here, ahead, hot: 0, loud: 0, loaded: false }
+    /// Over the places before `until`.
+    pub(super) fn new(text: &'a [u8], until: usize, mesh: Mesh) -> Self {
+        let until = until.min(text.len());
+        let stretch = Stretch::new(mesh == Mesh::Codes);
+        Self { text, until, mesh, stretch, lengths: iin::lengths() }
     }
 
     /// The next place from `from` on that may be worth a decision.
-    pub(super) fn next(&mut self, mut from: usize) -> Option<usize> {
-        // A run that goes on from the stretch before was looked at where it began.
-        let mut carried = 0;
-        loop {
-            let within = self.loaded && from >= self.base && from < self.base + LANES;
-            if !within {
-                let base = self.load(from)?;
-                carried = if base == from { carried } else { 0 };
-                from = base;
-            }
-            if let Some(place) = self.candidate(from, carried) {
-                return Some(place);
-            }
-            carried = self.here.digit >> (LANES - 1);
-            from = self.base + LANES;
-        }
-    }
-
-    /// Loads the masks of the first stretch from `from` on that is not quiet.
-    fn load(&mut self, from: usize) -> Option<usize> {
-        let mut base = from;
-        if self.mesh != Mesh::Codes && base >= self.loud {
-            base += KERNEL.quiet(self.text.get(base..)?);
-            self.loud = base + LOUD;
-        }
-        if base >= self.text.len() {
+    pub(super) fn next(&mut self, from: usize) -> Option<usize> {
+        if !self.stretch.reopen(from) && !self.advance(from, false) {
             return None;
         }
-        let follows = self.loaded && base == self.base + LANES;
-        self.here = if follows { self.ahead } else { self.masks(base) };
-        self.ahead = self.masks(base + LANES);
-        (self.base, self.loaded) = (base, true);
-        self.hot = self.hot();
-        Some(base)
-    }
-
-    /// Where runs of digits and separators begin that are long, or all of them if one goes on behind
-    /// something longer than a byte.
-    fn hot(&self) -> u64 {
-        if self.here.digit == 0 {
-            return 0;
-        }
-        let plain = wide(self.here.plain, self.ahead.plain);
-        let digit = wide(self.here.digit, self.ahead.digit);
-        let link = wide(self.here.link, self.ahead.link);
-        let percent = plain & wide(self.here.lead, self.ahead.lead);
-        let tail = digit | digit << 1 | digit << 2 | digit << 3;
-        if tail & (plain & link >> 1 | percent) != 0 {
-            return u64::MAX;
-        }
-        let pairs = plain & plain >> 1;
-        let fours = pairs & pairs >> 2;
-        low(fours & fours >> 4 & fours >> 8)
-    }
-
-    fn masks(&self, at: usize) -> Masks {
-        let rest = self.text.get(at..).unwrap_or_default();
-        if let Some(lanes) = rest.first_chunk::<LANES>() {
-            return KERNEL.masks(lanes);
-        }
-        let mut lanes = [b'x'; LANES];
-        for (lane, &byte) in lanes.iter_mut().zip(rest) {
-            *lane = byte;
-        }
-        let known = KERNEL.masks(&lanes);
-        // Past the end of what has arrived anything may follow.
-        let open = u64::MAX << rest.len();
-        Masks {
-            digit: known.digit | open,
-            plain: known.plain | open,
-            link: known.link | open,
-            lead: known.lead,
-            triple: known.triple | open,
-        }
-    }
-
-    fn candidate(&self, from: usize, carried: u64) -> Option<usize> {
-        let skipped = from - self.base;
-        let open = u64::MAX << skipped;
-        let digits = self.here.digit & open;
-        let encoded = self.encoded(open);
-        let hot = if self.mesh == Mesh::Codes { u64::MAX } else { self.hot };
-        let mut starts =
-            (digits & !(digits << 1 | carried) & hot | self.here.lead) & open | encoded;
-        while starts != 0 {
-            let bit = starts.trailing_zeros();
-            starts &= starts - 1;
-            let place = self.base + usize::try_from(bit).unwrap_or(0);
-            if place >= self.text.len() {
+        loop {
+            let mut starts = self.stretch.starts;
+            while starts.any != 0 {
+                let bit = starts.any.trailing_zeros();
+                starts.any &= starts.any - 1;
+                let place = self.stretch.base + usize::try_from(bit).unwrap_or(0);
+                if place >= self.until {
+                    return None;
+                }
+                if starts.encoded >> bit & 1 == 1 || self.promises(bit, place) {
+                    return Some(place);
+                }
+            }
+            // A run that goes on from this stretch was looked at where it began.
+            if !self.advance(self.stretch.base + LANES, true) {
                 return None;
             }
-            if encoded >> bit & 1 == 1 || self.promises(bit, place) {
-                return Some(place);
-            }
         }
-        None
+    }
+
+    fn advance(&mut self, from: usize, follows: bool) -> bool {
+        let Self { text, until, ref mut stretch, .. } = *self;
+        KERNEL.run(Advance { stretch, text, until, from, follows })
     }
 
     /// Whether the run from a bit on is long, or goes on behind a link; or an escape or base64
     /// begins there.
     fn promises(&self, bit: u32, place: usize) -> bool {
-        if self.here.digit >> bit & 1 == 0 {
+        let Pair { here, ahead } = &self.stretch.pair;
+        if here.digit >> bit & 1 == 0 {
             return self.leads(place);
         }
-        let digits = (wide(self.here.digit, self.ahead.digit) >> bit).trailing_ones();
+        let digits = (wide(here.digit, ahead.digit) >> bit).trailing_ones();
         if digits >= TWELVE {
             return self.mesh != Mesh::Cards || !self.ruled_out(place, digits);
         }
-        if self.mesh == Mesh::Codes && CODE_DIGITS.contains(&digits) {
+        if self.mesh == Mesh::Codes && self.may_be_code(place, digits) {
             return true;
         }
-        let plain = wide(self.here.plain, self.ahead.plain) >> bit;
-        let length = plain.trailing_ones();
+        let length = (wide(here.plain, ahead.plain) >> bit).trailing_ones();
         if length >= TWELVE {
             return true;
         }
         let end = place + usize::try_from(length).unwrap_or(0);
-        if wide(self.here.link, self.ahead.link) >> bit >> length & 1 == 0 {
+        if wide(here.link, ahead.link) >> bit >> length & 1 == 0 {
             let tail = self.text.get(end.saturating_sub(2)..=end).unwrap_or_default();
             return matches!(tail, [b'%', ..] | [_, b'%', b'0'..=b'9' | b'A'..=b'F' | b'a'..=b'f']);
         }
@@ -195,7 +123,16 @@ impl<'a> Search<'a> {
         let before = place.checked_sub(1).and_then(|at| self.text.get(at));
         let (Some(&before), Some(&after)) = (before, self.text.get(end)) else { return false };
         let run = self.text.get(place..end).unwrap_or_default();
-        ends_word(before) && ends_word(after) && !shape::may_be_card(run)
+        ends_word(before) && ends_word(after) && !shape::may_be_card(self.lengths, run)
+    }
+
+    /// Whether so many digits are a verification code, or may be with an escaped one after them:
+    /// what [`may_be_code`] says.
+    fn may_be_code(&self, place: usize, digits: u32) -> bool {
+        let end = place + usize::try_from(digits).unwrap_or(0);
+        CODE_DIGITS.contains(&digits)
+            || digits < *CODE_DIGITS.start()
+                && self.text.get(end).is_none_or(|&next| may_go_on(next))
     }
 
     /// Whether a tag whose name begins at `at` may style a part of a number.
@@ -216,19 +153,6 @@ impl<'a> Search<'a> {
             Some(0xD9 | 0xDB | 0xE0 | 0xEF) => true,
             _ => false,
         }
-    }
-
-    /// Where three groups of three digits in base64 may begin, and the group before them that may
-    /// hold more of the number; none before the lowest bit that is `open`.
-    fn encoded(&self, open: u64) -> u64 {
-        if self.here.triple | self.ahead.triple & 0b1111 == 0 {
-            return 0;
-        }
-        let triple = wide(self.here.triple, self.ahead.triple);
-        let thrice = triple & triple >> 4 & triple >> 8;
-        let lowest = open & open.wrapping_neg();
-        let late = low(thrice) & lowest.wrapping_mul(0b1111);
-        low(thrice >> 4) & open | if late == 0 { 0 } else { lowest }
     }
 }
 
@@ -283,8 +207,12 @@ fn may_be_code(view: &View<'_>, place: usize) -> bool {
         (place..place + 5).take_while(|&at| view.byte(at).is_some_and(|b| b.is_ascii_digit()));
     let count = digits.count();
     let next = view.byte(place + count);
-    matches!(count, 3 | 4)
-        || count < 3 && matches!(next, Some(0 | b'%' | b'&' | b'=' | b'\\' | 0x80..))
+    matches!(count, 3 | 4) || count < 3 && next.is_some_and(may_go_on)
+}
+
+/// Whether an escaped digit, or what may stand before one, can begin so.
+fn may_go_on(byte: u8) -> bool {
+    matches!(byte, 0 | b'%' | b'&' | b'=' | b'\\' | 0x80..)
 }
 
 /// Whether another digit stands before a tag soon after.
@@ -335,38 +263,134 @@ fn escape_over(view: &View<'_>, place: usize, anchor: usize) -> Option<usize> {
     })
 }
 
-/// Bytes that belong to no word, escape or entity.
+/// Bytes that belong to no word, escape or entity. A table, for it is asked twice about every long
+/// number: what the compiler makes of a match is a jump that no processor foresees.
+static ENDS_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let (mut place, mut byte) = (0, 0_u8);
+    while place < table.len() {
+        table[place] = matches!(
+            byte,
+            b' ' | b'"'
+                | b'\''
+                | b','
+                | b':'
+                | b'>'
+                | b'<'
+                | b'/'
+                | b'|'
+                | b'('
+                | b')'
+                | b'['
+                | b']'
+                | b'}'
+                | b'\n'
+                | b'\r'
+                | b'\t'
+        );
+        (place, byte) = (place + 1, byte.wrapping_add(1));
+    }
+    table
+};
+
 fn ends_word(byte: u8) -> bool {
-    matches!(
-        byte,
-        b' ' | b'"'
-            | b'\''
-            | b','
-            | b':'
-            | b'>'
-            | b'<'
-            | b'/'
-            | b'|'
-            | b'('
-            | b')'
-            | b'['
-            | b']'
-            | b'}'
-            | b'\n'
-            | b'\r'
-            | b'\t'
-    )
-}
-
-fn wide(low: u64, high: u64) -> u128 {
-    u128::from(low) | u128::from(high) << LANES
-}
-
-fn low(bits: u128) -> u64 {
-    u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0)
+    ENDS_WORD.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// What a number without entities, escapes of JSON or markup is made of.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b' ' | b'%' | b'+' | b'-' | b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a decision is worth it, place by place: what the search may not leave out.
+    fn by_hand(text: &[u8], mesh: Mesh) -> Vec<usize> {
+        walk(text, mesh, |at| (at < text.len()).then_some(at))
+    }
+
+    fn searched(text: &[u8], mesh: Mesh) -> Vec<usize> {
+        let mut search = Search::new(text, text.len(), mesh);
+        walk(text, mesh, |at| search.next(at))
+    }
+
+    fn walk(text: &[u8], mesh: Mesh, mut next: impl FnMut(usize) -> Option<usize>) -> Vec<usize> {
+        let view = View::new(text, true);
+        let mut places = Vec::new();
+        let mut at = 0;
+        while let Some(near) = next(at) {
+            let place = settle(&view, near, at);
+            if worth(&view, place, mesh) {
+                // Base64 is told from any of the five places before its digits.
+                let told = base64::begins(&view, place).unwrap_or(place);
+                places.push(told);
+                // As a decision goes on behind what it looked at.
+                at = told.max(near) + 1 + places.len() % 20;
+            } else {
+                at = behind(&view, place).max(near + 1);
+            }
+        }
+        places
+    }
+
+    /// Fragments of texts that are dense with digits, from a small generator.
+    fn text(seed: u64) -> Vec<u8> {
+        const WORDS: [&str; 24] = [
+            "4111111111111111",
+            "4006381333931",
+            "\"ean\":\"",
+            "12.34</span>",
+            "<b>",
+            "</b>",
+            "&nbsp;",
+            "%34",
+            "\\u0034",
+            "&#52;",
+            "5",
+            "７",
+            "٤",
+            "é",
+            "NDExMTExMTExMTEx",
+            "MTEx",
+            " ",
+            "-",
+            ".",
+            "=\r\n",
+            "\0",
+            "text in between that says nothing much, ",
+            "222222222222222",
+            "x",
+        ];
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state >> 8
+        };
+        let mut text = Vec::new();
+        for _ in 0..next() % 60 {
+            let [kind, byte, count, ..] = next().to_le_bytes();
+            match kind % 8 {
+                0 => (0..count % 24).for_each(|_| text.push(b'0' + next().to_le_bytes()[0] % 10)),
+                1 => text.extend(std::iter::repeat_n(b'x', usize::from(count))),
+                2 => text.push(byte),
+                _ => text.extend_from_slice(WORDS[usize::from(byte) % WORDS.len()].as_bytes()),
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_search_leaves_out_only_what_is_not_worth_a_decision() {
+        for seed in 1..800 {
+            let text = text(seed);
+            for mesh in [Mesh::Cards, Mesh::Digits, Mesh::Codes] {
+                let missed = "the search and a look at every place differ";
+                assert_eq!(searched(&text, mesh), by_hand(&text, mesh), "{missed}: {text:?}");
+            }
+        }
+    }
 }
