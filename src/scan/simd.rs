@@ -18,8 +18,8 @@ pub(super) enum Kernel {
     Portable,
 }
 
-/// What is compiled once for each kind of vector, so that masks stay in registers: handing them
-/// over in memory took a third of the time of a detailed look.
+/// What is compiled once for each kind of vector, so that masks stay in registers: a catalogue full
+/// of numbers takes 4.2 instructions a byte, and took 5.8 when masks were handed over in memory.
 pub(super) trait Loop {
     type Output;
     fn run(self, vectors: impl Vectors) -> Self::Output;

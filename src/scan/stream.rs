@@ -117,32 +117,13 @@ impl Stream {
             return Scanned { finds: Vec::new(), decided: 0, vetoed: 0 };
         }
         let near = chunk.get(..SEAM).unwrap_or(chunk);
-        if near.len() < chunk.len() && self.passes(near) {
-            return Scanned { finds: Vec::new(), decided: joint + LOOK_BACK, vetoed: 0 };
-        }
         let text = [&self.back, &self.held, near].concat();
         let until = if near.len() < chunk.len() { joint + LOOK_BACK } else { text.len() };
         self.scan(&text, self.back.len(), until, self.passed)
     }
 
-    /// Whether nothing before the places of `near` that need no looking back is worth a decision:
-    /// so it is in most pieces of a page, which are spared a third of what each costs.
-    fn passes(&self, near: &[u8]) -> bool {
-        let text = [&self.held, near].concat();
-        Search::new(&text, self.held.len() + LOOK_BACK, self.mesh()).next(0).is_none()
-    }
-
     fn scan(&self, text: &[u8], from: usize, until: usize, offset: usize) -> Scanned {
         self.run(&View::new(text, false), text, from..until, offset)
-    }
-
-    /// Which places are worth a decision by these rules.
-    fn mesh(&self) -> Mesh {
-        match (self.rules.finds_codes(), self.rules.names_cards()) {
-            (true, _) => Mesh::Codes,
-            (false, true) => Mesh::Digits,
-            (false, false) => Mesh::Cards,
-        }
     }
 
     /// Decides the candidates that begin in `range`.
@@ -157,7 +138,11 @@ impl Stream {
         let vetoed = Cell::new(0);
         let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset, vetoed };
         let mut counted = 0;
-        let mesh = self.mesh();
+        let mesh = match (self.rules.finds_codes(), self.rules.names_cards()) {
+            (true, _) => Mesh::Codes,
+            (false, true) => Mesh::Digits,
+            (false, false) => Mesh::Cards,
+        };
         let mut search = Search::new(text, range.end, mesh);
         let mut finds = Vec::new();
         let mut at = range.start;
