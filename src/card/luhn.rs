@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn digits_at_once_weigh_as_one_by_one() {
-        let digits: Vec<u8> = (0..64_u8).map(|place| b'0' + place * 7 % 10).collect();
+        let digits: Vec<u8> = (0..64_u8).map(|place| b'0' + place % 23 * 7 % 10).collect();
         for start in 0..40 {
             for end in start..=digits.len() {
                 assert_eq!(sum(&digits[start..end]), sum_of_any(&digits[start..end]));
