@@ -25,9 +25,11 @@ mod names;
 mod parts;
 mod rows;
 mod scientific;
+mod search;
 mod shape;
 mod simd;
 mod stream;
+mod stretch;
 mod table;
 mod tlv;
 mod track;
@@ -171,6 +173,7 @@ mod tests {
     fn codes_are_found_in_requests_only_and_keep_their_shape() {
         let cases = [
             (Carrier::Form, "cvv=123&exp=0930", "cvv=***&exp=0930"),
+            (Carrier::Form, "cvv=12%33&exp=0930", "cvv=**%2A&exp=0930"),
             (
                 Carrier::Json,
                 r#"{"cvc":123,"securityCode":"1234"}"#,

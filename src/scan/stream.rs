@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::filter::{self, Codes, Mesh, Numbers, Search};
+use super::filter::{self, Codes, Mesh, Numbers};
 use super::judge::{self, Setting, Step};
+use super::search::Search;
 use super::table::Table;
 use super::view::{LOOK_AHEAD, LOOK_BACK, View};
 use super::{Carrier, Find, Rules};
@@ -151,10 +152,10 @@ impl Stream {
         let numbers = if self.rules.names_cards() { Numbers::Any } else { Numbers::Cards };
         let columns = self.table.names_columns(carrier);
         let codes = self.rules.finds_codes().then_some(Codes { rules: &self.rules, columns });
-        let mut search = Search::new(text, Mesh { numbers, codes });
+        let mut search = Search::new(text, range.end, Mesh { numbers, codes });
         let mut finds = Vec::new();
         let mut at = range.start;
-        while let Some(near) = search.next(at).filter(|&near| near < range.end) {
+        while let Some(near) = search.next(at) {
             let place = filter::settle(view, near, at);
             let step = if filter::worth(view, place, numbers) {
                 judge::step(view, place, &setting)
