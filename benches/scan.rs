@@ -1,9 +1,13 @@
-//! How fast bodies are scanned and rewritten, beside a plain byte search and the `regex` crate.
+//! How fast bodies are scanned and rewritten, beside a plain byte search, the `regex` crate and,
+//! where it is installed, Vectorscan.
 //!
-//! `cargo bench --bench scan`. One core, medians of several rounds, GB/s; the last rows are
-//! microseconds per 16 KiB body, scanned, masked and handed on.
+//! `cargo bench --bench scan`. One core, medians of several rounds, GB/s, and the scan in parts of
+//! the byte search; the last rows are microseconds per 16 KiB body, scanned, masked and handed on.
 
 #![expect(clippy::as_conversions, reason = "figures for people: precision does not matter")]
+
+#[path = "scan/vectorscan.rs"]
+mod vectorscan;
 
 use std::hint::black_box;
 use std::io::Write;
@@ -22,7 +26,13 @@ const ROUNDS: usize = 7;
 fn main() {
     let mut out = std::io::stdout().lock();
     let card = regex::bytes::Regex::new(r"\b(?:\d[ -]?){12,18}\d\b").expect("a valid pattern");
-    let _ = writeln!(out, "{:<22}{:>10}{:>10}{:>10}  GB/s", "", "search", "scan", "regex");
+    let vectorscan = vectorscan::Vectorscan::load();
+    let [search, part, peer] = ["search", "of search", "vectorscan"];
+    let _ = writeln!(
+        out,
+        "{:<22}{search:>10}{:>10}{part:>10}{:>10}{peer:>12}",
+        "GB/s", "scan", "regex"
+    );
     for (name, rules, carrier, text) in texts() {
         let search = rate(&text, |text| {
             black_box(memchr::memchr(0x07, text));
@@ -33,7 +43,17 @@ fn main() {
         let regex = rate(&text.slice(..TEXT / 8), |text| {
             black_box(card.find_iter(text).count());
         });
-        let _ = writeln!(out, "{name:<22}{search:>10.2}{scan:>10.2}{regex:>10.2}");
+        let part = scan / search * 100.0;
+        let _ = write!(out, "{name:<22}{search:>10.2}{scan:>10.2}{part:>8.0} %{regex:>10.2}");
+        let _ = match &vectorscan {
+            Some(peer) => {
+                let peer = rate(&text, |text| {
+                    black_box(peer.count(text));
+                });
+                writeln!(out, "{peer:>12.2}")
+            }
+            None => writeln!(out, "{:>12}", "-"),
+        };
     }
     for (name, carrier, body) in bodies() {
         let seconds = median(|| {

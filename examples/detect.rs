@@ -18,7 +18,7 @@ use clap::Parser;
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tillgate::coding::{Bounds, Coding, DecodeError, Decoder};
-use tillgate::scan::{Carrier, Decided, FieldRules, Rules, Stream};
+use tillgate::scan::{Carrier, Decided, FieldRules, FindKind, Rules, Stream};
 
 /// What the proxy allows where the configuration says nothing.
 const BOUNDS: Bounds = Bounds { bytes_max: 64 << 20, ratio_max: 100 };
@@ -136,9 +136,9 @@ fn spans(
     let mut offset = 0;
     let mut spans = Vec::new();
     for run in decided {
-        spans.extend(
-            run.finds.iter().map(|find| (offset + find.span.start, offset + find.span.end)),
-        );
+        // The labels tell numbers, not what follows them in a track.
+        let numbers = run.finds.iter().filter(|find| !matches!(find.kind, FindKind::TrackTail));
+        spans.extend(numbers.map(|find| (offset + find.span.start, offset + find.span.end)));
         offset += run.bytes.len();
     }
     Ok(spans)

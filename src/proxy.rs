@@ -25,7 +25,7 @@ mod request_id;
 mod services;
 mod upgrade;
 mod webhook;
-mod websocket;
+pub mod websocket;
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ mod verify;
 pub use access::{AccessFormat, AccessLog, AccessRecord, AccessTarget};
 pub use audit::Audit;
 pub use audit_event::{AuditEvent, LastFour};
-pub use cards::{CardAction, CardPlace, Direction, SkipReason};
+pub use cards::{CardAction, CardDatum, CardPlace, Direction, SkipReason};
 pub use connections::{ConnectionGuard, ListenerRole};
 pub use forward::{ConnectOutcome, TunnelGuard};
 pub use lines::DroppedLines;

@@ -55,14 +55,27 @@ impl fmt::Display for Brand {
 #[must_use]
 pub fn issuer(digits: &[u8]) -> Option<&'static Issuer> {
     let bucket = INDEX.get(head(digits)?)?;
-    let rows = bucket.rows.iter().filter_map(|&row| TABLE.get(row));
-    let matching = rows.filter(|row| row.covers(digits));
-    matching.max_by_key(|row| (row.issuer.strength, row.width)).map(|row| &row.issuer)
+    let prefix = digits.first_chunk::<PREFIX_DIGITS>()?;
+    let prefix = prefix.iter().fold(0, |sum, d| sum * 10 + u32::from(d.wrapping_sub(b'0')));
+    let length = u32::try_from(digits.len()).ok().filter(|&length| length < u32::BITS)?;
+    let mut rows = bucket.rows.iter().rev().filter_map(|&row| TABLE.get(row));
+    rows.find(|row| row.covers(prefix, length)).map(|row| &row.issuer)
 }
 
-/// Which lengths the ranges that begin with the first two of these digits have.
-pub(crate) fn lengths(digits: &[u8]) -> Lengths {
-    head(digits).and_then(|head| INDEX.get(head)).map_or(Lengths::default(), |found| found.lengths)
+/// Which lengths ranges have.
+pub(crate) fn lengths() -> &'static LengthsByHead {
+    &LENGTHS
+}
+
+/// The lengths of the ranges, by the first two digits.
+pub(crate) struct LengthsByHead([Lengths; HEADS]);
+
+impl LengthsByHead {
+    /// Those of ranges that begin with the first two of these digits.
+    #[inline]
+    pub(crate) fn of(&self, digits: &[u8]) -> Lengths {
+        head(digits).and_then(|head| self.0.get(head)).copied().unwrap_or_default()
+    }
 }
 
 /// Lengths as bits: bit 16 for 16 digits.
@@ -77,7 +90,18 @@ pub(crate) struct Lengths {
 static TABLE: LazyLock<Vec<Row>> =
     LazyLock::new(|| include_str!("iin.csv").lines().skip(1).filter_map(Row::parse).collect());
 
-/// The rows by the first two digits of the numbers they cover.
+static LENGTHS: LazyLock<LengthsByHead> = LazyLock::new(|| {
+    let lengths = |head: usize| INDEX.get(head).map_or(Lengths::default(), |found| found.lengths);
+    LengthsByHead(std::array::from_fn(lengths))
+});
+
+/// What the first two digits can be.
+const HEADS: usize = 100;
+
+/// The most digits that a row looks at.
+const PREFIX_DIGITS: usize = 8;
+
+/// The rows by the first two digits of the numbers they cover, the most telling last.
 static INDEX: LazyLock<Vec<Bucket>> = LazyLock::new(|| {
     let bucket = |first: usize| {
         let mut bucket = Bucket { rows: Vec::new(), lengths: Lengths::default() };
@@ -86,9 +110,11 @@ static INDEX: LazyLock<Vec<Bucket>> = LazyLock::new(|| {
             bucket.lengths.any |= row.lengths;
             bucket.lengths.unchecked |= if row.issuer.luhn { 0 } else { row.lengths };
         }
+        let telling = |row: &Row| (row.issuer.strength, row.width);
+        bucket.rows.sort_by_key(|&place| TABLE.get(place).map(telling));
         bucket
     };
-    (0..100).map(bucket).collect()
+    (0..HEADS).map(bucket).collect()
 });
 
 struct Bucket {
@@ -103,8 +129,9 @@ fn head(digits: &[u8]) -> Option<usize> {
 }
 
 struct Row {
-    start: u64,
-    end: u64,
+    /// The first and the last prefix, of [`PREFIX_DIGITS`] digits.
+    start: u32,
+    end: u32,
     width: usize,
     lengths: u32,
     issuer: Issuer,
@@ -115,12 +142,13 @@ impl Row {
         let mut columns = line.split(',');
         let brand = Brand(columns.next()?);
         let (start, end) = (columns.next()?, columns.next()?);
+        let unit = 10_u32.pow(u32::try_from(PREFIX_DIGITS.checked_sub(start.len())?).ok()?);
         let lengths = columns.next()?.split('|').filter_map(|length| length.parse::<u32>().ok());
         let luhn = columns.next()? == "yes";
         let strength = if columns.next()? == "core" { Strength::Strong } else { Strength::Weak };
         Some(Self {
-            start: start.parse().ok()?,
-            end: end.parse().ok()?,
+            start: start.parse::<u32>().ok()? * unit,
+            end: (end.parse::<u32>().ok()? + 1) * unit - 1,
             width: start.len(),
             lengths: lengths.fold(0, |set, length| set | 1 << length),
             issuer: Issuer { brand, luhn, prefix_digits: start.len().min(4), strength },
@@ -129,26 +157,13 @@ impl Row {
 
     /// Whether numbers that begin with the two digits `first` may be in the range.
     fn meets(&self, first: usize) -> bool {
-        let two = |value: u64| match self.width {
-            1 => (value * 10, value * 10 + 9),
-            width => {
-                let digits = u32::try_from(width - 2).unwrap_or(0);
-                (value / 10_u64.pow(digits), value / 10_u64.pow(digits))
-            }
-        };
-        let first = u64::try_from(first).unwrap_or(u64::MAX);
-        (two(self.start).0..=two(self.end).1).contains(&first)
+        const REST: u32 = 1_000_000;
+        let first = u32::try_from(first).unwrap_or(u32::MAX);
+        (self.start / REST..=self.end / REST).contains(&first)
     }
 
-    fn covers(&self, digits: &[u8]) -> bool {
-        let right_length =
-            u32::try_from(digits.len()).is_ok_and(|n| n < 32 && self.lengths >> n & 1 == 1);
-        right_length
-            && digits.get(..self.width).is_some_and(|prefix| {
-                let value =
-                    prefix.iter().fold(0, |sum, d| sum * 10 + u64::from(d.wrapping_sub(b'0')));
-                (self.start..=self.end).contains(&value)
-            })
+    fn covers(&self, prefix: u32, length: u32) -> bool {
+        self.lengths >> length & 1 == 1 && (self.start..=self.end).contains(&prefix)
     }
 }
 

@@ -1,14 +1,25 @@
-//! `tillgate cards seen`: where card numbers were found, as a table for people.
+//! `tillgate cards seen`: where card numbers and verification codes were found, as a table for people.
 
 use std::fmt::Write as _;
 
 use crate::telemetry::{SeenCount, SeenKey, SeenReport};
 
-const COLUMNS: usize = 10;
-const HEADINGS: [&str; COLUMNS] =
-    ["SITE", "ROUTE", "DIRECTION", "WHERE", "FIELD", "CARRIER", "ACTION", "COUNT", "FIRST", "LAST"];
+const COLUMNS: usize = 11;
+const HEADINGS: [&str; COLUMNS] = [
+    "SITE",
+    "ROUTE",
+    "DIRECTION",
+    "WHERE",
+    "WHAT",
+    "FIELD",
+    "CARRIER",
+    "ACTION",
+    "COUNT",
+    "FIRST",
+    "LAST",
+];
 /// The column of numbers, which end below each other.
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 
 /// The whole answer.
 pub(super) fn table(report: &SeenReport) -> String {
@@ -42,6 +53,7 @@ fn cells(key: &SeenKey, count: &SeenCount) -> [String; COLUMNS] {
         named(&key.route),
         named(&key.direction),
         named(&key.place),
+        named(&key.datum),
         named(&key.field),
         named(&key.carrier),
         named(&key.action),
@@ -75,6 +87,7 @@ mod tests {
                 route: "/pay".to_owned(),
                 direction: "request".into(),
                 place: "body".into(),
+                datum: "card".into(),
                 field: field.to_owned(),
                 carrier: "json".into(),
                 action: "observed".into(),
@@ -84,9 +97,9 @@ mod tests {
         let rows = [row("", 3), row("card[number]", 1_200)].into_iter().collect();
         let text = table(&SeenReport { rows, beyond: 2 });
         let expected = "\
-SITE          ROUTE  DIRECTION  WHERE  FIELD         CARRIER  ACTION    COUNT  FIRST                 LAST
-shop.example  /pay   request    body   -             json     observed      3  1970-01-01T00:00:00Z  1970-01-01T00:01:00Z
-shop.example  /pay   request    body   card[number]  json     observed   1200  1970-01-01T00:00:00Z  1970-01-01T00:01:00Z
+SITE          ROUTE  DIRECTION  WHERE  WHAT  FIELD         CARRIER  ACTION    COUNT  FIRST                 LAST
+shop.example  /pay   request    body   card  -             json     observed      3  1970-01-01T00:00:00Z  1970-01-01T00:01:00Z
+shop.example  /pay   request    body   card  card[number]  json     observed   1200  1970-01-01T00:00:00Z  1970-01-01T00:01:00Z
 and 2 more in fields that the list had no row for
 ";
         assert_eq!(text, expected);

@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use rustix::fs::OFlags;
 use thiserror::Error;
 
-use crate::card::iin;
 use crate::coding::DecodeError;
 use crate::scan::{Carrier, Decided, Find, FindKind, Stream};
 
@@ -211,11 +210,12 @@ fn number(find: &Find) -> Option<Number> {
         FindKind::Card { pan, brand } => {
             Some(Number { brand: brand.as_str(), masked: pan.masked(), track: false })
         }
-        FindKind::Track { pan } => {
-            let issuer = iin::issuer(pan.expose());
-            let brand = issuer.map_or("unknown", |issuer| issuer.brand.as_str());
-            Some(Number { brand, masked: pan.masked(), track: true })
+        FindKind::Track { pan, brand } => {
+            Some(Number { brand: brand.as_str(), masked: pan.masked(), track: true })
         }
-        FindKind::Cvv(_) | FindKind::InvalidCard { .. } | FindKind::Token(_) => None,
+        FindKind::Cvv(_)
+        | FindKind::InvalidCard { .. }
+        | FindKind::Token(_)
+        | FindKind::TrackTail => None,
     }
 }

@@ -13,8 +13,8 @@ use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::CounterKey;
 use crate::policy::{Gateway, Lockout, Otherwise, Site, SiteName};
 use crate::telemetry::{
-    AccessLog, Audit, AuditEvent, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics, Sighting,
-    TokenOrigin,
+    AccessLog, Audit, AuditEvent, CardDatum, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics,
+    Sighting, TokenOrigin,
 };
 use crate::tls::Authority;
 use crate::vault::{Presented, Standing, Tokenized, Vault};
@@ -225,8 +225,13 @@ impl Services {
         exchange: &Exchange,
     ) {
         let now = SystemTime::now();
-        metrics.cards_found(sighting.direction, sighting.carrier, sighting.action, 1);
         self.seen.note(now, sighting);
+        match sighting.datum {
+            CardDatum::Card => {
+                metrics.cards_found(sighting.direction, sighting.carrier, sighting.action, 1);
+            }
+            CardDatum::Code => return,
+        }
         if !sighting.is_unexpected() {
             return;
         }

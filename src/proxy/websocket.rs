@@ -21,15 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-pub(super) use frame::Violation;
+pub use frame::{Head, Key, Opcode, Sender, Violation};
+pub use relay::{Outgoing, Relay};
 
 use super::cards::Editor;
 use super::pipe::Silence;
 use super::reject::Rejection;
 use crate::scan::Rules;
 use crate::telemetry::CardPlace;
-use frame::{Head, Opcode, Sender};
-use relay::{Outgoing, Relay};
 
 /// One direction reads this much at a time.
 const READ_BYTES: usize = 16 << 10;
@@ -168,7 +167,7 @@ impl<'a> Lane<'a> {
 
     /// Edits every frame that has arrived and writes it to `wire`; those before a refusal are there.
     async fn pass(&mut self, wire: &mut BytesMut) -> Result<(), Rejection> {
-        while let Some(outgoing) = self.relay.next().map_err(Rejection::Frame)? {
+        while let Some(outgoing) = self.relay.next_frame().map_err(Rejection::Frame)? {
             let Outgoing { head, runs, carrier, begins } = outgoing;
             if let (Some(editor), true) = (&self.editor, begins) {
                 editor.begin_message();

@@ -1,25 +1,25 @@
 //! Numbers inside base64 text (RFC 4648), one level down: JSON in a field, the payload of a JWT.
 //!
-//! Three digits make four characters of a narrow kind, at whatever offset: `M`–`O`, then one of
-//! four, one of ten, one of ten. Three such groups in a row tell a number without decoding the rest.
+//! Three digits make four characters of a narrow kind, at whatever offset: `M`–`O`, then few others.
+//! Three such groups in a row tell a number without decoding the rest; single separators may be
+//! among the digits, and lines may be broken behind any group (RFC 2045 §6.8).
 
-use std::cell::Cell;
-
-use crate::card::PAN_DIGITS_MAX;
-
-use super::cluster::Cluster;
-use super::find::Medium;
-use super::judge::{self, Setting};
-use super::table::Table;
+use super::Find;
+use super::encoded::{self, Inner};
+use super::find::Coding;
+use super::judge::Setting;
 use super::view::View;
-use super::{Carrier, Find};
 
-/// How much of the token around the number is decoded, in characters.
-const AROUND: usize = 256;
+/// How much of the token around the number is decoded on each side, in characters: more than the
+/// stretch in which a word about cards counts.
+const AROUND: usize = 384;
 /// Groups of four that tell a number.
 const GROUPS: usize = 3;
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// What lines of a token are broken with, plain or as a carrier writes it.
+const BREAKS: [&[u8]; 6] = [b"\r\n", b"\n", b"\\r\\n", b"\\n", b"%0D%0A", b"%0A"];
 
 /// Where three groups of encoded digits stand, at `at` or within the group of four after it: the
 /// group before may hold the number's first digits.
@@ -29,13 +29,35 @@ pub(super) fn begins(view: &View<'_>, at: usize) -> Option<usize> {
             return Some(first);
         }
         // What comes before must be base64 too, or looking on would hold back the end of a text.
-        view.byte(first).and_then(value)?;
+        if view.byte(first).and_then(value).is_none() {
+            let goes_on = first > at && ends_with_digit(view.before(first));
+            let length = if goes_on { line_break(view, first) } else { 0 };
+            return (length > 0 && stands(view, first + length)).then_some(first + length);
+        }
     }
     None
 }
 
+/// Whether the last two of four characters write a digit.
+fn ends_with_digit(text: &[u8]) -> bool {
+    let [.., third, last] = text else { return false };
+    // The low bits of a digit are those of its character: 0x30–0x39 of 0x00–0x3F.
+    value(*third).is_some_and(|six| six & 0b11 == 0)
+        && value(*last).is_some_and(|six| six.is_ascii_digit())
+}
+
 fn stands(view: &View<'_>, at: usize) -> bool {
-    (0..GROUPS).all(|group| group_stands(view, at + group * 4))
+    let mut place = at;
+    for group in 1..=GROUPS {
+        if group == 1 && !view.byte(place).is_some_and(is_triple) || !group_stands(view, place) {
+            return false;
+        }
+        place += 4;
+        if group < GROUPS {
+            place += line_break(view, place);
+        }
+    }
+    true
 }
 
 /// Where groups of encoded digits that begin at `at` end.
@@ -47,83 +69,162 @@ pub(super) fn end(view: &View<'_>, at: usize) -> usize {
     end
 }
 
+/// Whether four characters write a digit and two more or one and a separator.
 fn group_stands(view: &View<'_>, at: usize) -> bool {
-    (0..4).all(|place| {
-        let Some(byte) = view.byte(at + place) else { return false };
-        match place {
-            0 => matches!(byte, b'M' | b'N' | b'O'),
-            1 => matches!(byte, b'D' | b'T' | b'j' | b'z'),
-            2 => {
-                matches!(byte, b'A' | b'E' | b'I' | b'M' | b'Q' | b'U' | b'Y' | b'c' | b'g' | b'k')
-            }
-            _ => matches!(byte, b'w' | b'x' | b'y' | b'z' | b'0'..=b'5'),
-        }
-    })
+    if !view.byte(at).is_some_and(|byte| is_triple(byte) || separates(byte)) {
+        return false;
+    }
+    let mut bits: u32 = 0;
+    for place in at..at + 4 {
+        let Some(six) = view.byte(place).and_then(value) else { return false };
+        bits = bits << 6 | u32::from(six);
+    }
+    let [_, bytes @ ..] = bits.to_be_bytes();
+    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    digits >= 2 && bytes.iter().all(|&byte| encoded::is_plain(byte))
 }
 
-/// The number whose encoded digits stand at `at` and whose first character is not before `least`.
-pub(super) fn find(
-    view: &View<'_>,
-    at: usize,
-    least: usize,
-    setting: &Setting<'_>,
-) -> Option<Find> {
+/// The numbers whose encoded digits stand at `at`, as far as their first character is not before
+/// `least`.
+pub(super) fn find(view: &View<'_>, at: usize, least: usize, setting: &Setting<'_>) -> Vec<Find> {
+    let token = Token::around(view, at);
+    let first = token.before / 4 * 3;
+    let inner = Inner { bytes: &token.bytes, first, place: at };
+    let mut finds = inner.finds(view, setting);
+    finds.retain_mut(|find| {
+        let (first_bit, end_bit) = (find.span.start * 8, find.span.end * 8);
+        let start = token.places.get(first_bit / 6).copied().unwrap_or(0);
+        let last = token.places.get(end_bit.div_ceil(6).saturating_sub(1)).copied();
+        find.span = start..last.map_or(start, |last| last + 1);
+        find.coding = Coding::Base64 { skew: first_bit % 6 };
+        start >= least && find.span.end > start
+    });
+    finds
+}
+
+/// The characters around a place and what they write.
+struct Token {
+    /// Where each character stands.
+    places: Vec<usize>,
+    /// How many of them stand before the place: whole groups.
+    before: usize,
+    bytes: Vec<u8>,
+}
+
+impl Token {
+    fn around(view: &View<'_>, at: usize) -> Self {
+        let mut places = places_before(view, at);
+        // What is glued before the token may make its length odd: the digits tell where groups begin.
+        places.truncate(places.len() / 4 * 4);
+        places.reverse();
+        let before = places.len();
+        let mut next = at;
+        while let Some((place, _)) =
+            character(view, next).filter(|_| places.len() < before + AROUND)
+        {
+            places.push(place);
+            next = place + 1;
+        }
+        let letters = places.iter().filter_map(|&place| view.seen(place, place + 1).first());
+        let sixes: Vec<u8> = letters.filter_map(|&letter| value(letter)).collect();
+        let count = sixes.len() * 6 / 8;
+        let bytes = (0..count).map(|place| octet(&sixes, place * 8)).collect();
+        Self { places, before, bytes }
+    }
+}
+
+/// Where the characters before `at` stand, the nearest first.
+fn places_before(view: &View<'_>, at: usize) -> Vec<usize> {
     let before = view.before(at);
-    let length = before.iter().rev().take_while(|byte| value(**byte).is_some()).count();
-    // What is glued before the token may make its length odd: the digits tell where groups begin.
-    let start = at - length.min(AROUND) / 4 * 4;
-    let bytes = decode(view, start, at + AROUND);
-    let first = (at - start) / 4 * 3;
-    let head = bytes.get(..first)?.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let inner = View::new(&bytes, true);
-    inner.focus(first - head);
-    let cluster = Cluster::read(&inner, first - head);
-    let nested = Setting {
-        rules: setting.rules,
-        carrier: Carrier::Text,
-        table: &Table::default(),
-        offset: 0,
-        vetoed: Cell::new(0),
-    };
-    let find = judge::judge(&inner, &cluster, &nested).into_iter().next()?;
-    if bytes.get(find.span.clone())?.iter().any(|byte| !byte.is_ascii_digit()) {
-        return None;
+    let base = at - before.len();
+    let mut places = Vec::with_capacity(2 * AROUND);
+    let mut rest = before;
+    while places.len() < AROUND {
+        let length = line_break_before(rest).unwrap_or(0);
+        let line = rest.get(..rest.len() - length).unwrap_or_default();
+        if line.last().is_some_and(|&byte| value(byte).is_some()) {
+            rest = line;
+        }
+        let Some((_, head)) = rest.split_last().filter(|(last, _)| value(**last).is_some()) else {
+            break;
+        };
+        rest = head;
+        places.push(base + rest.len());
     }
-    let (first_bit, end_bit) = (find.span.start * 8, find.span.end * 8);
-    let span = start + first_bit / 6..start + end_bit.div_ceil(6);
-    if span.start < least {
-        return None;
-    }
-    Some(Find { span, medium: Medium::Base64 { skew: first_bit % 6 }, ..find })
+    places
 }
 
-/// The digits that the characters of a find encode, `skew` bits into the first.
-pub(super) fn digits(text: &[u8], skew: usize) -> Vec<u8> {
-    let count = (text.len() * 6 - skew) / 8;
-    (0..count.min(PAN_DIGITS_MAX)).map(|place| octet(text, skew + place * 8)).collect()
+/// The next character and where it stands, perhaps on the next line.
+fn character(view: &View<'_>, at: usize) -> Option<(usize, u8)> {
+    let place = at + line_break(view, at);
+    Some((place, value(view.byte(place)?)?))
 }
 
-/// Writes `digits` over the encoded ones.
-pub(super) fn overwrite(text: &mut [u8], skew: usize, digits: &[u8]) {
-    for (place, digit) in digits.iter().enumerate() {
+/// The length of what breaks a line at `at`.
+fn line_break(view: &View<'_>, at: usize) -> usize {
+    if !view.byte(at).is_some_and(breaks_line) {
+        return 0;
+    }
+    BREAKS.iter().find(|broken| view.has(at, broken)).map_or(0, |broken| broken.len())
+}
+
+/// The length of the line break that ends a text.
+pub(super) fn line_break_before(text: &[u8]) -> Option<usize> {
+    BREAKS.iter().find(|broken| text.ends_with(broken)).map(|broken| broken.len())
+}
+
+/// Whether a line break may begin so.
+fn breaks_line(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | b'\\' | b'%')
+}
+
+/// Whether a group with a digit at its beginning begins so.
+fn is_triple(byte: u8) -> bool {
+    matches!(byte, b'M'..=b'O')
+}
+
+/// Whether a group with a separator at its beginning begins so.
+fn separates(byte: u8) -> bool {
+    matches!(byte, b'I' | b'L')
+}
+
+/// Whether encoded digits may go on so, other than with a digit at the beginning of a group.
+pub(super) fn may_go_on(byte: u8) -> bool {
+    separates(byte) || breaks_line(byte)
+}
+
+/// The bytes that the characters of a find write, `skew` bits into the first.
+pub(super) fn decode(text: &[u8], skew: usize) -> Vec<u8> {
+    let sixes: Vec<u8> = characters(text).into_iter().map(|(_, six)| six).collect();
+    let count = (sixes.len() * 6).saturating_sub(skew) / 8;
+    (0..count).map(|place| octet(&sixes, skew + place * 8)).collect()
+}
+
+/// Writes `bytes` over the encoded ones.
+pub(super) fn overwrite(text: &mut [u8], skew: usize, bytes: &[u8]) {
+    let mut characters = characters(text);
+    for (place, byte) in bytes.iter().enumerate() {
         for bit in 0..8 {
-            set_bit(text, skew + place * 8 + bit, digit >> (7 - bit) & 1 == 1);
+            set_bit(&mut characters, skew + place * 8 + bit, byte >> (7 - bit) & 1 == 1);
+        }
+    }
+    for (place, six) in characters {
+        if let Some(letter) = text.get_mut(place).filter(|letter| value(**letter) != Some(six)) {
+            // Digits and stars have bits that keep this below 62, where both alphabets are the same.
+            *letter = STANDARD.get(usize::from(six)).copied().unwrap_or(*letter);
         }
     }
 }
 
-fn decode(view: &View<'_>, start: usize, end: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity((end - start) / 4 * 3 + 3);
-    let mut held: u32 = 0;
-    for (place, at) in (start..end).enumerate() {
-        let Some(six) = view.byte(at).and_then(value) else { break };
-        held = (held << 6 | u32::from(six)) & 0xFFFF;
-        let bits = (place + 1) * 6 % 8;
-        if bits < 6 {
-            bytes.extend(u8::try_from(held >> bits & 0xFF));
-        }
+fn characters(text: &[u8]) -> Vec<(usize, u8)> {
+    let view = View::new(text, true);
+    let mut characters = Vec::with_capacity(text.len());
+    let mut next = 0;
+    while let Some((place, six)) = character(&view, next) {
+        characters.push((place, six));
+        next = place + 1;
     }
-    bytes
+    characters
 }
 
 fn value(character: u8) -> Option<u8> {
@@ -137,19 +238,14 @@ fn value(character: u8) -> Option<u8> {
     }
 }
 
-fn octet(text: &[u8], first_bit: usize) -> u8 {
-    (first_bit..first_bit + 8).fold(0, |byte, bit| byte << 1 | u8::from(bit_at(text, bit)))
+fn octet(sixes: &[u8], first_bit: usize) -> u8 {
+    let bit_at = |bit: usize| sixes.get(bit / 6).copied().unwrap_or(0) >> (5 - bit % 6) & 1;
+    (first_bit..first_bit + 8).fold(0, |byte, bit| byte << 1 | bit_at(bit))
 }
 
-fn bit_at(text: &[u8], bit: usize) -> bool {
-    let six = text.get(bit / 6).copied().and_then(value).unwrap_or(0);
-    six >> (5 - bit % 6) & 1 == 1
-}
-
-fn set_bit(text: &mut [u8], bit: usize, on: bool) {
-    let Some(character) = text.get_mut(bit / 6) else { return };
-    let mask = 1 << (5 - bit % 6);
-    let six = value(*character).unwrap_or(0) & !mask | if on { mask } else { 0 };
-    // Digits and stars have bits that keep this below 62, where the two alphabets are the same.
-    *character = STANDARD.get(usize::from(six)).copied().unwrap_or(*character);
+fn set_bit(characters: &mut [(usize, u8)], bit: usize, on: bool) {
+    if let Some((_, six)) = characters.get_mut(bit / 6) {
+        let mask = 1 << (5 - bit % 6);
+        *six = *six & !mask | if on { mask } else { 0 };
+    }
 }

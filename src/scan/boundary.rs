@@ -9,7 +9,7 @@ use super::view::View;
 pub(super) fn opens(view: &View<'_>, group: &Group, digits: usize) -> bool {
     let before = view.before(group.start);
     let Some((&last, head)) = before.split_last() else { return true };
-    if ends_escape(before) {
+    if ends_escape(before) || ends_colour(before) {
         return true;
     }
     // The stars of a mask in other scripts: what follows is the rest of a number.
@@ -103,12 +103,26 @@ fn ends_escape(before: &[u8]) -> bool {
     if let Some([b'%', digits @ ..]) = tail(3) {
         return decoded(digits).is_some_and(apart);
     }
+    if let Some([b'%', b'2', b'5', digits @ ..]) = tail(5) {
+        let code = decoded(digits).and_then(|code| u8::try_from(code).ok());
+        return code.is_some_and(glyph::is_punctuation);
+    }
     match (tail(4), tail(6)) {
         (Some([b'\\', b'x', digits @ ..]), _) | (_, Some([b'\\', b'u', digits @ ..])) => {
             decoded(digits).is_some_and(|code| code > 0xFF || apart(code))
         }
         _ => false,
     }
+}
+
+/// Whether a control sequence that sets colours ends there (ECMA-48 §8.3.117), as in logs: `ESC [31m`.
+fn ends_colour(before: &[u8]) -> bool {
+    let Some(head) = before.strip_suffix(b"m") else { return false };
+    let held = |byte: &&u8| byte.is_ascii_digit() || **byte == b';';
+    let parameters = head.iter().rev().take_while(held).count();
+    let head = head.get(..head.len() - parameters).and_then(|head| head.strip_suffix(b"["));
+    let escapes = [&b"\x1b"[..], b"\\u001b", b"\\u001B", b"\\x1b", b"\\x1B", b"\\033", b"\\e"];
+    head.is_some_and(|head| escapes.iter().any(|escape| head.ends_with(escape)))
 }
 
 /// Whether the cluster is the number of a bank account (ISO 13616): two letters, two check digits,

@@ -1,52 +1,71 @@
 //! Writes over what was found: in place and as long as before, or as a text of another length.
 
+use zeroize::Zeroizing;
+
 use crate::card::{MaskedPan, PAN_DIGITS_MAX, iin, luhn};
 
-use super::find::Medium;
+use super::find::{Coding, Medium};
 use super::glyph::{self, Class, Glyph};
 use super::view::View;
-use super::{Find, FindKind, base64, cluster};
+use super::{Find, FindKind, base64, cluster, hexed, track};
 
 /// The digit that stands for a hidden one where only digits may stand.
 const BLANK: u8 = b'0';
 
 impl Find {
     /// Writes `digits` over the number's own, one for one, keeping separators and the way each digit
-    /// is written (escape, full-width, …). `run` is the run the find came with.
+    /// is written (escape, full-width, base64, …). `run` is the run the find came with.
     pub fn write_digits(&self, run: &mut [u8], digits: &[u8]) {
-        if let Medium::Base64 { skew } = self.medium {
-            let text = run.get_mut(self.span.clone()).unwrap_or_default();
-            return base64::overwrite(text, skew, digits);
-        }
-        put_digits(run, &self.places(run), digits);
+        self.change(run, |text| write_over(text, &places(text, is_digit), digits));
     }
 
     /// Masks the number: first six and last four stay, the rest becomes `*` in the writing of the
     /// place; a JSON number stays a JSON number of as many digits that fails Luhn.
     pub fn mask(&self, run: &mut [u8]) {
-        if let Medium::Base64 { skew } = self.medium {
-            let text = run.get(self.span.clone()).unwrap_or_default();
-            let mut digits = base64::digits(text, skew);
-            let hidden = self.hidden(digits.len());
-            digits.get_mut(hidden).unwrap_or_default().fill(b'*');
-            return self.write_digits(run, &digits);
+        self.change(run, |text| self.mask_text(text));
+    }
+
+    /// Changes the characters of the find; those that are encoded are laid open and encoded again.
+    fn change(&self, run: &mut [u8], change: impl FnOnce(&mut [u8])) {
+        let text = run.get_mut(self.span.clone()).unwrap_or_default();
+        match self.coding {
+            Coding::Base64 { skew } => {
+                let mut inner = Zeroizing::new(base64::decode(text, skew));
+                change(&mut inner);
+                base64::overwrite(text, skew, &inner);
+            }
+            Coding::Hex => {
+                let mut inner = Zeroizing::new(hexed::decode(text));
+                change(&mut inner);
+                hexed::overwrite(text, &inner);
+            }
+            Coding::Plain => change(text),
         }
-        let places = self.places(run);
+    }
+
+    fn mask_text(&self, text: &mut [u8]) {
+        let places = match self.kind {
+            FindKind::TrackTail if self.medium == Medium::Text => places(text, track::is_word),
+            _ => places(text, is_digit),
+        };
         let hidden = self.hidden(places.len());
         if matches!(self.medium, Medium::Counted | Medium::Text) {
             for (at, glyph) in places.get(hidden).unwrap_or_default() {
-                put(run, *at, glyph, glyph.star());
+                put(text, *at, glyph, glyph.star());
             }
             return;
         }
+        if matches!(self.kind, FindKind::TrackTail) {
+            return write_over(text, &places, &vec![BLANK; places.len()]);
+        }
         let digits: Vec<u8> = places.iter().filter_map(|(_, glyph)| digit(glyph)).collect();
-        put_digits(run, &places, &blanked(digits, hidden));
+        write_over(text, &places, &blanked(digits, hidden));
     }
 
     /// Which digits a mask hides.
     fn hidden(&self, count: usize) -> std::ops::Range<usize> {
         match self.kind {
-            FindKind::Cvv(_) => 0..count,
+            FindKind::Cvv(_) | FindKind::TrackTail => 0..count,
             FindKind::Card { .. } | FindKind::InvalidCard { .. } | FindKind::Track { .. } => {
                 MaskedPan::hidden(count)
             }
@@ -65,7 +84,7 @@ impl Find {
     /// digits within base64 or hex, nor a string whose length is told before it.
     #[must_use]
     pub fn holds_text(&self) -> bool {
-        self.medium == Medium::Text
+        self.medium == Medium::Text && self.coding == Coding::Plain
     }
 
     /// What stands in place of the whole span when `text` takes the place of what was found, whatever
@@ -75,37 +94,43 @@ impl Find {
         if let FindKind::Token(_) = self.kind {
             return text.to_vec();
         }
-        let places = self.places(run);
+        let own = run.get(self.span.clone()).unwrap_or_default();
+        let places = places(own, is_digit);
         let wide = places.iter().zip(places.iter().skip(1)).all(|((at, _), (next, _))| {
-            run.get(at + 1..*next).is_some_and(|gap| gap.first() == Some(&0))
+            own.get(at + 1..*next).is_some_and(|gap| gap.first() == Some(&0))
         });
         let mut replaced = if wide { widened(text) } else { text.to_vec() };
         for ((at, glyph), (next, _)) in places.iter().zip(places.iter().skip(1)) {
-            let gap = run.get(at + glyph.length..*next).unwrap_or_default();
+            let gap = own.get(at + glyph.length..*next).unwrap_or_default();
             if gap.contains(&b'<') {
                 replaced.extend_from_slice(gap);
             }
         }
         replaced
     }
+}
 
-    /// Where the digits are, and how they are written.
-    fn places(&self, run: &[u8]) -> Vec<(usize, Glyph)> {
-        let view = View::new(run, true);
-        let mut places = Vec::with_capacity(PAN_DIGITS_MAX);
-        let mut at = self.span.start;
-        while at < self.span.end {
-            let Some(glyph) = glyph::read(&view, at) else { break };
-            if digit(&glyph).is_some() {
-                places.push((at, glyph));
-                at += glyph.length;
-                continue;
-            }
-            // What stands between digits is walked as the finder walked it: tags have digits too.
-            at = cluster::read_gap(&view, at).map_or(at + glyph.length, |(next, _)| next);
-        }
-        places
+fn write_over(text: &mut [u8], places: &[(usize, Glyph)], digits: &[u8]) {
+    for ((at, glyph), &digit) in places.iter().zip(digits) {
+        put(text, *at, glyph, glyph.with_digit(digit));
     }
+}
+
+/// Where the characters that are asked for are, and how they are written.
+fn places(text: &[u8], wanted: impl Fn(&Glyph) -> bool) -> Vec<(usize, Glyph)> {
+    let view = View::new(text, true);
+    let mut places = Vec::with_capacity(PAN_DIGITS_MAX);
+    let mut at = 0;
+    while let Some(glyph) = glyph::read(&view, at) {
+        if wanted(&glyph) {
+            places.push((at, glyph));
+            at += glyph.length;
+            continue;
+        }
+        // What stands between digits is walked as the finder walked it: tags have digits too.
+        at = cluster::read_gap(&view, at).map_or(at + glyph.length, |(next, _)| next);
+    }
+    places
 }
 
 /// ASCII as UTF-16 but for the zero byte beside it that stays where it is.
@@ -115,18 +140,16 @@ fn widened(text: &[u8]) -> Vec<u8> {
     wide
 }
 
+fn is_digit(glyph: &Glyph) -> bool {
+    digit(glyph).is_some()
+}
+
 fn digit(glyph: &Glyph) -> Option<u8> {
     match glyph.class() {
         Class::Digit(digit) => Some(digit),
         Class::Dash | Class::Dot | Class::Invisible | Class::Other | Class::Plus | Class::Space => {
             None
         }
-    }
-}
-
-fn put_digits(run: &mut [u8], places: &[(usize, Glyph)], digits: &[u8]) {
-    for ((at, glyph), &digit) in places.iter().zip(digits) {
-        put(run, *at, glyph, glyph.with_digit(digit));
     }
 }
 
@@ -146,10 +169,14 @@ fn blanked(mut digits: Vec<u8>, hidden: std::ops::Range<usize>) -> Vec<u8> {
         // A JSON number does not begin with zero (RFC 8259 §6).
         *first = b'1';
     }
-    if luhn::holds(&digits)
-        && let Some(last) = digits.get_mut(hidden.end.saturating_sub(1))
-    {
-        *last = b'1';
+    // With another zero, too: a number with an exponent may leave out the last ones.
+    let valid = |digits: &[u8]| luhn::holds(digits) || luhn::holds(&[digits, b"0"].concat());
+    for digit in b"12" {
+        if valid(&digits)
+            && let Some(last) = digits.get_mut(hidden.end.saturating_sub(1))
+        {
+            *last = *digit;
+        }
     }
     if iin::issuer(&digits).is_some_and(|issuer| !issuer.luhn) {
         // A range without check digits: the prefix goes too.

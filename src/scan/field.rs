@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::Rules;
 use super::view::View;
+use super::{Rules, rows};
 
 /// Characters of a value between its beginning and the number that are walked over.
 const VALUE_MAX: usize = 160;
@@ -26,9 +26,11 @@ pub(super) struct Field<'a> {
 /// before them says so at the first byte.
 pub(super) fn begun<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
     let blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\\');
-    let mark = view.before(at).iter().rev().take(VALUE_MAX).find(|byte| !blank(byte))?;
+    let before = view.before(at);
+    let mark = before.iter().rev().take(VALUE_MAX).find(|byte| !blank(byte))?;
     let opens =
         matches!(mark, b'"' | b'\'' | b'`' | b'=' | b':' | b'>' | b'\n' | b',' | b'[' | b'(');
+    let opens = opens || before.last() == Some(&b'\t');
     opens.then(|| of(view, at)).flatten().filter(|field| field.direct)
 }
 
@@ -40,8 +42,17 @@ pub(super) fn may_begin_code(text: &[u8], at: usize, rules: &Rules) -> bool {
     view.starved() || field.is_some_and(|field| rules.names_code(&field.name))
 }
 
-/// Finds the field whose value holds the byte at `at`.
+/// Finds the field whose value holds the byte at `at`, or the column named apart from it.
 pub(super) fn of<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
+    let apart = || {
+        let name = decode(&rows::column(view, at)?).into_owned();
+        Some(Field { name: Cow::Owned(name), direct: true })
+    };
+    near(view, at).or_else(apart)
+}
+
+/// The field named right before the value that holds the byte at `at`.
+fn near<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
     let before = view.before(at);
     let base = at - before.len();
     let mut words = false;

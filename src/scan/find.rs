@@ -15,16 +15,13 @@ pub struct Find {
     pub field: String,
     /// How its digits are written.
     pub(super) medium: Medium,
+    /// What that writing is encoded in.
+    pub(super) coding: Coding,
 }
 
 /// How the digits of a find are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Medium {
-    /// Within base64 text.
-    Base64 {
-        /// How many bits of its first character belong to what stands before.
-        skew: usize,
-    },
     /// As characters of a text that tells its length beforehand: a string of `serialize` in PHP, or of
     /// a binary format.
     Counted,
@@ -34,6 +31,20 @@ pub(super) enum Medium {
     Number,
     /// As characters of a text, plain or escaped.
     Text,
+}
+
+/// What the characters of a find are encoded in, one level down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Coding {
+    /// Base64 (RFC 4648).
+    Base64 {
+        /// How many bits of its first character belong to what stands before.
+        skew: usize,
+    },
+    /// Two hexadecimal digits for each byte.
+    Hex,
+    /// Nothing.
+    Plain,
 }
 
 /// What was found.
@@ -55,11 +66,17 @@ pub enum FindKind {
     },
     /// An opaque token, by its shape and its check.
     Token(Token),
-    /// Magnetic-stripe or chip track data: sensitive authentication data, never to be kept.
+    /// The card number within magnetic-stripe or chip track data: sensitive authentication data,
+    /// never to be kept.
     Track {
-        /// The card number within the track.
+        /// The digits.
         pan: Pan,
+        /// Whose.
+        brand: Brand,
     },
+    /// What follows the number in a track: expiry, service code and discretionary data. Right after
+    /// a [`FindKind::Track`].
+    TrackTail,
 }
 
 /// The longest field name that is told.

@@ -170,6 +170,9 @@ fn percent(view: &View<'_>, at: usize) -> Option<Glyph> {
         Some(hex(view.byte(start + 1)?)? << 4 | hex(view.byte(start + 2)?)?)
     };
     let first = octet(0)?;
+    if let Some(code) = twice(view, at, first) {
+        return Some(Glyph { code: u32::from(code), form: Form::Percent, length: 5 });
+    }
     if first < 0x80 {
         return Some(Glyph { code: u32::from(first), form: Form::Percent, length: 3 });
     }
@@ -177,6 +180,20 @@ fn percent(view: &View<'_>, at: usize) -> Option<Glyph> {
     let latin = matches!(first, 0xA0 | 0xAD).then_some((u32::from(first), 1));
     let (code, octets) = multibyte(first, octet).or(latin)?;
     Some(Glyph { code, form: Form::Percent, length: octets * 3 })
+}
+
+/// The punctuation of a URL within a URL, whose percent sign is encoded itself: `%253D`, `%2522`.
+fn twice(view: &View<'_>, at: usize, first: u8) -> Option<u8> {
+    if first != b'%' {
+        return None;
+    }
+    let code = hex(view.byte(at + 3)?)? << 4 | hex(view.byte(at + 4)?)?;
+    is_punctuation(code).then_some(code)
+}
+
+/// What may stand beside a number in a URL or in JSON.
+pub(super) fn is_punctuation(byte: u8) -> bool {
+    b" \"&'()+,-./:;<=>?[]{|}".contains(&byte)
 }
 
 /// `\u0034`, `\x34`, `\n`; backslashes double where JSON stands inside JSON.

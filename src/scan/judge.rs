@@ -4,16 +4,17 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use crate::card::iin::Strength;
-use crate::card::{Cvv, Pan};
+use crate::card::{Cvv, PAN_DIGITS_MAX, PAN_DIGITS_MIN, Pan};
 
-use super::cluster::{self, Cluster};
+use super::cluster::{self, Cluster, Group};
 use super::field::{self, Field};
-use super::find;
+use super::find::{self, Coding, Medium};
 use super::names::{self, Sense};
 use super::shape::{self, Luhn, Window};
 use super::table::Table;
 use super::view::View;
-use super::{Carrier, Find, FindKind, Rules, base64, boundary, literal, tlv, track};
+use super::{Carrier, Find, FindKind, Rules};
+use super::{base64, boundary, hexed, literal, scientific, tlv, track};
 
 /// How far before a weak number a word about cards counts.
 const CONTEXT_MAX: usize = 256;
@@ -23,6 +24,8 @@ pub(super) struct Setting<'a> {
     pub(super) rules: &'a Rules,
     pub(super) carrier: Carrier,
     pub(super) table: &'a Table,
+    /// The field that holds the text, where that is encoded in another.
+    pub(super) holder: Option<Field<'a>>,
     /// Where the view's text begins in the body.
     pub(super) offset: usize,
     /// How many numbers the decision at hand left alone for their field's name.
@@ -40,24 +43,32 @@ pub(super) struct Step {
 pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
     let skip = |next| Step { next, finds: Vec::new() };
     if let Some(encoded) = base64::begins(view, at) {
-        let find = base64::find(view, encoded, at, setting);
-        let next = find.as_ref().map_or(base64::end(view, encoded), |find| find.span.end);
-        return Step { next, finds: find.into_iter().collect() };
+        let finds = base64::find(view, encoded, at, setting);
+        let next = finds.last().map_or(base64::end(view, encoded), |find| find.span.end);
+        return Step { next, finds };
     }
     if cluster::read_digit(view, at).is_none() {
         let length = super::glyph::read(view, at).map_or(1, |glyph| glyph.length);
         return skip(at + length);
     }
     let cluster = Cluster::read(view, at);
-    if let Some(find) = tlv::find(view, &cluster) {
-        return Step { next: find.span.end, finds: vec![find] };
+    if let Some(finds) = tlv::find(view, &cluster) {
+        return found(finds, 0);
+    }
+    let hexed = hexed::find(view, at, setting);
+    if !hexed.is_empty() {
+        return found(hexed, 0);
     }
     if boundary::continues(view, at) {
         return skip(cluster.groups().first().map_or(cluster.resume, |group| group.end));
     }
-    let finds = judge(view, &cluster, setting);
-    let found = finds.last().map_or(0, |find| find.span.end);
-    Step { next: cluster.resume.max(found), finds }
+    found(judge(view, &cluster, setting), cluster.resume)
+}
+
+/// Goes on behind what was found, and not before `next`.
+fn found(finds: Vec<Find>, next: usize) -> Step {
+    let end = finds.last().map_or(0, |find| find.span.end);
+    Step { next: next.max(end), finds }
 }
 
 /// The verification code at a place that begins no number.
@@ -65,7 +76,7 @@ pub(super) fn short(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option
     cluster::read_digit(view, at)?;
     let field = code_field(view, at, setting)?;
     let cluster = Cluster::read(view, at);
-    (cluster.digits().len() < crate::card::PAN_DIGITS_MIN)
+    (cluster.digits().len() < PAN_DIGITS_MIN)
         .then(|| code(view, &cluster, &field, setting))
         .flatten()
 }
@@ -75,7 +86,7 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
     let (Some(first), Some(last)) = (cluster.groups().first(), cluster.groups().last()) else {
         return Vec::new();
     };
-    if cluster.digits().len() < crate::card::PAN_DIGITS_MIN {
+    if cluster.digits().len() < PAN_DIGITS_MIN {
         let codes = setting.rules.finds_codes();
         let field = codes.then(|| code_field(view, first.start, setting)).flatten();
         return field.and_then(|field| code(view, cluster, &field, setting)).into_iter().collect();
@@ -84,24 +95,43 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
         return Vec::new();
     }
     let windows = shape::windows(cluster, Luhn::Holds);
-    let mut finds: Vec<Find> =
-        windows.iter().filter_map(|window| card(view, cluster, window, setting)).collect();
-    if finds.is_empty() && setting.rules.finds_failing() {
-        let windows = shape::windows(cluster, Luhn::Fails);
-        finds.extend(windows.iter().filter_map(|window| failing(view, cluster, window, setting)));
+    let finds: Vec<Find> = windows
+        .iter()
+        .filter_map(|window| card(view, cluster, window, setting))
+        .flatten()
+        .flatten()
+        .collect();
+    if !finds.is_empty() {
+        return finds;
     }
-    if !finds.is_empty() || !setting.rules.names_cards() {
+    if let Some(find) = float(view, cluster, setting) {
+        return vec![find];
+    }
+    if setting.rules.finds_failing() {
+        let windows = shape::windows(cluster, Luhn::Fails);
+        let failing = |window| failing(view, cluster, window, setting);
+        let finds: Vec<Find> = windows.iter().filter_map(failing).collect();
+        if !finds.is_empty() {
+            return finds;
+        }
+    }
+    if !setting.rules.names_cards() {
         return finds;
     }
     let field = field_of(view, first.start, setting);
     let invalid = field.filter(|field| field.direct && setting.rules.is_card_field(&field.name));
-    let fits = cluster.digits().len() <= crate::card::PAN_DIGITS_MAX && !cluster.torn;
-    let pan = Pan::from_digits(cluster.digits());
+    // What follows a long group is read again by itself: it may begin the next number.
+    let ends = cluster.groups().get(..cluster.heads).and_then(<[Group]>::last);
+    let last = ends.unwrap_or(last);
+    let count = last.first + last.count;
+    let fits = (PAN_DIGITS_MIN..=PAN_DIGITS_MAX).contains(&count) && !cluster.torn;
+    let pan = cluster.digits().get(..count).and_then(Pan::from_digits);
     let find = invalid.filter(|_| fits).zip(pan).map(|(field, pan)| Find {
         span: first.start..last.end,
         kind: FindKind::InvalidCard { pan },
         field: find::label(&field.name),
         medium: literal::medium(view, first.start, last.end, setting.carrier),
+        coding: Coding::Plain,
     });
     find.into_iter().collect()
 }
@@ -127,6 +157,7 @@ fn failing(
         },
         field: find::label(name),
         medium: literal::medium(view, head.start, tail.end, setting.carrier),
+        coding: Coding::Plain,
     })
 }
 
@@ -140,35 +171,69 @@ fn stands_apart(view: &View<'_>, cluster: &Cluster, window: &Window) -> bool {
         && (window.last + 1 < groups.len() || groups.last().is_some_and(closes))
 }
 
-/// The card in a window, unless its surroundings say otherwise.
+/// The card in a window, unless its surroundings say otherwise, and the rest of its track.
 fn card(
     view: &View<'_>,
     cluster: &Cluster,
     window: &Window,
     setting: &Setting<'_>,
-) -> Option<Find> {
+) -> Option<[Option<Find>; 2]> {
     let (head, tail) = (cluster.groups().get(window.first)?, cluster.groups().get(window.last)?);
-    if !stands_apart(view, cluster, window) {
+    let digits = cluster.digits_of(window.first, window.last);
+    let track = track::tail(view, head.start, tail.end);
+    let opens = || match track {
+        Some(_) if track::in_first_track(view, head.start) => true,
+        _ => boundary::opens(view, head, digits.len()),
+    };
+    let closes = || track.is_some() || boundary::closes(view, tail);
+    if window.first == 0 && !opens() || window.last + 1 == cluster.groups().len() && !closes() {
         return None;
     }
-    let pan = Pan::from_digits(cluster.digits_of(window.first, window.last))?;
+    let pan = Pan::from_digits(digits)?;
     let field = field_of(view, head.start, setting);
     let name = field.as_ref().map_or("", |field| &field.name);
-    let find = |kind| Find {
-        span: head.start..tail.end,
-        kind,
+    let find = |kind, span: std::ops::Range<usize>| Find {
+        medium: literal::medium(view, span.start, span.end, setting.carrier),
+        coding: Coding::Plain,
         field: find::label(name),
-        medium: literal::medium(view, head.start, tail.end, setting.carrier),
+        span,
+        kind,
     };
     if setting.rules.is_ignored_field(name) {
         return None;
     }
-    if track::surrounds(view, head.start, tail.end) {
-        return Some(find(FindKind::Track { pan }));
+    let (number, brand) = (head.start..tail.end, window.issuer.brand);
+    if let Some(rest) = track {
+        let finds = [find(FindKind::Track { pan, brand }, number), find(FindKind::TrackTail, rest)];
+        return Some(finds.map(Some));
     }
     let known = setting.rules.is_card_field(name)
         || allowed(view, head.start, field.as_ref(), window, setting);
-    known.then(|| find(FindKind::Card { pan, brand: window.issuer.brand }))
+    known.then(|| [Some(find(FindKind::Card { pan, brand }, number)), None])
+}
+
+/// The card that a number with an exponent is. Those are measurements as a rule: only the name of
+/// its field makes one a card.
+fn float(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Find> {
+    let number = scientific::read(view, cluster)?;
+    let (first, last) = (cluster.groups().first()?, cluster.groups().last()?);
+    let field = field_of(view, first.start, setting).filter(|field| field.direct)?;
+    let named =
+        setting.rules.is_card_field(&field.name) || names::sense(&field.name) == Sense::Card;
+    if !named
+        || setting.rules.is_ignored_field(&field.name)
+        || !boundary::opens(view, first, number.digits.len())
+    {
+        return None;
+    }
+    let pan = Pan::from_digits(&number.digits)?;
+    Some(Find {
+        span: first.start..last.end,
+        kind: FindKind::Card { pan, brand: number.issuer.brand },
+        field: find::label(&field.name),
+        medium: Medium::Number,
+        coding: Coding::Plain,
+    })
 }
 
 /// Whether names and words near the number let it be a card.
@@ -189,7 +254,7 @@ fn allowed(
         Sense::Code | Sense::Unknown => names::prose_says_other(near),
     };
     let vetoed = vetoed && !setting.rules.is_strict();
-    let proven = match window.issuer.strength {
+    let proven = match window.strength {
         Strength::Strong => true,
         Strength::Weak => sense == Sense::Card || !vetoed && names::speaks_of_cards(near),
     };
@@ -223,17 +288,23 @@ fn code(
         kind: FindKind::Cvv(Cvv::from_digits(cluster.digits())?),
         field: find::label(&field.name),
         medium: literal::medium(view, group.start, group.end, setting.carrier),
+        coding: Coding::Plain,
     })
 }
 
-fn field_of<'a>(view: &View<'a>, at: usize, setting: &Setting<'_>) -> Option<Field<'a>> {
-    column_of(view, at, setting).or_else(|| field::of(view, at))
+/// The field that holds the byte at `at`.
+pub(super) fn field_of<'a>(view: &View<'a>, at: usize, setting: &Setting<'_>) -> Option<Field<'a>> {
+    let field = column_of(view, at, setting).or_else(|| field::of(view, at));
+    match &setting.holder {
+        Some(holder) if field.as_ref().is_none_or(|field| field.name.is_empty()) => {
+            let direct = holder.direct && field.is_some_and(|field| field.direct);
+            Some(Field { name: Cow::Owned(holder.name.clone().into_owned()), direct })
+        }
+        _ => field,
+    }
 }
 
 fn column_of<'a>(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option<Field<'a>> {
-    if setting.carrier != Carrier::Csv {
-        return None;
-    }
-    let name = setting.table.column(view, at, setting.offset)?;
+    let name = setting.table.column(view, at, (setting.carrier, setting.offset))?;
     Some(Field { name: Cow::Owned(name), direct: true })
 }

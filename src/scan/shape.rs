@@ -1,11 +1,12 @@
 //! Which stretches of a cluster can be card numbers, by their digits and grouping alone.
 
-use crate::card::iin::{self, Issuer, Strength};
+use crate::card::iin::{self, Issuer, LengthsByHead, Strength};
 use crate::card::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, luhn};
 
 use super::boundary;
 use super::cluster::{Cluster, Gap, Group};
 use super::glyph::hex;
+use super::hexed;
 use super::view::View;
 
 /// How card numbers are grouped when people write them.
@@ -38,6 +39,8 @@ pub(super) struct Window {
     pub(super) first: usize,
     pub(super) last: usize,
     pub(super) issuer: &'static Issuer,
+    /// How much it takes to believe it.
+    pub(super) strength: Strength,
 }
 
 /// What the check digit of a window must say.
@@ -86,15 +89,19 @@ pub(super) fn ruled_out(view: &View<'_>, place: usize) -> Option<usize> {
         return None;
     }
     let digits = view.seen(place, end);
-    (!may_be_card(digits)).then_some(end)
+    (!may_be_card(iin::lengths(), digits)).then_some(end)
 }
 
 /// Whether these ASCII digits may be a card number by themselves; the cheap questions first.
-pub(super) fn may_be_card(digits: &[u8]) -> bool {
-    let lengths = iin::lengths(digits);
-    let has = |set: u32| digits.len() <= PAN_DIGITS_MAX && set >> digits.len() & 1 == 1;
-    has(lengths.any)
-        && (has(lengths.unchecked) || luhn::holds(digits))
+#[inline]
+pub(super) fn may_be_card(lengths: &LengthsByHead, digits: &[u8]) -> bool {
+    if digits.len() > PAN_DIGITS_MAX {
+        return hexed::may_write_card(digits);
+    }
+    let lengths = lengths.of(digits);
+    let has = |set: u32| set >> digits.len() & 1 == 1;
+    // Both are computed, for chance decides both and no processor foresees it.
+    has(lengths.any) & (has(lengths.unchecked) | luhn::holds(digits))
         && issuer_of(digits, Luhn::Holds).is_some()
 }
 
@@ -103,8 +110,13 @@ pub(super) fn may_be_card(digits: &[u8]) -> bool {
 /// longer number, then the earlier.
 pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
     if cluster.groups().len() == 1 {
-        let issuer = issuer_of(cluster.digits(), luhn);
-        return issuer.map(|issuer| Window { first: 0, last: 0, issuer }).into_iter().collect();
+        let alone = |issuer: &'static Issuer| Window {
+            first: 0,
+            last: 0,
+            issuer,
+            strength: issuer.strength,
+        };
+        return issuer_of(cluster.digits(), luhn).map(alone).into_iter().collect();
     }
     let long = |first: &usize| {
         let begin = cluster.groups().get(*first).map_or(0, |group| group.first);
@@ -118,7 +130,7 @@ pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
     if all.len() > 1 {
         all.sort_by_key(|window| {
             let digits = cluster.digits_of(window.first, window.last).len();
-            let weak = window.issuer.strength == Strength::Weak;
+            let weak = window.strength == Strength::Weak;
             (weak, oddness(cluster, window), PAN_DIGITS_MAX - digits, window.first)
         });
     }
@@ -146,7 +158,12 @@ fn from(cluster: &Cluster, first: usize, luhn: Luhn) -> impl Iterator<Item = Win
     lengths.filter_map(move |length| {
         let last = first + length - 1;
         let issuer = issuer_of(cluster.digits_of(first, last), luhn)?;
-        (!joined(cluster, first, last)).then_some(Window { first, last, issuer })
+        // Two groups that a dot separates are a decimal fraction as a rule.
+        let strength = match gap {
+            Some(Gap::Dot) if length == 2 => Strength::Weak,
+            _ => issuer.strength,
+        };
+        (!joined(cluster, first, last)).then_some(Window { first, last, issuer, strength })
     })
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::filter::{self, Codes, Mesh, Numbers, Search};
+use super::filter::{self, Codes, Mesh, Numbers};
 use super::judge::{self, Setting, Step};
+use super::search::Search;
 use super::table::Table;
 use super::view::{LOOK_AHEAD, LOOK_BACK, View};
 use super::{Carrier, Find, Rules, token};
@@ -92,7 +93,7 @@ impl Stream {
         if chunk.is_empty() {
             return;
         }
-        self.table.learn(&chunk);
+        self.table.learn(&chunk, self.declared, self.passed + self.back.len());
         let joint = self.back.len() + self.held.len();
         let mut scanned = self.seam(&chunk, joint);
         if joint == 0 || chunk.len() > SEAM {
@@ -165,18 +166,25 @@ impl Stream {
     ) -> Scanned {
         let carrier = self.carrier();
         let vetoed = Cell::new(0);
-        let setting = Setting { rules: &self.rules, carrier, table: &self.table, offset, vetoed };
+        let setting = Setting {
+            rules: &self.rules,
+            carrier,
+            table: &self.table,
+            holder: None,
+            offset,
+            vetoed,
+        };
         let mut counted = 0;
         let any = self.rules.names_cards() || self.rules.finds_failing();
         let numbers = if any { Numbers::Any } else { Numbers::Cards };
-        let columns = carrier == Carrier::Csv;
+        let columns = self.table.names_columns(carrier);
         let codes = self.rules.finds_codes().then_some(Codes { rules: &self.rules, columns });
-        let mut search = Search::new(text, Mesh { numbers, codes });
+        let mut search = Search::new(text, range.end, Mesh { numbers, codes });
         let mut tokens = Tokens::new(&self.rules, text, &range);
         let mut finds = Vec::new();
         let mut at = range.start;
         loop {
-            let near = search.next(at).filter(|&near| near < range.end);
+            let near = search.next(at);
             if let Some(place) = tokens.before(near, at) {
                 view.focus(place);
                 let find = token::find(view, place);

@@ -1,5 +1,7 @@
 //! The columns of delimited text, named by its first line.
 
+use super::Carrier;
+use super::parts::Parts;
 use super::view::View;
 
 /// The longest first line that names columns.
@@ -10,11 +12,15 @@ const HEADER_MAX: usize = 1024;
 pub(super) struct Table {
     head: Vec<u8>,
     complete: bool,
+    parts: Parts,
 }
 
 impl Table {
-    /// Takes the bytes of the body as they arrive.
-    pub(super) fn learn(&mut self, chunk: &[u8]) {
+    /// Takes the bytes of the body as they arrive; what was before `passed` is decided.
+    pub(super) fn learn(&mut self, chunk: &[u8], carrier: Carrier, passed: usize) {
+        if carrier == Carrier::Multipart {
+            self.parts.learn(chunk, passed);
+        }
         if self.complete {
             return;
         }
@@ -30,27 +36,37 @@ impl Table {
         self.head.trim_ascii_start().first().copied()
     }
 
+    /// Whether a line far above may name a field.
+    pub(super) fn names_columns(&self, carrier: Carrier) -> bool {
+        carrier == Carrier::Csv || carrier == Carrier::Multipart && self.parts.any()
+    }
+
     /// The name of the column that holds the byte at `at` of a view that begins at `offset`.
-    pub(super) fn column(&self, view: &View<'_>, at: usize, offset: usize) -> Option<String> {
-        if offset + at <= self.head.len() {
-            return None;
-        }
+    pub(super) fn column(
+        &self,
+        view: &View<'_>,
+        at: usize,
+        (carrier, offset): (Carrier, usize),
+    ) -> Option<String> {
+        let head = match carrier {
+            Carrier::Csv if offset + at > self.head.len() => self.head.as_slice(),
+            Carrier::Multipart => self.parts.head(offset + at)?,
+            _ => return None,
+        };
         let before = view.before(at);
         let line = before.iter().rposition(|&byte| byte == b'\n')?;
-        let delimiter = self.delimiter()?;
+        let delimiter = delimiter(head)?;
         let place = count(before.get(line + 1..)?, delimiter);
-        let name = split(&self.head, delimiter).nth(place)?;
+        let name = split(head, delimiter).nth(place)?;
         let name = name.trim_ascii().trim_suffix_quotes();
         Some(String::from_utf8_lossy(name).into_owned())
     }
+}
 
-    fn delimiter(&self) -> Option<u8> {
-        let uses = |byte: u8| self.head.iter().filter(|&&other| other == byte).count();
-        [b',', b';', b'\t', b'|']
-            .into_iter()
-            .max_by_key(|&byte| uses(byte))
-            .filter(|&b| uses(b) > 0)
-    }
+fn delimiter(head: &[u8]) -> Option<u8> {
+    let uses = |byte: u8| head.iter().filter(|&&other| other == byte).count();
+    let most = [b',', b';', b'\t', b'|'].into_iter().max_by_key(|&byte| uses(byte));
+    most.filter(|&byte| uses(byte) > 0)
 }
 
 trait Quotes {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use super::field;
-use super::find::{self, Find, FindKind, Medium};
+use super::find::{self, Coding, Find, FindKind, Medium};
 use super::view::View;
 use crate::card::{TOKEN_BYTES_MAX, Token, is_token_byte};
 
@@ -44,5 +44,6 @@ pub(super) fn find(view: &View<'_>, at: usize) -> Option<Find> {
         kind: FindKind::Token(token),
         field: find::label(&field),
         medium: Medium::Text,
+        coding: Coding::Plain,
     })
 }

@@ -16,6 +16,16 @@ label_values! {
 }
 
 label_values! {
+    /// What kind of sensitive number was found.
+    pub enum CardDatum {
+        /// A card number.
+        Card => "card",
+        /// A card verification code.
+        Code => "code",
+    }
+}
+
+label_values! {
     /// What was done with a card number that was found.
     pub enum CardAction {
         /// An issued token, left as it is.

@@ -1,4 +1,5 @@
-//! Which fields card numbers were seen in: a bounded table for `tillgate cards seen`.
+//! Which fields card numbers and verification codes were seen in: a bounded table for
+//! `tillgate cards seen`.
 //!
 //! Field names are text from the wire, so they are no metric labels; here they are counted, without
 //! a digit of them, up to a stated number of rows. The table lives in memory and is written to the
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
-use super::cards::{CardAction, CardPlace, Direction};
+use super::cards::{CardAction, CardDatum, CardPlace, Direction};
 use super::timestamp::Rfc3339;
 use crate::scan::Carrier;
 
@@ -30,7 +31,7 @@ const ROWS_MAX: usize = 10_000;
 /// numbers into every URL must not fill the disk. The metric counts them all.
 const TOLD_PER_MINUTE_MAX: u32 = 60;
 
-/// One card number that was found, and what was done with it.
+/// One card number or verification code that was found, and what was done with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sighting<'a> {
     /// Whose site.
@@ -41,6 +42,8 @@ pub struct Sighting<'a> {
     pub direction: Direction,
     /// In which part of a message.
     pub place: CardPlace,
+    /// What it is.
+    pub datum: CardDatum,
     /// In what kind of text.
     pub carrier: Carrier,
     /// The field's name; text from the wire.
@@ -69,7 +72,7 @@ struct State {
 pub struct SeenReport {
     /// How often what in which field.
     pub rows: BTreeMap<SeenKey, SeenCount>,
-    /// How many card numbers were seen in fields for which there was no row left.
+    /// How many were seen in fields for which there was no row left.
     pub beyond: u64,
 }
 
@@ -85,6 +88,9 @@ pub struct SeenKey {
     /// Which part of a message.
     #[serde(rename = "where")]
     pub place: Cow<'static, str>,
+    /// `card` or `code`.
+    #[serde(rename = "what", default = "card")]
+    pub datum: Cow<'static, str>,
     /// The field's name without digits; empty where none is known.
     pub field: String,
     /// What kind of text.
@@ -113,7 +119,8 @@ impl Sighting<'_> {
             CardPlace::Body | CardPlace::Message => false,
             CardPlace::Cookie | CardPlace::Header | CardPlace::Referrer | CardPlace::Target => true,
         };
-        in_head && self.direction == Direction::Request && self.action != CardAction::Kept
+        let in_request = in_head && self.direction == Direction::Request;
+        in_request && self.datum == CardDatum::Card && self.action != CardAction::Kept
     }
 }
 
@@ -188,6 +195,7 @@ impl SeenKey {
             route: sighting.route.to_owned(),
             direction: Cow::Borrowed(sighting.direction.as_str()),
             place: Cow::Borrowed(sighting.place.as_str()),
+            datum: Cow::Borrowed(sighting.datum.as_str()),
             field: without_digits(sighting.field),
             carrier: Cow::Borrowed(sighting.carrier.as_str()),
             action: Cow::Borrowed(sighting.action.as_str()),
@@ -214,6 +222,11 @@ impl SeenCount {
     }
 }
 
+/// What rows are about that were written before codes were counted.
+fn card() -> Cow<'static, str> {
+    Cow::Borrowed(CardDatum::Card.as_str())
+}
+
 fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -236,6 +249,7 @@ mod tests {
             route: "/pay",
             direction: Direction::Request,
             place: CardPlace::Body,
+            datum: CardDatum::Card,
             carrier: Carrier::Json,
             field,
             action: CardAction::Observed,
@@ -267,6 +281,22 @@ mod tests {
         let row = report.rows.values().last().unwrap();
         assert_eq!((row.first, row.last), (100, 200));
         assert_eq!(row.first_time(), "1970-01-01T00:01:40Z");
+    }
+
+    #[test]
+    fn codes_are_counted_apart_and_rows_without_a_kind_are_cards() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = r#"{"beyond":0,"rows":[{"site":"shop.example","route":"/pay","direction":"request",
+            "where":"body","field":"number","carrier":"json","action":"observed",
+            "count":2,"first":5,"last":6}]}"#;
+        std::fs::write(folder.path().join("cards-seen.json"), old).unwrap();
+        let seen = table(&folder);
+        seen.note(at(7), &sighting("number"));
+        seen.note(at(7), &Sighting { datum: CardDatum::Code, ..sighting("number") });
+        seen.save();
+        let report = CardsSeen::read(&seen.path).unwrap();
+        let rows: Vec<_> = report.rows.iter().map(|(key, row)| (&*key.datum, row.count)).collect();
+        assert_eq!(rows, [("card", 3), ("code", 1)]);
     }
 
     #[test]
@@ -314,6 +344,7 @@ mod tests {
             assert!(found.is_unexpected());
             assert!(!Sighting { direction: Direction::Response, ..found }.is_unexpected());
             assert!(!Sighting { action: CardAction::Kept, ..found }.is_unexpected());
+            assert!(!Sighting { datum: CardDatum::Code, ..found }.is_unexpected());
         }
     }
 }

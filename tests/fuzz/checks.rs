@@ -17,3 +17,5 @@ pub mod login;
 pub mod scan;
 #[path = "checks/token.rs"]
 pub mod token;
+#[path = "checks/websocket.rs"]
+pub mod websocket;

@@ -9,6 +9,8 @@ mod demo;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod encoded;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod forward;

@@ -21,7 +21,7 @@ fn seen(sidecar: &Sidecar, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The list as rows of `direction where field carrier action count`, once the process has ended.
+/// The list as rows of `direction where what field carrier action count`, once the process has ended.
 fn rows(sidecar: &Sidecar) -> Vec<String> {
     sidecar.sigterm();
     sidecar.exit_status();
@@ -29,7 +29,7 @@ fn rows(sidecar: &Sidecar) -> Vec<String> {
     let rows = list["rows"].as_array().unwrap().iter();
     rows.map(|row| {
         assert!(row["first"].as_u64() <= row["last"].as_u64());
-        let names = ["direction", "where", "field", "carrier", "action"];
+        let names = ["direction", "where", "what", "field", "carrier", "action"];
         let words: Vec<_> = names.iter().map(|name| row[name].as_str().unwrap()).collect();
         format!("{} {}", words.join(" "), row["count"])
     })
@@ -51,17 +51,18 @@ fn an_observing_route_changes_nothing_and_lists_what_it_saw() {
     assert_eq!(seen(&sidecar, &[]), "no card number has been seen\n");
     let mut client = sidecar.https();
     for _ in 0..2 {
-        let body = format!("{{\"items12\":{{\"card_number\":\"{card}\"}}}}");
+        let body = format!("{{\"items12\":{{\"card_number\":\"{card}\",\"cvv\":\"123\"}}}}");
         assert_eq!(client.json("/pay", &body).text(), page);
         assert_eq!(shop.last().text(), body);
     }
     assert!(sidecar.metric("tillgate_cards_found_total", &["action=\"observed\""]) >= 4.0);
     let rows = rows(&sidecar);
-    assert_eq!(rows.len(), 2, "{rows:?}");
-    assert!(rows[0].starts_with("request body "), "{rows:?}");
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert!(rows[0].starts_with("request body card "), "{rows:?}");
     assert!(rows[0].contains("card_number") && rows[0].ends_with(" json observed 2"), "{rows:?}");
-    assert!(rows[1].starts_with("response body "), "{rows:?}");
-    assert!(rows[1].ends_with(" html observed 2"), "{rows:?}");
+    assert_eq!(rows[1], "request body code cvv json observed 2");
+    assert!(rows[2].starts_with("response body card "), "{rows:?}");
+    assert!(rows[2].ends_with(" html observed 2"), "{rows:?}");
     let table = seen(&sidecar, &[]);
     assert!(table.starts_with("SITE "), "{table}");
     let lines: Vec<_> = table.lines().collect();
@@ -76,14 +77,18 @@ fn the_list_goes_on_after_a_restart_and_names_every_action() {
     let shop = Upstream::ok();
     let mut sidecar = Sidecar::start(&shop, "");
     let card = cards::fresh("visa");
-    assert_eq!(sidecar.https().form("/pay", &format!("number={card}")).status, 200);
+    assert_eq!(sidecar.https().form("/pay", &format!("number={card}&cvc=123")).status, 200);
     sidecar.restart();
     assert_eq!(sidecar.https().form("/pay", &format!("number={card}")).status, 200);
     let token = shop.last().form("number");
     assert_eq!(sidecar.https().form("/pay", &format!("number={token}")).status, 200);
     assert_eq!(
         rows(&sidecar),
-        ["request body number form kept 1", "request body number form tokenized 2"]
+        [
+            "request body card number form kept 1",
+            "request body card number form tokenized 2",
+            "request body code cvc form tokenized 1",
+        ]
     );
 }
 
@@ -97,7 +102,7 @@ fn a_message_is_listed_as_one() {
     drop(socket);
     assert_eq!(
         rows(&sidecar),
-        ["request message pan json tokenized 1", "response message pan json kept 1"]
+        ["request message card pan json tokenized 1", "response message card pan json kept 1"]
     );
 }
 

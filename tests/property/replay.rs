@@ -61,6 +61,11 @@ fn no_bytes_break_a_token_or_a_number() {
     replay("token", checks::token::check, 10_000);
 }
 
+#[test]
+fn no_frames_break_a_connection_that_is_looked_into() {
+    replay("websocket", checks::websocket::check, 3000);
+}
+
 /// Checks the corpus of a target, then as many mutants of it.
 fn replay(target: &str, check: fn(&[u8]), mutants: usize) {
     let corpus = corpus(target);

@@ -141,7 +141,8 @@ fn spans(decided: &[Decided]) -> Vec<(usize, usize, String, String)> {
                 FindKind::Cvv(_) => "cvv".to_owned(),
                 FindKind::InvalidCard { .. } => "invalid".to_owned(),
                 FindKind::Token(token) => token.to_string(),
-                FindKind::Track { pan } => format!("track {}", pan.masked()),
+                FindKind::Track { pan, .. } => format!("track {}", pan.masked()),
+                FindKind::TrackTail => "track tail".to_owned(),
             };
             spans.push((
                 offset + find.span.start,
@@ -213,9 +214,11 @@ proptest! {
         for run in &decided {
             for find in &run.finds {
                 let pan = match &find.kind {
-                    FindKind::Card { pan, .. } | FindKind::Track { pan } => pan.expose().to_vec(),
+                    FindKind::Card { pan, .. } | FindKind::Track { pan, .. } => pan.expose().to_vec(),
                     FindKind::Cvv(code) => code.expose().to_vec(),
-                    FindKind::InvalidCard { .. } | FindKind::Token(_) => continue,
+                    FindKind::InvalidCard { .. } | FindKind::Token(_) | FindKind::TrackTail => {
+                        continue;
+                    }
                 };
                 let mut bytes = run.bytes.to_vec();
                 let nines: Vec<u8> = pan.iter().map(|digit| b'0' + (b'9' - digit)).collect();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
-use super::page::{Page, is_card};
+use super::page::{Page, datum};
 use crate::card::{Token, TokenFormat};
 use crate::coding::DecodeError;
 use crate::policy::{Gateway, InvalidCard};
@@ -15,7 +15,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::gateway::Reveal;
 use crate::proxy::reject::Rejection;
 use crate::scan::{Carrier, Decided, Find, FindKind};
-use crate::telemetry::{CardAction, CardPlace, Direction, RouteMetrics, Sighting};
+use crate::telemetry::{CardAction, CardDatum, CardPlace, Direction, RouteMetrics, Sighting};
 use crate::vault::{Presented, Standing, Tokenized};
 
 /// The most verification codes that one request may leave to be kept: nobody pays with more, and
@@ -123,7 +123,8 @@ impl Editor {
     }
 
     fn count(&self, page: &Page) -> Result<(), Rejection> {
-        let cards = page.finds.iter().filter(|(_, find)| is_card(find)).count();
+        let cards =
+            page.finds.iter().filter(|(_, find)| datum(find) == Some(CardDatum::Card)).count();
         let added = u32::try_from(cards).unwrap_or(u32::MAX);
         let total = self.tally().fetch_add(added, Ordering::Relaxed).saturating_add(added);
         let limited =
@@ -236,6 +237,7 @@ impl Editor {
             if let Some(cvv) = page.cvv(place) {
                 let stand_in = self.services.keep_cvv(cvv, tokens)?;
                 page.write(place, stand_in.expose());
+                self.say_of(page, place, CardDatum::Code, CardAction::Tokenized);
             }
         }
         Ok(())
@@ -261,7 +263,9 @@ impl Editor {
         for place in 0..page.finds.len() {
             if page.is_never_kept(place) {
                 page.mask(place);
-                self.say(page, place, CardAction::Masked);
+                if let Some(datum) = page.finds.get(place).and_then(|(_, find)| datum(find)) {
+                    self.say_of(page, place, datum, CardAction::Masked);
+                }
             }
         }
         Ok(())
@@ -323,7 +327,10 @@ impl Editor {
 
     fn refuse_all(&self, page: &Page) -> Result<(), Rejection> {
         let sensitive = |find: &&(usize, Find)| match find.1.kind {
-            FindKind::Card { .. } | FindKind::Cvv(_) | FindKind::Track { .. } => true,
+            FindKind::Card { .. }
+            | FindKind::Cvv(_)
+            | FindKind::Track { .. }
+            | FindKind::TrackTail => true,
             FindKind::InvalidCard { .. } | FindKind::Token(_) => false,
         };
         let Some((_, find)) = page.finds.iter().find(sensitive) else { return Ok(()) };
@@ -332,17 +339,25 @@ impl Editor {
     }
 
     fn say_all(&self, page: &Page, action: CardAction) {
-        let cards = page.finds.iter().enumerate().filter(|(_, (_, find))| is_card(find));
-        cards.for_each(|(place, _)| self.say(page, place, action));
+        for (place, (_, find)) in page.finds.iter().enumerate() {
+            if let Some(datum) = datum(find) {
+                self.say_of(page, place, datum, action);
+            }
+        }
     }
 
     fn say(&self, page: &Page, place: usize, action: CardAction) {
+        self.say_of(page, place, CardDatum::Card, action);
+    }
+
+    fn say_of(&self, page: &Page, place: usize, datum: CardDatum, action: CardAction) {
         let (site, route) = self.metrics.names();
         let sighting = Sighting {
             site,
             route,
             direction: self.direction,
             place: page.place,
+            datum,
             carrier: page.carrier,
             field: page.field(place),
             action,
@@ -353,6 +368,7 @@ impl Editor {
 
 /// Track data may not even be held for a moment longer (PCI DSS 3.3.1.1).
 fn refuse_track(page: &Page) -> Result<(), Rejection> {
-    let is_track = |find: &(usize, Find)| matches!(find.1.kind, FindKind::Track { .. });
+    let is_track =
+        |find: &(usize, Find)| matches!(find.1.kind, FindKind::Track { .. } | FindKind::TrackTail);
     if page.finds.iter().any(is_track) { Err(Rejection::TrackData) } else { Ok(()) }
 }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::card::{Cvv, Pan, Token};
 use crate::scan::{Carrier, Decided, Find, FindKind};
-use crate::telemetry::CardPlace;
+use crate::telemetry::{CardDatum, CardPlace};
 use crate::vault::Presented;
 
 /// What is edited together.
@@ -91,7 +91,8 @@ impl Page {
             FindKind::Card { .. }
             | FindKind::Cvv(_)
             | FindKind::InvalidCard { .. }
-            | FindKind::Track { .. } => None,
+            | FindKind::Track { .. }
+            | FindKind::TrackTail => None,
         });
         tokens.collect()
     }
@@ -103,7 +104,8 @@ impl Page {
             FindKind::Card { .. }
             | FindKind::InvalidCard { .. }
             | FindKind::Token(_)
-            | FindKind::Track { .. } => None,
+            | FindKind::Track { .. }
+            | FindKind::TrackTail => None,
         }
     }
 
@@ -112,14 +114,18 @@ impl Page {
             FindKind::Card { pan, .. } | FindKind::InvalidCard { pan } => {
                 Pan::from_digits(pan.expose())
             }
-            FindKind::Cvv(_) | FindKind::Token(_) | FindKind::Track { .. } => None,
+            FindKind::Cvv(_)
+            | FindKind::Token(_)
+            | FindKind::Track { .. }
+            | FindKind::TrackTail => None,
         }
     }
 
     /// Sensitive authentication data: a mask leaves no digit of it that matters.
     pub(super) fn is_never_kept(&self, place: usize) -> bool {
-        let never_kept =
-            |kind: &FindKind| matches!(kind, FindKind::Cvv(_) | FindKind::Track { .. });
+        let never_kept = |kind: &FindKind| {
+            matches!(kind, FindKind::Cvv(_) | FindKind::Track { .. } | FindKind::TrackTail)
+        };
         self.finds.get(place).is_some_and(|(_, find)| never_kept(&find.kind))
     }
 
@@ -176,7 +182,11 @@ fn splice<'a>(run: &[u8], splices: impl Iterator<Item = &'a Splice>) -> Bytes {
     text.freeze()
 }
 
-/// Whether a find is counted as a card.
-pub(super) fn is_card(find: &Find) -> bool {
-    matches!(find.kind, FindKind::Card { .. } | FindKind::Track { .. })
+/// As what a find is counted; the rest of a track is counted with its number.
+pub(super) fn datum(find: &Find) -> Option<CardDatum> {
+    match find.kind {
+        FindKind::Card { .. } | FindKind::Track { .. } => Some(CardDatum::Card),
+        FindKind::Cvv(_) => Some(CardDatum::Code),
+        FindKind::InvalidCard { .. } | FindKind::Token(_) | FindKind::TrackTail => None,
+    }
 }

@@ -10,11 +10,11 @@ const SHORT_BYTES_MAX: u64 = 125;
 const MEDIUM_BYTES_MAX: u64 = 65_535;
 
 /// What a payload is masked with.
-pub(super) type Key = [u8; 4];
+pub type Key = [u8; 4];
 
 /// Whose frames are read: a client's are masked, a server's are not (§5.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Sender {
+pub enum Sender {
     /// The client.
     Client,
     /// The shop.
@@ -23,7 +23,7 @@ pub(super) enum Sender {
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Opcode {
+pub enum Opcode {
     /// Begins a binary message.
     Binary,
     /// The sender's last frame.
@@ -40,13 +40,13 @@ pub(super) enum Opcode {
 
 /// A frame without its payload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Head {
+pub struct Head {
     /// Whether its message ends with it.
-    pub(super) last: bool,
+    pub last: bool,
     /// What it is.
-    pub(super) opcode: Opcode,
+    pub opcode: Opcode,
     /// What it is masked with, if it is.
-    pub(super) key: Option<Key>,
+    pub key: Option<Key>,
 }
 
 /// A head that was read.
@@ -112,7 +112,9 @@ impl Opcode {
         }
     }
 
-    pub(super) fn is_control(self) -> bool {
+    /// Whether it may stand between the fragments of a message, and is never cut in parts (§5.5).
+    #[must_use]
+    pub fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
     }
 }
@@ -146,7 +148,7 @@ impl Head {
     }
 
     /// Appends the frame with this payload, masked as the head says.
-    pub(super) fn write(&self, payload: &[Bytes], wire: &mut BytesMut) {
+    pub fn write(&self, payload: &[Bytes], wire: &mut BytesMut) {
         let length: usize = payload.iter().map(Bytes::len).sum();
         wire.reserve(length + 14);
         wire.put_u8(if self.last { 0x80 } else { 0 } | self.opcode.nibble());

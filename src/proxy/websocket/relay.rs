@@ -18,7 +18,7 @@ use crate::scan::{Carrier, Decided, Rules, Stream};
 const CLOSE_CODE_BYTES: usize = 2;
 
 /// One direction of a connection.
-pub(super) struct Relay {
+pub struct Relay {
     reader: Reader,
     /// What to look for; nothing where this direction is not looked into.
     rules: Option<Arc<Rules>>,
@@ -27,12 +27,15 @@ pub(super) struct Relay {
 }
 
 /// A frame to be sent, once what was found in it has been dealt with.
-pub(super) struct Outgoing {
-    pub(super) head: Head,
-    pub(super) runs: Vec<Decided>,
-    pub(super) carrier: Carrier,
+pub struct Outgoing {
+    /// How it begins.
+    pub head: Head,
+    /// Its payload, unmasked.
+    pub runs: Vec<Decided>,
+    /// What its message is read as.
+    pub carrier: Carrier,
     /// Whether a message begins with it.
-    pub(super) begins: bool,
+    pub begins: bool,
 }
 
 /// A message under way.
@@ -47,17 +50,21 @@ struct Message {
 
 impl Relay {
     /// Begins with what one side sends. A message that is longer than `message_bytes_max` is refused.
-    pub(super) fn new(sender: Sender, rules: Option<Arc<Rules>>, message_bytes_max: u64) -> Self {
+    #[must_use]
+    pub fn new(sender: Sender, rules: Option<Arc<Rules>>, message_bytes_max: u64) -> Self {
         Self { reader: Reader::new(sender), rules, message_bytes_max, message: None }
     }
 
     /// Takes what arrived.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.reader.push(bytes);
     }
 
     /// The next frame to be sent. To be asked until there is none.
-    pub(super) fn next(&mut self) -> Result<Option<Outgoing>, Violation> {
+    ///
+    /// # Errors
+    /// When a peer sends what nobody may; nothing can be read after that.
+    pub fn next_frame(&mut self) -> Result<Option<Outgoing>, Violation> {
         while let Some(piece) = self.reader.next()? {
             let outgoing = match piece.head.opcode.is_control() {
                 true => Some(self.control(piece)),
@@ -177,7 +184,7 @@ mod tests {
     fn sent(relay: &mut Relay, wire: &[u8]) -> Vec<(Head, String)> {
         relay.push(wire);
         let mut frames = Vec::new();
-        while let Some(outgoing) = relay.next().unwrap() {
+        while let Some(outgoing) = relay.next_frame().unwrap() {
             let mut text = Vec::new();
             for decided in outgoing.runs {
                 let mut run = decided.bytes.to_vec();
@@ -228,9 +235,9 @@ mod tests {
     fn a_message_over_the_limit_is_refused_before_its_end() {
         let mut relay = Relay::new(Sender::Client, None, 10);
         relay.push(&frame(false, Opcode::Text, b"123456"));
-        assert!(relay.next().unwrap().is_some());
+        assert!(relay.next_frame().unwrap().is_some());
         relay.push(&frame(false, Opcode::Continuation, b"78901"));
-        assert!(matches!(relay.next(), Err(Violation::TooLarge { limit_bytes: 10 })));
+        assert!(matches!(relay.next_frame(), Err(Violation::TooLarge { limit_bytes: 10 })));
     }
 
     #[test]

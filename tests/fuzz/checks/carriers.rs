@@ -125,13 +125,9 @@ struct Field {
 impl Field {
     fn read(written: &[u8]) -> Option<Self> {
         let (&first, text) = written.split_first()?;
-        let piece = |byte: &u8| match usize::from(*byte) {
-            ascii @ 0..0x80 => char::from_u32(u32::try_from(ascii).ok()?).map(String::from),
-            index => Some(FRAGMENTS[index % FRAGMENTS.len()].to_owned()),
-        };
         Some(Self {
             name: NAMES[usize::from(first) % NAMES.len()],
-            value: text.iter().filter_map(piece).collect(),
+            value: spelt(text),
             bare: first & 0x10 != 0,
         })
     }
@@ -187,6 +183,15 @@ impl Field {
         let start = if self.bare { "event: order\n" } else { "" };
         format!("{start}data: {{{}}}\n\n", self.json())
     }
+}
+
+/// The text that bytes stand for.
+pub fn spelt(written: &[u8]) -> String {
+    let piece = |byte: &u8| match usize::from(*byte) {
+        ascii @ 0..0x80 => char::from_u32(u32::try_from(ascii).ok()?).map(String::from),
+        index => Some(FRAGMENTS[index % FRAGMENTS.len()].to_owned()),
+    };
+    written.iter().filter_map(piece).collect()
 }
 
 fn table(fields: &[Field]) -> String {

@@ -39,6 +39,11 @@ impl Setting {
         Self { carrier, rules: Arc::new(rules(choice / Carrier::ALL.len())) }
     }
 
+    /// What is looked for.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules)
+    }
+
     /// The same rules for another carrier.
     pub fn with_carrier(self, carrier: Carrier) -> Self {
         Self { carrier, ..self }
@@ -105,7 +110,8 @@ fn place(find: &Find, offset: usize) -> Place {
         FindKind::Cvv(_) => "code".to_owned(),
         FindKind::InvalidCard { .. } => "invalid".to_owned(),
         FindKind::Token(token) => token.to_string(),
-        FindKind::Track { pan } => format!("track {}", pan.masked()),
+        FindKind::Track { pan, brand } => format!("track {brand} {}", pan.masked()),
+        FindKind::TrackTail => "track tail".to_owned(),
     };
     let (start, end) = (offset + find.span.start, offset + find.span.end);
     Place { start, end, kind, field: find.field.clone() }
@@ -136,9 +142,9 @@ fn in_order(run: &Decided) {
 fn digits_go_back(run: &Decided) {
     for find in &run.finds {
         let digits = match &find.kind {
-            FindKind::Card { pan, .. } | FindKind::Track { pan } => pan.expose(),
+            FindKind::Card { pan, .. } | FindKind::Track { pan, .. } => pan.expose(),
             FindKind::Cvv(code) => code.expose(),
-            FindKind::InvalidCard { .. } | FindKind::Token(_) => continue,
+            FindKind::InvalidCard { .. } | FindKind::Token(_) | FindKind::TrackTail => continue,
         };
         let mut bytes = run.bytes.to_vec();
         find.write_digits(&mut bytes, digits);
@@ -167,6 +173,7 @@ fn only_digits_change(places: &[Place], body: &[u8], masked: &[u8]) {
     }
 }
 
-fn is_card(find: &Find) -> bool {
+/// Whether a mask must leave nothing of the find.
+pub fn is_card(find: &Find) -> bool {
     matches!(find.kind, FindKind::Card { .. } | FindKind::Track { .. })
 }

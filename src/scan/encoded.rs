@@ -1,0 +1,182 @@
+//! Text that is encoded in another, one level down: it is read with the same rules.
+
+use std::cell::Cell;
+
+use super::cluster::{self, Cluster};
+use super::judge::{self, Setting};
+use super::table::Table;
+use super::view::View;
+use super::{Carrier, Find, FindKind};
+
+/// How far before its first certain digit a number may begin, with those beside it.
+const HEAD_MAX: usize = 40;
+
+/// A decoded stretch around a place that promises a number.
+pub(super) struct Inner<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Where the digits are that promise it.
+    pub(super) first: usize,
+    /// Where they are encoded.
+    pub(super) place: usize,
+}
+
+impl Inner<'_> {
+    /// The numbers there, with spans in the decoded bytes. Where they have no name of their own they
+    /// have that of the field which holds the encoded text.
+    pub(super) fn finds(&self, outer: &View<'_>, setting: &Setting<'_>) -> Vec<Find> {
+        let holder = judge::field_of(outer, self.place, setting);
+        if holder.as_ref().is_some_and(|field| setting.rules.is_ignored_field(&field.name)) {
+            return Vec::new();
+        }
+        let view = View::new(self.bytes, true);
+        let nested = Setting {
+            rules: setting.rules,
+            carrier: self.carrier(),
+            table: &Table::default(),
+            holder,
+            offset: 0,
+            vetoed: Cell::new(0),
+        };
+        let start = self.start();
+        view.focus(start);
+        let cluster = Cluster::read(&view, start);
+        let mut finds = judge::judge(&view, &cluster, &nested);
+        setting.vetoed.set(setting.vetoed.get() + nested.vetoed.get());
+        if setting.rules.finds_codes() && !finds.is_empty() {
+            self.codes(&view, &nested, &mut finds);
+        }
+        finds
+    }
+
+    /// Verification codes behind a number.
+    fn codes(&self, view: &View<'_>, nested: &Setting<'_>, finds: &mut Vec<Find>) {
+        let mut at = finds.last().map_or(0, |find| find.span.end);
+        while at < self.bytes.len() {
+            if cluster::read_digit(view, at).is_none() {
+                at += 1;
+                continue;
+            }
+            view.focus(at);
+            let cluster = Cluster::read(view, at);
+            let codes = judge::judge(view, &cluster, nested);
+            finds.extend(codes.into_iter().filter(|find| matches!(find.kind, FindKind::Cvv(_))));
+            at = cluster.groups().first().map_or(at + 1, |group| group.end);
+        }
+    }
+
+    /// What the text is, as far as numbers go: in JSON they must stay numbers.
+    fn carrier(&self) -> Carrier {
+        match memchr::memmem::find(self.bytes, b"\":") {
+            Some(_) => Carrier::JavaScript,
+            None => Carrier::Text,
+        }
+    }
+
+    /// Where the digits begin that go on at `first`.
+    fn start(&self) -> usize {
+        let head = self.bytes.get(..self.first).unwrap_or_default();
+        let plain = head.iter().rev().take(HEAD_MAX).take_while(|byte| is_plain(**byte)).count();
+        let length = plain
+            - head
+                .get(head.len() - plain..)
+                .unwrap_or_default()
+                .iter()
+                .take_while(|byte| !byte.is_ascii_digit())
+                .count();
+        self.first - length
+    }
+}
+
+/// A digit, or what separates groups of them.
+pub(super) fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{finds, masked, response};
+    use super::super::{Carrier, FieldRules, FindKind, Rules};
+
+    /// What a body with an encoded text says once the text is decoded, before and after masking.
+    fn masked_in(encode: fn(&[u8]) -> String, decode: fn(&str) -> Vec<u8>, text: &str) -> String {
+        let masked =
+            masked(response, Carrier::Json, &format!(r#"{{"v":"{}"}}"#, encode(text.as_bytes())));
+        let value: serde_json::Value = serde_json::from_str(&masked).unwrap();
+        String::from_utf8(decode(value["v"].as_str().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn encoded_numbers_are_masked_in_their_encoding() {
+        use ::base64::Engine as _;
+        use ::base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+        fn hex(text: &[u8]) -> String {
+            text.iter().map(|byte| format!("{byte:02x}")).collect()
+        }
+        fn unhex(text: &str) -> Vec<u8> {
+            let pairs = (0..text.len()).step_by(2);
+            pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        }
+        fn lines(text: &[u8]) -> String {
+            let text = STANDARD.encode(text);
+            let lines: Vec<&str> =
+                text.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            lines.join(r"\r\n")
+        }
+        fn unlines(text: &str) -> Vec<u8> {
+            STANDARD.decode(text.replace("\r\n", "")).unwrap()
+        }
+        let texts = [
+            ("4111111111111111", "411111******1111"),
+            ("pan 4111 1111 1111 1111", "pan 4111 11** **** 1111"),
+            ("my 3782-822463-10005.", "my 3782-82****-*0005."),
+            (r#"{"pan":4111111111111111,"n":1}"#, r#"{"pan":4111110000001111,"n":1}"#),
+            (r#"{"card":"4222222222222"}"#, r#"{"card":"42222****2222"}"#),
+            (r#"{"t":"4222222222222"}"#, r#"{"t":"4222222222222"}"#),
+            (r#"{"order_id":"4111111111111111"}"#, r#"{"order_id":"4111111111111111"}"#),
+            ("%B4111111111111111^DOE/J^2512101000?", "%B411111******1111^DOE/J^**********?"),
+        ];
+        for (text, expected) in texts {
+            for pad in ["", "x ", "yy "] {
+                let (text, expected) = (format!("{pad}{text}"), format!("{pad}{expected}"));
+                let base64 = masked_in(
+                    |text| STANDARD.encode(text),
+                    |text| STANDARD.decode(text).unwrap(),
+                    &text,
+                );
+                assert_eq!(base64, expected);
+                let url = masked_in(
+                    |text| URL_SAFE_NO_PAD.encode(text),
+                    |text| URL_SAFE_NO_PAD.decode(text).unwrap(),
+                    &text,
+                );
+                assert_eq!(url, expected);
+                if !text.contains('-') {
+                    assert_eq!(masked_in(hex, unhex, &text), expected);
+                }
+            }
+            let broken = format!("{}{text}", "long lines, ".repeat(4));
+            let expected = format!("{}{expected}", "long lines, ".repeat(4));
+            assert_eq!(masked_in(lines, unlines, &broken), expected);
+        }
+    }
+
+    #[test]
+    fn an_encoded_number_has_the_name_of_its_field() {
+        let list = |name: &str| vec![name.to_owned()];
+        let rules =
+            || Rules::requests(FieldRules { ignored: list("skip"), ..FieldRules::default() });
+        let found = |body| finds(rules(), Carrier::Form, body).len();
+        // 4222222222222, a weak number, and 4111111111111111.
+        assert_eq!(found("card=NDIyMjIyMjIyMjIyMg&a=1"), 1);
+        assert_eq!(found("t=NDIyMjIyMjIyMjIyMg&a=1"), 0);
+        assert_eq!(found("order_id=NDExMTExMTExMTExMTExMQ"), 0);
+        assert_eq!(found("skip=NDExMTExMTExMTExMTExMQ"), 0);
+        assert_eq!(found("note=NDExMTExMTExMTExMTExMQ"), 1);
+        // {"pan":"4111111111111111","cvv":"123"}
+        let token = "t=eyJwYW4iOiI0MTExMTExMTExMTExMTExIiwiY3Z2IjoiMTIzIn0";
+        let both = finds(rules(), Carrier::Form, token);
+        let [FindKind::Card { .. }, FindKind::Cvv(_)] = [&both[0].kind, &both[1].kind] else {
+            panic!("the code is not found")
+        };
+    }
+}
