@@ -14,7 +14,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tillgate::scan::{Carrier, Decided, FieldRules, Rules, Stream};
 
 /// Bytes of each text; larger than the caches near a core.
@@ -57,11 +57,13 @@ fn main() {
     }
     for (name, carrier, body) in bodies() {
         let seconds = median(|| {
+            // Each body is in a buffer of its own, as one from a socket is.
+            let arrived: Vec<Bytes> = (0..20).map(|_| Bytes::copy_from_slice(&body)).collect();
             let began = Instant::now();
-            for _ in 0..200 {
-                black_box(rewrite(carrier, &body));
+            for body in arrived {
+                black_box(rewrite(carrier, body));
             }
-            began.elapsed().as_secs_f64() / 200.0
+            began.elapsed().as_secs_f64() / 20.0
         });
         let _ = writeln!(out, "{name:<22}{:>10.2}  us per {} bytes", seconds * 1e6, body.len());
     }
@@ -98,16 +100,18 @@ fn scan(rules: Direction, carrier: Carrier, text: &Bytes) -> usize {
     found + decided.iter().map(|run| run.finds.len()).sum::<usize>()
 }
 
-fn rewrite(carrier: Carrier, body: &Bytes) -> usize {
+/// As the proxy's editor does it: where the buffer is no one else's, masks are written into it.
+fn rewrite(carrier: Carrier, body: Bytes) -> usize {
     let mut stream = Stream::new(Arc::new(Rules::responses(FieldRules::default())), carrier);
     let mut decided = Vec::new();
-    stream.push(body.clone(), &mut decided);
+    stream.push(body, &mut decided);
     stream.finish(&mut decided);
     let mut length = 0;
     for run in decided {
         length += run.bytes.len();
         if !run.finds.is_empty() {
-            let mut bytes = run.bytes.to_vec();
+            let bytes = run.bytes.try_into_mut();
+            let mut bytes = bytes.unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
             run.finds.iter().for_each(|find| find.mask(&mut bytes));
             black_box(&bytes);
         }

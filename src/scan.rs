@@ -19,6 +19,7 @@ mod find;
 mod glyph;
 mod hexed;
 mod judge;
+mod lists;
 mod literal;
 mod markup;
 mod names;
@@ -210,6 +211,14 @@ mod tests {
         assert!(matches!(both[1].kind, FindKind::Card { .. }));
         assert_eq!((both[0].span.len(), both[1].span.len()), (15, 19));
         assert_eq!(find("Order[payment_no]=4111111111111112")[0].field, "order[payment_no]");
+    }
+
+    #[test]
+    fn a_masked_code_changes_no_name() {
+        let body = "name,card_number,order_i\"cvv\":123,d\nann,4222222222222,4111111111111111\n";
+        let once = masked(request, Carrier::Csv, body);
+        assert!(once.contains("\"cvv\":***") && once.contains("42222****2222"), "{once}");
+        assert_eq!(masked(request, Carrier::Csv, &once), once);
     }
 
     #[test]

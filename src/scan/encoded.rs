@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::cluster::{self, Cluster};
 use super::judge::{self, Setting};
+use super::lists::Lists;
 use super::table::Table;
 use super::view::View;
 use super::{Carrier, Find, FindKind};
@@ -33,6 +34,7 @@ impl Inner<'_> {
             rules: setting.rules,
             carrier: self.carrier(),
             table: &Table::default(),
+            lists: &Lists::default(),
             holder,
             offset: 0,
             vetoed: Cell::new(0),

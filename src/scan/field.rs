@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 
+use super::filter::Codes;
+use super::lists::Lists;
+use super::rows;
 use super::view::View;
-use super::{Rules, rows};
 
 /// Characters of a value between its beginning and the number that are walked over.
 const VALUE_MAX: usize = 160;
@@ -24,28 +26,28 @@ pub(super) struct Field<'a> {
 
 /// The field whose value begins with the byte at `at`. Most short numbers begin none: what stands
 /// before them says so at the first byte.
-pub(super) fn begun<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
+pub(super) fn begun<'a>(view: &View<'a>, at: usize, lists: &Lists) -> Option<Field<'a>> {
     let blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\\');
     let before = view.before(at);
     let mark = before.iter().rev().take(VALUE_MAX).find(|byte| !blank(byte))?;
     let opens =
         matches!(mark, b'"' | b'\'' | b'`' | b'=' | b':' | b'>' | b'\n' | b',' | b'[' | b'(');
-    let opens = opens || before.last() == Some(&b'\t');
-    opens.then(|| of(view, at)).flatten().filter(|field| field.direct)
+    let opens = opens || before.last() == Some(&b'\t') && rows::may_be_copied(view, at, lists);
+    opens.then(|| of(view, at, lists)).flatten().filter(|field| field.direct)
 }
 
 /// Whether a field that is named for a verification code may begin with the byte at `at`.
-pub(super) fn may_begin_code(text: &[u8], at: usize, rules: &Rules) -> bool {
+pub(super) fn may_begin_code(text: &[u8], at: usize, codes: Codes<'_>) -> bool {
     let view = View::new(text, false);
     view.focus(at);
-    let field = begun(&view, at);
-    view.starved() || field.is_some_and(|field| rules.names_code(&field.name))
+    let field = begun(&view, at, codes.lists);
+    view.starved() || field.is_some_and(|field| codes.rules.names_code(&field.name))
 }
 
 /// Finds the field whose value holds the byte at `at`, or the column named apart from it.
-pub(super) fn of<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
+pub(super) fn of<'a>(view: &View<'a>, at: usize, lists: &Lists) -> Option<Field<'a>> {
     let apart = || {
-        let name = decode(&rows::column(view, at)?).into_owned();
+        let name = decode(&rows::column(view, at, lists)?).into_owned();
         Some(Field { name: Cow::Owned(name), direct: true })
     };
     near(view, at).or_else(apart)

@@ -9,6 +9,7 @@ use crate::card::PAN_DIGITS_MIN;
 
 use super::cluster::{self, Cluster};
 use super::glyph::{self, Class, Form};
+use super::lists::Lists;
 use super::view::View;
 use super::{Rules, base64, markup, shape};
 
@@ -33,6 +34,8 @@ pub(super) struct Mesh<'a> {
 pub(super) struct Codes<'a> {
     /// The names.
     pub(super) rules: &'a Rules,
+    /// The columns that lists name.
+    pub(super) lists: &'a Lists,
     /// The text is a table: what names a field stands far from it.
     pub(super) columns: bool,
 }

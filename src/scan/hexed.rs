@@ -20,7 +20,7 @@ const RUN_MAX: usize = 128;
 
 /// Whether a run of decimal digits may write a number.
 pub(super) fn may_write_card(run: &[u8]) -> bool {
-    stretch(run).is_some()
+    stretch(run.get(..RUN_MAX).unwrap_or(run)).is_some()
 }
 
 /// Where in the run the characters of a number begin.

@@ -9,6 +9,7 @@ use crate::card::{Cvv, PAN_DIGITS_MAX, PAN_DIGITS_MIN, Pan};
 use super::cluster::{self, Cluster, Group};
 use super::field::{self, Field};
 use super::find::{self, Coding, Medium};
+use super::lists::Lists;
 use super::names::{self, Sense};
 use super::shape::{self, Luhn, Window};
 use super::table::Table;
@@ -24,6 +25,8 @@ pub(super) struct Setting<'a> {
     pub(super) rules: &'a Rules,
     pub(super) carrier: Carrier,
     pub(super) table: &'a Table,
+    /// The columns that lists in the text name.
+    pub(super) lists: &'a Lists,
     /// The field that holds the text, where that is encoded in another.
     pub(super) holder: Option<Field<'a>>,
     /// Where the view's text begins in the body.
@@ -265,11 +268,18 @@ fn allowed(
 /// The field that begins at a place and is named for a verification code.
 fn code_field<'a>(view: &View<'a>, at: usize, setting: &Setting<'_>) -> Option<Field<'a>> {
     let field = match column_of(view, at, setting) {
-        Some(column) => column,
-        None => field::begun(view, at)?,
+        Some(column) => Some(column).filter(|_| begins_cell(view, at))?,
+        None => field::begun(view, at, setting.lists)?,
     };
     (setting.rules.names_code(&field.name) && !setting.rules.is_ignored_field(&field.name))
         .then_some(field)
+}
+
+/// Whether nothing but a quote stands before `at` in its cell: the last digits of a masked number are
+/// no verification code.
+fn begins_cell(view: &View<'_>, at: usize) -> bool {
+    let mark = view.before(at).iter().rev().find(|byte| !matches!(byte, b' ' | b'"' | b'\''));
+    matches!(mark, None | Some(b'\n' | b',' | b';' | b'\t' | b'|'))
 }
 
 /// The verification code a cluster is, if its field holds nothing else.
@@ -294,7 +304,7 @@ fn code(
 
 /// The field that holds the byte at `at`.
 pub(super) fn field_of<'a>(view: &View<'a>, at: usize, setting: &Setting<'_>) -> Option<Field<'a>> {
-    let field = column_of(view, at, setting).or_else(|| field::of(view, at));
+    let field = column_of(view, at, setting).or_else(|| field::of(view, at, setting.lists));
     match &setting.holder {
         Some(holder) if field.as_ref().is_none_or(|field| field.name.is_empty()) => {
             let direct = holder.direct && field.is_some_and(|field| field.direct);

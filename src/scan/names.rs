@@ -222,7 +222,9 @@ fn ends_as_code(name: &[u8]) -> bool {
     let mut letters = name.iter().rev().filter(|byte| byte.is_ascii_alphanumeric());
     let mut last = || letters.next().map_or(0, u8::to_ascii_lowercase);
     let (third, second, first) = (last(), last(), last());
-    name.len() > SURE_LENGTH_MAX || CODE_ENDS.contains(&&[first, second, third])
+    // A word of digits alone does not count.
+    let number = third.is_ascii_digit() && second.is_ascii_digit();
+    number || name.len() > SURE_LENGTH_MAX || CODE_ENDS.contains(&&[first, second, third])
 }
 
 /// Whether one lower-case word names a card.
@@ -287,6 +289,10 @@ impl Words {
             if !letter.is_ascii_alphanumeric() {
                 continue;
             }
+            if begins {
+                words.drop_number();
+                length = words.end(words.count.saturating_sub(1));
+            }
             words.count += usize::from(begins);
             let place = words.letters.get_mut(length);
             let end = words.ends.get_mut(words.count.saturating_sub(1));
@@ -296,7 +302,17 @@ impl Words {
             *end = length;
         }
         words.count = words.count.min(WORDS_MAX);
+        words.drop_number();
         words
+    }
+
+    /// Forgets the last word if it is a number of two digits or more: where that was one to hide, a
+    /// mask is there on the way back, and a name must not say something else then.
+    fn drop_number(&mut self) {
+        let word = self.last(1);
+        if word.len() > 1 && word.iter().all(u8::is_ascii_digit) {
+            self.count -= 1;
+        }
     }
 
     fn count(&self) -> usize {
@@ -362,9 +378,12 @@ mod tests {
             ),
             (
                 Sense::Code,
-                "cvv card[cvc] securityCode card_security_code cvv2 CID verification_value",
+                "cvv card[cvc] securityCode card_security_code cvv2 CID verification_value cvv_123",
             ),
-            (Sense::Other, "order_id orderId chrome_id ean trackingNumber userID google_ad_client"),
+            (
+                Sense::Other,
+                "order_id orderId chrome_id ean trackingNumber userID google_ad_client ean_13",
+            ),
             (Sense::Unknown, "number value text discard wildcard identity"),
         ];
         for (expected, names) in cases {

@@ -3,37 +3,47 @@
 //!
 //! Only what a decision may look at counts: a list that is further away names nothing.
 
+use std::ops::Range;
+
 use memchr::memmem;
 
-use super::view::{LOOK_AHEAD, View};
-
-/// Keys of JSON whose arrays name columns.
-const KEYS: [&[u8]; 9] = [
-    b"\"columns\"",
-    b"\"cols\"",
-    b"\"fields\"",
-    b"\"headers\"",
-    b"\"header\"",
-    b"\"names\"",
-    b"\"columnNames\"",
-    b"\"column_names\"",
-    b"\"colnames\"",
-];
+use super::lists::{Lists, Mark};
+use super::view::View;
 
 /// The name of the column whose value begins at `at`.
-pub(super) fn column(view: &View<'_>, at: usize) -> Option<Vec<u8>> {
+pub(super) fn column(view: &View<'_>, at: usize, lists: &Lists) -> Option<Vec<u8>> {
     let before = view.before(at);
     let value = before.strip_suffix(b"\"").or(before.strip_suffix(b"'")).unwrap_or(before);
-    match value.last()? {
-        b'\t' | b'\n' => copied(value),
+    if matches!(value.last()?, b'\t' | b'\n') {
+        return copied(view, at, value, lists);
+    }
+    if !matches!(value.trim_ascii_end().last(), Some(b',' | b'[' | b'(')) {
+        return None;
+    }
+    let start = at - before.len();
+    let ahead = at..at + view.ahead(at).len();
+    // Most arrays have no list of names near.
+    let before = |mark| lists.last(view.text(), mark, &(start..at)).is_some();
+    let after =
+        || ahead.end == view.text().len() || lists.first(view.text(), Mark::Key, &ahead).is_some();
+    if ![Mark::Key, Mark::Values, Mark::SmallValues].into_iter().any(before) && !after() {
+        return None;
+    }
+    let (open, place) = element(value)?;
+    let head = value.get(..open)?.trim_ascii_end();
+    let range = start..start + head.len();
+    match value.get(open)? {
+        b'(' => inserted(view, &range, place, lists),
+        _ if !matches!(head.last(), Some(b'[' | b',')) => None,
         _ => {
-            let (open, place) = element(value)?;
-            let head = value.get(..open)?.trim_ascii_end();
-            match value.get(open)? {
-                b'(' => inserted(head, place),
-                _ if !matches!(head.last(), Some(b'[' | b',')) => None,
-                _ => listed_before(head, place).or_else(|| listed_after(view, at, place)),
-            }
+            let last = lists.last(view.text(), Mark::Key, &range);
+            let named = last.and_then(|key| nth(view.seen(key.end, range.end), place));
+            named.or_else(|| {
+                // All that may be looked at must have arrived: a list may be there.
+                view.want(ahead.end);
+                let first = lists.first(view.text(), Mark::Key, &ahead)?;
+                nth(view.seen(first.end, ahead.end), place)
+            })
         }
     }
 }
@@ -42,9 +52,6 @@ pub(super) fn column(view: &View<'_>, at: usize) -> Option<Vec<u8>> {
 fn element(text: &[u8]) -> Option<(usize, usize)> {
     let mut quote = None;
     let (mut depth, mut place) = (0_usize, 0);
-    if !matches!(text.trim_ascii_end().last(), Some(b',' | b'[' | b'(')) {
-        return None;
-    }
     for (at, &byte) in text.iter().enumerate().rev() {
         if let Some(mark) = quote {
             let escaped = at.checked_sub(1).and_then(|at| text.get(at)) == Some(&b'\\');
@@ -66,21 +73,30 @@ fn element(text: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// The column of a tuple of `INSERT` that opens behind `head`.
-fn inserted(head: &[u8], place: usize) -> Option<Vec<u8>> {
-    let at = memmem::rfind(head, b"VALUES").or_else(|| memmem::rfind(head, b"values"))?;
-    let rows = head.get(at + b"VALUES".len()..)?.trim_ascii();
+/// The column of a tuple of `INSERT` that opens behind a range.
+fn inserted(view: &View<'_>, head: &Range<usize>, place: usize, lists: &Lists) -> Option<Vec<u8>> {
+    let values = lists.last(view.text(), Mark::Values, head);
+    let values = values.or_else(|| lists.last(view.text(), Mark::SmallValues, head))?;
+    let rows = view.seen(values.end, head.end).trim_ascii();
     if !rows.is_empty() && !rows.ends_with(b",") {
         return None;
     }
-    names(head.get(..at)?, place)
+    names(view.seen(head.start, values.start), place)
+}
+
+/// Whether a line of `COPY … FROM stdin` may hold the byte at `at`.
+pub(super) fn may_be_copied(view: &View<'_>, at: usize, lists: &Lists) -> bool {
+    let start = at - view.before(at).len();
+    lists.last(view.text(), Mark::Copy, &(start..at)).is_some()
 }
 
 /// The column of PostgreSQL's `COPY … FROM stdin`, whose rows are lines of cells between tabs.
-fn copied(text: &[u8]) -> Option<Vec<u8>> {
-    let at = memmem::rfind(text, b" FROM stdin;\n")?;
-    let line = text.get(memchr::memrchr(b'\n', text)? + 1..)?;
-    names(text.get(..at)?, memchr::memchr_iter(b'\t', line).count())
+fn copied(view: &View<'_>, at: usize, before: &[u8], lists: &Lists) -> Option<Vec<u8>> {
+    let start = at - view.before(at).len();
+    let end = start + before.len();
+    let head = start..lists.last(view.text(), Mark::Copy, &(start..end))?.start;
+    let line = before.get(memchr::memrchr(b'\n', before)? + 1..)?;
+    names(view.seen(head.start, head.end), memchr::memchr_iter(b'\t', line).count())
 }
 
 /// One of the names of a list in parentheses that ends the text.
@@ -90,20 +106,6 @@ fn names(text: &[u8], place: usize) -> Option<Vec<u8>> {
     let name = list.split(|&byte| byte == b',').nth(place)?.trim_ascii();
     let quoted = |byte: &u8| matches!(byte, b'`' | b'"' | b'[' | b']');
     Some(name.iter().copied().filter(|byte| !quoted(byte)).collect())
-}
-
-/// One of the names of the last list of columns before the rows.
-fn listed_before(head: &[u8], place: usize) -> Option<Vec<u8>> {
-    let keys = KEYS.iter().filter_map(|key| Some(memmem::rfind(head, key)? + key.len()));
-    keys.max().and_then(|at| nth(head.get(at..)?, place))
-}
-
-/// One of the names of the first list of columns behind the rows.
-fn listed_after(view: &View<'_>, at: usize, place: usize) -> Option<Vec<u8>> {
-    let end = (at..at + LOOK_AHEAD).find(|&place| view.byte(place).is_none());
-    let tail = view.seen(at, end.unwrap_or(at + LOOK_AHEAD));
-    let keys = KEYS.iter().filter_map(|key| Some(memmem::find(tail, key)? + key.len()));
-    keys.min().and_then(|at| nth(tail.get(at..)?, place))
 }
 
 /// An element of the array that follows a key: a string, or an object with a string that names it.

@@ -113,7 +113,7 @@ impl<'a> Search<'a> {
         let next = self.text.get(place + usize::try_from(digits).unwrap_or(0));
         let short = CODE_DIGITS.contains(&digits)
             || digits < *CODE_DIGITS.start() && next.is_none_or(|&byte| may_write_digit(byte));
-        short && (codes.columns || field::may_begin_code(self.text, place, codes.rules))
+        short && (codes.columns || field::may_begin_code(self.text, place, codes))
     }
 
     /// Whether the character at a lead may write a digit.
@@ -173,6 +173,7 @@ mod tests {
     use super::*;
     use crate::scan::cluster::Cluster;
     use crate::scan::filter::{behind, settle, worth};
+    use crate::scan::lists::Lists;
     use crate::scan::view::View;
     use crate::scan::{FieldRules, Rules, base64};
 
@@ -212,7 +213,10 @@ mod tests {
     /// Whether the number there is that of a field which is named for a verification code.
     fn coded(view: &View<'_>, place: usize) -> bool {
         let rules = Rules::requests(FieldRules::default());
-        let named = || field::begun(view, place).is_some_and(|field| rules.names_code(&field.name));
+        let named = || {
+            field::begun(view, place, &Lists::default())
+                .is_some_and(|field| rules.names_code(&field.name))
+        };
         let short =
             || matches!(Cluster::read(view, place).groups(), [one] if matches!(one.count, 3 | 4));
         cluster::read_digit(view, place).is_some() && named() && short()
@@ -273,7 +277,8 @@ mod tests {
         let rules = Rules::requests(FieldRules::default());
         for seed in 1..800 {
             let text = text(seed);
-            let codes = Codes { rules: &rules, columns: false };
+            let lists = Lists::default();
+            let codes = Codes { rules: &rules, lists: &lists, columns: false };
             let meshes =
                 [(Numbers::Cards, None), (Numbers::Any, None), (Numbers::Cards, Some(codes))];
             for (numbers, codes) in meshes {

@@ -73,8 +73,7 @@ pub(super) fn issuer_of(digits: &[u8], luhn: Luhn) -> Option<&'static Issuer> {
 /// Where the run of digits at `place` ends, if it is a number by itself and certainly no card's: the
 /// quick answer for most long numbers there are.
 pub(super) fn ruled_out(view: &View<'_>, place: usize) -> Option<usize> {
-    let length =
-        (place..).take_while(|&at| view.byte(at).is_some_and(|b| b.is_ascii_digit())).count();
+    let length = view.ahead(place).iter().take_while(|byte| byte.is_ascii_digit()).count();
     let end = place + length;
     let next = view.byte(end);
     // What may continue the number, or make it part of a data object in hexadecimal.

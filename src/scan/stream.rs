@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::filter::{self, Codes, Mesh, Numbers};
 use super::judge::{self, Setting, Step};
+use super::lists::Lists;
 use super::search::Search;
 use super::table::Table;
 use super::view::{LOOK_AHEAD, LOOK_BACK, View};
@@ -165,11 +166,12 @@ impl Stream {
         offset: usize,
     ) -> Scanned {
         let carrier = self.carrier();
-        let vetoed = Cell::new(0);
+        let (vetoed, lists) = (Cell::new(0), Lists::default());
         let setting = Setting {
             rules: &self.rules,
             carrier,
             table: &self.table,
+            lists: &lists,
             holder: None,
             offset,
             vetoed,
@@ -178,7 +180,11 @@ impl Stream {
         let any = self.rules.names_cards() || self.rules.finds_failing();
         let numbers = if any { Numbers::Any } else { Numbers::Cards };
         let columns = self.table.names_columns(carrier);
-        let codes = self.rules.finds_codes().then_some(Codes { rules: &self.rules, columns });
+        let codes = self.rules.finds_codes().then_some(Codes {
+            rules: &self.rules,
+            lists: &lists,
+            columns,
+        });
         let mut search = Search::new(text, range.end, Mesh { numbers, codes });
         let mut tokens = Tokens::new(&self.rules, text, &range);
         let mut finds = Vec::new();

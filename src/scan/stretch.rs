@@ -143,7 +143,9 @@ impl<'a> Triples<'a> {
             let length = u32::try_from(base64::line_break_before(text)? + 4).ok()?;
             bit.checked_sub(length)
         };
-        low(bits(thrice).filter_map(before).fold(0, |groups, bit| groups | 1 << bit))
+        low(bits(thrice & self.within())
+            .filter_map(before)
+            .fold(0, |groups, bit| groups | 1 << bit))
     }
 
     /// Where one or two groups stand before a separator or the end of a line.
@@ -156,7 +158,15 @@ impl<'a> Triples<'a> {
             let twice = self.bits >> bit >> 4 & 1 == 1;
             goes_on(bit + 4) || twice && goes_on(bit + 8)
         };
-        bits(self.bits).filter(folded).fold(0, |folded, bit| folded | 1 << bit)
+        let known = bits(self.bits & self.within()).filter(folded);
+        known.fold(self.bits & !self.within(), |folded, bit| folded | 1 << bit)
+    }
+
+    /// The places up to the end of what has arrived: behind it anything may follow, and need not be
+    /// looked at one by one.
+    fn within(&self) -> u128 {
+        let length = u32::try_from(self.text.len().saturating_sub(self.base)).unwrap_or(u32::MAX);
+        1_u128.checked_shl(length.saturating_add(1)).map_or(u128::MAX, |end| end - 1)
     }
 }
 

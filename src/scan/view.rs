@@ -25,6 +25,12 @@ impl<'a> View<'a> {
         Self { text, ended, limit: Cell::new(text.len()), starved: Cell::new(false) }
     }
 
+    /// All that is at hand, for what is remembered from one decision to the next: a decision itself
+    /// may not depend on what it may not look at.
+    pub(super) fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
     /// Begins the decision about the place `at`.
     pub(super) fn focus(&self, at: usize) {
         self.limit.set(at.saturating_add(LOOK_AHEAD));
