@@ -12,6 +12,7 @@ mod master_key;
 mod problem;
 mod schema;
 mod shape;
+mod shared_store;
 mod sites;
 mod sockets;
 mod source;
@@ -37,7 +38,7 @@ use toml::de::{DeTable, Deserializer};
 pub use master_key::{MasterKeySource, PinPlace, Pkcs11Source};
 pub use problem::{Problem, Problems};
 pub use startup::{
-    AccessFormat, AccessLog, CounterStore, ListenAddress, LogLevel, LogStartup, Startup,
+    AccessFormat, AccessLog, ListenAddress, LogLevel, LogStartup, SharedStore, Startup,
     VaultStartup, VaultStore,
 };
 pub use summary::summary;

@@ -12,6 +12,7 @@ mod live;
 mod login;
 mod pattern;
 mod postgres;
+mod redis;
 mod route;
 mod upstream;
 
@@ -29,6 +30,7 @@ pub use pattern::{HostPattern, PathPattern};
 pub use postgres::{
     Password, PostgresAddress, PostgresAddressError, PostgresHost, PostgresTls, PostgresTlsMode,
 };
+pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
 pub use route::{Route, Site, SiteName};
 pub use upstream::{Scheme, Trust, Upstream};
 

@@ -94,6 +94,7 @@ impl Admin {
         let Services { metrics, logins, vault, .. } = &*self.services;
         metrics.accounts_locked(logins.locked_accounts());
         metrics.cvv(CvvEvent::Expired, vault.stand_ins().take_expired());
+        metrics.cvv_store_failing(vault.stand_ins().outage().is_some());
         let mut response = Response::new(Full::from(metrics.render()));
         let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
         response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -103,11 +104,20 @@ impl Admin {
     fn ready(&self) -> Response<Full<Bytes>> {
         match self.readiness() {
             Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            Readiness::Ready => text(StatusCode::OK, "ready\n"),
+            Readiness::Ready => text(StatusCode::OK, &format!("ready\n{}", self.shared_outages())),
             Readiness::VaultFailing { cause } => {
                 text(StatusCode::SERVICE_UNAVAILABLE, &format!("vault failing: {cause}\n"))
             }
         }
+    }
+
+    /// What is wrong with stores that instances share. No reason to send customers elsewhere: there
+    /// it is the same, and most of what they ask for needs none of it.
+    fn shared_outages(&self) -> String {
+        let codes = self.services.vault.stand_ins().outage();
+        codes.map_or_else(String::new, |why| {
+            format!("verification codes failing: {}\n", why.as_str())
+        })
     }
 
     fn readiness(&self) -> Readiness {

@@ -167,7 +167,7 @@ impl Editor {
             }
         }
         match self.direction {
-            Direction::Request => self.keep_codes(page, &tokens),
+            Direction::Request => self.keep_codes(page, &tokens).await,
             // Nobody needs the code that a gateway tells again.
             Direction::Response => {
                 page.mask_never_kept();
@@ -177,10 +177,10 @@ impl Editor {
     }
 
     /// Verification codes become one-use stand-ins, tied to the tokens of the same message.
-    fn keep_codes(&self, page: &mut Page, tokens: &[Token]) -> Result<(), Rejection> {
+    async fn keep_codes(&self, page: &mut Page, tokens: &[Token]) -> Result<(), Rejection> {
         for place in 0..page.finds.len() {
             if let Some(cvv) = page.take_cvv(place) {
-                let stand_in = self.services.keep_cvv(cvv, tokens)?;
+                let stand_in = self.services.keep_cvv(cvv, tokens).await?;
                 page.write(place, stand_in.expose());
             }
         }
@@ -226,7 +226,7 @@ impl Editor {
         }
         for place in 0..page.finds.len() {
             if let Some(stand_in) = page.take_cvv(place) {
-                let taken = self.services.take_cvv(&stand_in, &tokens);
+                let taken = self.services.take_cvv(&stand_in, &tokens).await;
                 let refused = |why| self.services.reveal_refused(gateway, &self.exchange, why);
                 page.write(place, taken.map_err(refused)?.expose());
             }
