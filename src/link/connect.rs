@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
-    RedisResult, TlsCertificates, TlsMode,
+    RedisResult, ServerErrorKind, TlsCertificates, TlsMode,
 };
 use tracing::{error, warn};
 
@@ -32,7 +32,11 @@ impl Connector {
                 self.by_sentinels(hosts, service, certificates).await
             }
         };
-        let mut connection = connected.map_err(|failure| super::said(&failure))?;
+        let mut connection = connected.map_err(|failure| match super::said(&failure) {
+            // All that is asked so far is who we are and for which database.
+            LinkOutage::Refused => LinkOutage::Denied,
+            outage => outage,
+        })?;
         self.examine(&mut connection).await?;
         Ok(connection)
     }
@@ -87,10 +91,13 @@ impl Connector {
         builder.build()?.get_async_connection_with_config(&settings()).await
     }
 
-    /// Looks at what kind of server it is; one that keeps that to itself is believed.
+    /// Looks at what kind of server it is; one that lets us not is believed.
     async fn examine(&self, connection: &mut MultiplexedConnection) -> Result<(), LinkOutage> {
-        let info = redis::cmd("INFO").query_async::<String>(connection).await;
-        let info = info.unwrap_or_default();
+        let info = match redis::cmd("INFO").query_async::<String>(connection).await {
+            Ok(info) => info,
+            Err(failure) if failure.kind() == ServerErrorKind::NoPerm.into() => return Ok(()),
+            Err(failure) => return Err(super::said(&failure)),
+        };
         if fact(&info, "role").is_some_and(|role| role != "master") {
             return Err(LinkOutage::ReadOnly);
         }

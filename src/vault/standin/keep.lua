@@ -27,15 +27,6 @@ local function wipe(name)
   end
 end
 
-for list = 1, 2 do
-  redis.call('ZREMRANGEBYSCORE', KEYS[list], '-inf', now)
-end
-while redis.call('ZCARD', KEYS[1]) + redis.call('ZCARD', KEYS[2]) + width > most do
-  local oldest = redis.call('ZPOPMIN', KEYS[1])[1] or redis.call('ZPOPMIN', KEYS[2])[1]
-  if not oldest then break end
-  wipe(oldest)
-end
-
 local chosen, chosen_left
 for candidate = 0, #ARGV - 5 do
   local left = 0
@@ -48,6 +39,16 @@ for candidate = 0, #ARGV - 5 do
   if left == 0 then break end
 end
 
+-- The first write must be one that a full server refuses: after another one it would let all pass.
+redis.call('ZADD', own, string.format('%.0f', now + ttl), KEYS[3 + chosen * width])
+for list = 1, 2 do
+  redis.call('ZREMRANGEBYSCORE', KEYS[list], '-inf', now)
+end
+while redis.call('ZCARD', KEYS[1]) + redis.call('ZCARD', KEYS[2]) + width - 1 > most do
+  local oldest = redis.call('ZPOPMIN', KEYS[1])[1] or redis.call('ZPOPMIN', KEYS[2])[1]
+  if not oldest then break end
+  wipe(oldest)
+end
 for place = 1, width do
   wipe(KEYS[2 + chosen * width + place])
 end

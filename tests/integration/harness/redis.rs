@@ -42,7 +42,7 @@ impl Redis {
         let log = Arc::default();
         for _ in 0..PORTS_MAX {
             let port = free_port();
-            let settings = settings.replace("{folder}", folder.path().to_str().unwrap());
+            let settings = settings.replace("{port}", &port.to_string());
             if let Some(child) = launch(&program, &folder, port, &settings, &log) {
                 return Some(Self { program, folder, port, settings, child, log });
             }

@@ -130,12 +130,25 @@ async fn a_server_that_is_gone_or_mute_is_noticed_in_time_and_found_again() {
 async fn a_login_is_needed_where_the_server_asks_for_one() {
     let Some(server) = Redis::start("requirepass word\n") else { return };
     let opened = async |login: &str| {
-        let url = format!("redis://{login}127.0.0.1:{}/2", server.port());
+        let url = format!("redis://{login}127.0.0.1:{}", server.port());
         let address = RedisAddress::parse(&url, Path::new("/")).unwrap();
         Link::start(Arc::new(address)).await.unwrap().outage()
     };
     assert_eq!(opened("").await, Some(LinkOutage::Denied));
     assert_eq!(opened(":wrong@").await, Some(LinkOutage::Denied));
     assert_eq!(opened(":word@").await, None);
+    server.cli(&[
+        "--pass",
+        "word",
+        "ACL",
+        "SETUSER",
+        "shop",
+        "on",
+        ">other",
+        "~tillgate:*",
+        "+@all",
+        "-info",
+    ]);
+    assert_eq!(opened("shop:other@").await, None);
     assert_eq!(opened("default:word@").await, None);
 }
