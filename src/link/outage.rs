@@ -1,6 +1,9 @@
 //! Why a shared server does not do what it is asked.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -84,16 +87,8 @@ impl fmt::Display for LinkOutage {
 
 /// A certificate is refused in the midst of reading, and told as a failure to read.
 fn is_certificate(failure: &RedisError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(failure);
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    let inner =
+        failure.source().and_then(<dyn Error>::downcast_ref::<Arc<dyn Error + Send + Sync>>);
+    let failure = inner.and_then(|inner| inner.downcast_ref::<io::Error>());
+    failure.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
 }
