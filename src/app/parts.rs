@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::AppError;
 use crate::config::{self, MasterKeySource, PinPlace, SharedStore, Startup, VaultStore};
-use crate::counters::LocalCounter;
+use crate::counters::{AttemptCounter, LocalCounter, SharedCounter};
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
 use crate::link::Link;
 use crate::policy::RedisAddress;
@@ -90,7 +90,13 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     }
     vault.listen_to_keys(key_teller(Arc::clone(&audit)));
     let access = access_log(startup, &metrics).map_err(AppError::Log)?;
-    let counter = Arc::new(LocalCounter::new());
+    let counter: Arc<dyn AttemptCounter> = match &startup.counters {
+        SharedStore::Own => Arc::new(LocalCounter::new()),
+        SharedStore::Redis(address) => {
+            let counter = SharedCounter::start(link(address).await?);
+            Arc::new(counter.map_err(AppError::System)?)
+        }
+    };
     let teller = LockTeller { audit: Arc::clone(&audit), metrics: Arc::clone(&metrics) };
     let logins = LoginGuard::new(counter, vault.accounts_key().expose(), Arc::new(teller));
     let seen = CardsSeen::open(seen_path(startup));

@@ -94,6 +94,7 @@ impl Admin {
         let Services { metrics, logins, vault, .. } = &*self.services;
         metrics.accounts_locked(logins.locked_accounts());
         metrics.cvv(CvvEvent::Expired, vault.stand_ins().take_expired());
+        metrics.counters_degraded(logins.is_degraded());
         metrics.cvv_store_failing(vault.stand_ins().outage().is_some());
         let mut response = Response::new(Full::from(metrics.render()));
         let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
@@ -114,10 +115,11 @@ impl Admin {
     /// What is wrong with stores that instances share. No reason to send customers elsewhere: there
     /// it is the same, and most of what they ask for needs none of it.
     fn shared_outages(&self) -> String {
-        let codes = self.services.vault.stand_ins().outage();
-        codes.map_or_else(String::new, |why| {
-            format!("verification codes failing: {}\n", why.as_str())
-        })
+        let Services { logins, vault, .. } = &*self.services;
+        let codes = vault.stand_ins().outage().map(|why| why.as_str());
+        let codes = codes.map(|why| format!("verification codes failing: {why}\n"));
+        let counters = logins.is_degraded().then_some("counters degraded\n");
+        codes.unwrap_or_default() + counters.unwrap_or_default()
     }
 
     fn readiness(&self) -> Readiness {
