@@ -1,6 +1,9 @@
 //! Against a real server.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::super::contract::{self, Case};
@@ -29,10 +32,53 @@ async fn until(mut so: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// So many instances behind one balancer that what each counts for itself never refuses: the server
+/// alone decides.
+struct Balanced {
+    instances: Vec<Arc<dyn AttemptCounter>>,
+    next: AtomicUsize,
+    holders: Mutex<HashMap<u64, usize>>,
+}
+
+impl AttemptCounter for Balanced {
+    fn reserve<'a>(&'a self, tried: Tried, limits: &'a LoginLimits) -> CounterFuture<'a, Reserved> {
+        Box::pin(async move {
+            let place = self.next.fetch_add(1, Ordering::SeqCst) % self.instances.len();
+            let reserved = self.instances[place].reserve(tried, limits).await;
+            if let Reserved::Admitted(Reservation { lease: Some(lease), .. }) = &reserved {
+                self.holders.lock().unwrap().insert(lease.0, place);
+            }
+            reserved
+        })
+    }
+
+    fn settle(&self, reservation: Reservation, outcome: Outcome, told: LockTold) {
+        let place = self.holders.lock().unwrap()[&reservation.lease.unwrap().0];
+        self.instances[place].settle(reservation, outcome, told);
+    }
+
+    fn locked_accounts(&self) -> usize {
+        self.instances.iter().map(|instance| instance.locked_accounts()).sum()
+    }
+
+    fn is_degraded(&self) -> bool {
+        self.instances.iter().any(|instance| instance.is_degraded())
+    }
+}
+
 #[tokio::test]
 async fn the_contract_of_counters_holds_in_redis() {
     let Some(server) = Redis::start("") else { return };
-    contract::holds(counter(&server).await).await;
+    let mut instances = Vec::new();
+    for _ in 0..16 {
+        instances.push(counter(&server).await);
+    }
+    let balanced =
+        Arc::new(Balanced { instances, next: AtomicUsize::default(), holders: Mutex::default() });
+    let shared: Arc<dyn AttemptCounter> = Arc::<Balanced>::clone(&balanced);
+    contract::holds(shared).await;
+    assert_eq!(balanced.locked_accounts(), 0, "an instance has decided for itself");
+    assert!(!balanced.is_degraded());
     // Nothing stays for ever, and nothing has a name in clear.
     for key in server.cli(&["KEYS", "*"]).lines() {
         assert!(key.starts_with(PREFIX) && key.len() == PREFIX.len() + 34, "{key}");
