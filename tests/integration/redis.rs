@@ -1,7 +1,12 @@
-//! What instances share through Redis: verification codes.
+//! What instances share through Redis: verification codes and counts of logins.
+
+use std::path::PathBuf;
+use std::thread;
+
+use tempfile::TempDir;
 
 use crate::harness::{
-    Identity, Postgres, Redis, Setup, Sidecar, Upstream, cards, certificates, eventually,
+    Client, Identity, Postgres, Redis, Setup, Sidecar, Upstream, cards, certificates, eventually,
 };
 
 /// A code of four digits, as some brands have: rarer in other bytes than three.
@@ -22,6 +27,27 @@ fn buy(sidecar: &Sidecar) -> (u16, String) {
     let card = cards::fresh("amex");
     let answer = sidecar.http().form("/pay", &format!("number={card}&cvv={CODE}"));
     (answer.status, answer.text())
+}
+
+/// A database and a master key, which make instances one.
+struct SharedVault {
+    postgres: Postgres,
+    keys: TempDir,
+}
+
+impl SharedVault {
+    fn start() -> Option<Self> {
+        let postgres = Postgres::start(&[])?;
+        postgres.database("vault");
+        Some(Self { postgres, keys: tempfile::tempdir().unwrap() })
+    }
+
+    /// Keys of an instance's `[vault]`.
+    fn keys(&self) -> String {
+        let url = self.postgres.url("vault");
+        let key: PathBuf = self.keys.path().join("master.key");
+        format!("store = \"{url}\"\nmaster_key = {{ file = \"{}\" }}", key.display())
+    }
 }
 
 /// A card and its code as the shop has them.
@@ -60,14 +86,10 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 fn p1_a_code_that_one_instance_kept_another_reveals_once_and_redis_never_sees_it() {
     let persistent = "appendonly yes\nappendfsync always\nrdbcompression no\n";
     let Some(redis) = Redis::start(persistent) else { return };
-    let Some(postgres) = Postgres::start(&[]) else { return };
-    postgres.database("vault");
-    let keys = tempfile::tempdir().unwrap();
-    let (url, key) = (postgres.url("vault"), keys.path().join("master.key"));
-    let more = format!("store = \"{url}\"\nmaster_key = {{ file = \"{}\" }}", key.display());
+    let Some(shared) = SharedVault::start() else { return };
     let (shop, provider) = (Upstream::ok(), provider());
     let instance = || Setup::new(&shop).gateway("pay", &provider);
-    let tables = vault(&redis.url(), &more);
+    let tables = vault(&redis.url(), &shared.keys());
     let monitor = redis.monitor();
     let (keeps, reveals) = (instance().tables(&tables).start(), instance().tables(&tables).start());
 
@@ -191,4 +213,107 @@ fn an_instance_starts_without_redis_and_finds_it_later() {
     refuses_codes_only(&sidecar);
     redis.start_again();
     heals(&sidecar);
+}
+
+/// A shop that knows one password.
+fn login_shop() -> Upstream {
+    Upstream::start(|exchange| match exchange.request()?.text().contains("right") {
+        true => exchange.answer(302, &[("location", "/"), ("set-cookie", "sid=1")], b""),
+        false => exchange.answer(401, &[], b"wrong password"),
+    })
+}
+
+/// An instance that counts in this server, with limits that only the lockout can reach.
+fn counting(shop: &Upstream, redis: &Redis, vault_keys: &str) -> Sidecar {
+    let tables = format!(
+        "[vault]\n{vault_keys}\n[counters]\nstore = \"{}\"\n\
+         [login]\nper_network = \"100000/min\"\nper_account = \"100000/min\"",
+        redis.url()
+    );
+    let login = "[[site.login]]\npath = \"/login\"\naccount_field = \"email\"";
+    Setup::new(shop).site(login).tables(&tables).start()
+}
+
+fn log_in(client: &mut Client, account: &str, password: &str) -> u16 {
+    client.form("/login", &format!("email={account}&password={password}")).status
+}
+
+#[test]
+fn p6_parallel_guesses_through_three_instances_pass_no_more_than_the_limit() {
+    let Some(redis) = Redis::start("") else { return };
+    let Some(shared) = SharedVault::start() else { return };
+    let shop = login_shop();
+    let sidecars: Vec<_> = (0..3).map(|_| counting(&shop, &redis, &shared.keys())).collect();
+    let addresses: Vec<_> = sidecars.iter().map(|sidecar| sidecar.address("http")).collect();
+    let passed: usize = thread::scope(|scope| {
+        let guessers: Vec<_> = (0..40)
+            .map(|nth: usize| {
+                let mut client = Client::plain(addresses[nth % 3]);
+                let guess = move |_| log_in(&mut client, "ada%40example.com", "wrong");
+                scope.spawn(move || (0..5).map(guess).filter(|status| *status == 401).count())
+            })
+            .collect();
+        let customers: Vec<_> = (0..30)
+            .map(|nth: usize| {
+                let mut client = Client::plain(addresses[nth % 3]);
+                scope.spawn(move || {
+                    let name = format!("customer{nth}%40example.com");
+                    (0..5).for_each(|_| assert_eq!(log_in(&mut client, &name, "right"), 302));
+                })
+            })
+            .collect();
+        customers.into_iter().for_each(|customer| customer.join().unwrap());
+        guessers.into_iter().map(|guesser| guesser.join().unwrap()).sum()
+    });
+    assert_eq!(passed, 10, "of 200 guesses");
+    for sidecar in &sidecars {
+        assert_eq!(log_in(&mut sidecar.http(), "ada%40example.com", "right"), 429);
+        assert!(sidecar.metric("tillgate_counters_degraded", &[]) < 0.5);
+    }
+    let locks: f64 = sidecars.iter().map(|it| it.metric("tillgate_account_locks_total", &[])).sum();
+    assert!((locks - 1.0).abs() < 0.5, "one lock was told {locks} times");
+    let kept = redis.cli(&["--scan"]);
+    assert!(!kept.is_empty() && !kept.contains("example"), "{kept}");
+}
+
+#[test]
+fn failures_outlive_the_instance_that_saw_them() {
+    let Some(redis) = Redis::start("") else { return };
+    let Some(shared) = SharedVault::start() else { return };
+    let shop = login_shop();
+    let [dies, lives] = [(); 2].map(|()| counting(&shop, &redis, &shared.keys()));
+    for _ in 0..9 {
+        assert_eq!(log_in(&mut dies.http(), "ada", "wrong"), 401);
+    }
+    dies.kill9();
+    assert_eq!(log_in(&mut lives.http(), "ada", "wrong"), 401);
+    assert_eq!(log_in(&mut lives.http(), "ada", "right"), 429);
+}
+
+#[test]
+fn p6_without_redis_local_limits_go_on_and_nothing_is_forgiven_when_it_is_back() {
+    let Some(mut redis) = Redis::start("") else { return };
+    let shop = login_shop();
+    let sidecar = counting(&shop, &redis, "");
+    for _ in 0..5 {
+        assert_eq!(log_in(&mut sidecar.http(), "ada", "wrong"), 401);
+    }
+    redis.kill9();
+    for _ in 0..5 {
+        assert_eq!(log_in(&mut sidecar.http(), "ada", "wrong"), 401);
+    }
+    assert_eq!(log_in(&mut sidecar.http(), "ada", "wrong"), 429);
+    assert_eq!(log_in(&mut sidecar.http(), "bob", "right"), 302);
+    eventually("the alarm rings", || {
+        let rings = sidecar.metric("tillgate_counters_degraded", &[]) > 0.5;
+        (rings && sidecar.admin("/readyz").text().contains("counters degraded")).then_some(())
+    });
+    redis.start_again();
+    eventually("the alarm ends", || {
+        (sidecar.metric("tillgate_counters_degraded", &[]) < 0.5).then_some(())
+    });
+    assert_eq!(log_in(&mut sidecar.http(), "ada", "right"), 429);
+    assert_eq!(log_in(&mut sidecar.http(), "bob", "right"), 302);
+    assert_eq!(log_in(&mut sidecar.http(), "bob", "wrong"), 401);
+    assert!(!redis.cli(&["--scan"]).is_empty(), "it counts alone");
 }
