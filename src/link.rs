@@ -6,6 +6,10 @@
 
 mod connect;
 mod outage;
+#[cfg(test)]
+#[expect(dead_code, reason = "the wire tests use the rest")]
+#[path = "../tests/integration/harness/redis.rs"]
+pub(crate) mod server;
 
 use std::fmt;
 use std::io;

@@ -189,11 +189,11 @@ impl Compiler<'_> {
         };
         let sockets = self.sockets(file);
         let log = self.log(&file.log);
+        let counters = ("counters.store", "local");
+        let counters = self.shared_store(counters, file.counters.store.as_ref());
         let data_dir = data_dir?;
         let vault = self.vault(&file.vault, &data_dir)?;
         let sockets = sockets?;
-        let counters = ("counters.store", "local");
-        let counters = self.shared_store(counters, file.counters.store.as_ref());
         Some(Startup {
             data_dir,
             workers: file.workers.as_ref().map(|at| *at.get()),

@@ -8,13 +8,8 @@ use std::time::Instant;
 
 use super::super::contract::{self, Case};
 use super::*;
+use crate::link::server::Redis;
 use crate::policy::RedisAddress;
-
-#[expect(dead_code, reason = "the wire tests use the rest")]
-#[path = "../../../tests/integration/harness/redis.rs"]
-mod server;
-
-use self::server::Redis;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

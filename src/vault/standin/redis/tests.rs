@@ -7,13 +7,8 @@ use super::super::contract::{self, cvv, keep, take, token};
 use super::*;
 use crate::keys::KEY_BYTES;
 use crate::link::CALL_WAIT;
+use crate::link::server::Redis;
 use crate::policy::RedisAddress;
-
-#[expect(dead_code, reason = "the wire tests use the rest")]
-#[path = "../../../../tests/integration/harness/redis.rs"]
-mod server;
-
-use self::server::Redis;
 
 const TTL: Duration = Duration::from_secs(900);
 const DEADLINE: Duration = Duration::from_secs(20);
