@@ -215,6 +215,28 @@ fn an_instance_starts_without_redis_and_finds_it_later() {
     heals(&sidecar);
 }
 
+#[test]
+fn after_a_failover_the_sentinels_lead_to_the_new_primary_and_its_codes() {
+    let Some(mut primary) = Redis::start("") else { return };
+    let replica = primary.replica();
+    let follows = || replica.cli(&["INFO"]).contains("master_link_status:up");
+    eventually("the replica follows", || follows().then_some(()));
+    let sentinel = primary.sentinel();
+    let known = || sentinel.cli(&["SENTINEL", "REPLICAS", "shop"]).contains("127.0.0.1");
+    eventually("the sentinel knows the replica", || known().then_some(()));
+    let (shop, provider) = (Upstream::ok(), provider());
+    let url = format!("redis+sentinel://127.0.0.1:{}/shop", sentinel.port());
+    let setup = Setup::new(&shop).gateway("pay", &provider);
+    let sidecar = setup.tables(&vault(&url, "")).start();
+    let body = bought(&sidecar, &shop);
+    let copied = primary.cli(&["DBSIZE"]);
+    eventually("the code is copied", || (replica.cli(&["DBSIZE"]) == copied).then_some(()));
+    primary.kill9();
+    heals(&sidecar);
+    assert_eq!(sidecar.gateway("pay").json("/charges", &body).status, 200);
+    assert_eq!(provider.last().json()["cvv"], CODE);
+}
+
 /// A shop that knows one password.
 fn login_shop() -> Upstream {
     Upstream::start(|exchange| match exchange.request()?.text().contains("right") {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// What the server says once it can be used.
-const READY: &str = "Ready to accept connections";
+/// What a server, or a sentinel, says once it can be used.
+const READY: [&str; 2] = ["Ready to accept connections", "Sentinel ID is"];
 
 /// How long that may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -48,6 +48,21 @@ impl Redis {
             }
         }
         panic!("Redis does not start:\n{}", log.lock().unwrap());
+    }
+
+    /// A server that follows this one.
+    pub(crate) fn replica(&self) -> Self {
+        Self::start(&format!("replicaof 127.0.0.1 {}\n", self.port)).unwrap()
+    }
+
+    /// A sentinel that watches this server, by the name of `shop`, and replaces it alone.
+    pub(crate) fn sentinel(&self) -> Self {
+        Self::start(&format!(
+            "sentinel monitor shop 127.0.0.1 {} 1\nsentinel down-after-milliseconds shop 300\n\
+             sentinel failover-timeout shop 2000\n",
+            self.port
+        ))
+        .unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -156,10 +171,17 @@ fn launch(
     log: &Arc<Mutex<String>>,
 ) -> Option<Child> {
     let place = folder.path().display();
-    let common = format!("bind 127.0.0.1\nport {port}\ndir {place}\nsave \"\"\n");
+    let mut common = format!("bind 127.0.0.1\nport {port}\ndir {place}\n");
     let file = folder.path().join("redis.conf");
+    let mut command = Command::new(program);
+    command.arg(&file);
+    if settings.starts_with("sentinel") {
+        command.arg("--sentinel");
+    } else {
+        common += "save \"\"\n";
+    }
     fs::write(&file, common + settings).unwrap();
-    let mut child = Command::new(program).arg(&file).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let (notify, ready) = mpsc::channel();
     let (stdout, log) = (child.stdout.take().unwrap(), Arc::clone(log));
     thread::spawn(move || follow(stdout, &log, &notify));
@@ -176,7 +198,7 @@ fn launch(
 /// Copies lines into the log and tells when the server is ready.
 fn follow(stdout: ChildStdout, log: &Mutex<String>, ready: &mpsc::Sender<()>) {
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        if line.contains(READY) {
+        if READY.iter().any(|ready| line.contains(ready)) {
             let _ = ready.send(());
         }
         log.lock().unwrap().push_str(&(line + "\n"));
