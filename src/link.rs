@@ -44,6 +44,7 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 /// A connection that heals. Shared by all runtimes of the process.
 pub struct Link {
     address: Arc<RedisAddress>,
+    patience: Duration,
     state: watch::Receiver<State>,
     stop: CancellationToken,
 }
@@ -65,6 +66,7 @@ struct Connection {
 /// What the thread that keeps the connection works with.
 struct Keeper {
     connector: Connector,
+    patience: Duration,
     state: watch::Sender<State>,
     stop: CancellationToken,
 }
@@ -75,16 +77,24 @@ impl Link {
     /// # Errors
     /// When the system gives no thread.
     pub async fn start(address: Arc<RedisAddress>) -> io::Result<Self> {
+        Self::with_patience(address, CALL_WAIT).await
+    }
+
+    /// The same with another wait than [`CALL_WAIT`], for tests on a busy machine.
+    pub(crate) async fn with_patience(
+        address: Arc<RedisAddress>,
+        patience: Duration,
+    ) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (sender, mut state) = watch::channel(State::Starting);
         let stop = CancellationToken::new();
         let connector = Connector { address: Arc::clone(&address) };
-        let keeper = Keeper { connector, state: sender, stop: stop.clone() };
+        let keeper = Keeper { connector, patience, state: sender, stop: stop.clone() };
         let name = "redis".to_owned();
         thread::Builder::new().name(name).spawn(move || runtime.block_on(keeper.keep()))?;
         // The sender lives as long as its thread.
         let _ = state.wait_for(|state| !matches!(state, State::Starting)).await;
-        Ok(Self { address, state, stop })
+        Ok(Self { address, patience, state, stop })
     }
 
     /// Calls a script, which is atomic on the server.
@@ -100,9 +110,13 @@ impl Link {
         let mut connection = match state {
             State::Down(outage) => return Err(outage),
             State::Starting => return Err(LinkOutage::Unreachable),
+            // Found out by another call; its keeper is about to say so.
+            State::Up(connection) if connection.broken.is_cancelled() => {
+                return Err(LinkOutage::Stalled);
+            }
             State::Up(connection) => connection,
         };
-        let answer = timeout(CALL_WAIT, script.invoke_async(&mut connection.inner)).await;
+        let answer = timeout(self.patience, script.invoke_async(&mut connection.inner)).await;
         let outage = match answer {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => said(&error),
@@ -179,7 +193,7 @@ impl Keeper {
                 () = sleep(PING_EVERY) => {}
             }
             let ping = redis::cmd("PING");
-            match timeout(CALL_WAIT, ping.exec_async(&mut connection.inner)).await {
+            match timeout(self.patience, ping.exec_async(&mut connection.inner)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => break said(&error),
                 Err(_) => break LinkOutage::Stalled,

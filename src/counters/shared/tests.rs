@@ -8,14 +8,20 @@ use std::time::Instant;
 
 use super::super::contract::{self, Case};
 use super::*;
+use crate::link::CALL_WAIT;
 use crate::link::server::Redis;
 use crate::policy::RedisAddress;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// For what is counted: no wait of ours is the point.
 async fn counter(server: &Redis) -> Arc<dyn AttemptCounter> {
-    let address = RedisAddress::parse(&server.url(), Path::new("/")).unwrap();
-    let link = Arc::new(Link::start(Arc::new(address)).await.unwrap());
+    counter_with(server, DEADLINE).await
+}
+
+async fn counter_with(server: &Redis, patience: Duration) -> Arc<dyn AttemptCounter> {
+    let address = Arc::new(RedisAddress::parse(&server.url(), Path::new("/")).unwrap());
+    let link = Arc::new(Link::with_patience(address, patience).await.unwrap());
     Arc::new(SharedCounter::start(link).unwrap())
 }
 
@@ -124,7 +130,7 @@ async fn other(server: &Redis) -> Case {
 #[tokio::test]
 async fn without_the_server_local_limits_hold_and_nothing_is_forgiven_when_it_is_back() {
     let Some(mut server) = Redis::start("") else { return };
-    let counter = counter(&server).await;
+    let counter = counter_with(&server, CALL_WAIT).await;
     let case = Case::new(&counter, "shop");
     for _ in 0..4 {
         case.settle(&["ann"], Outcome::Failure).await;
