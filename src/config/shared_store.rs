@@ -41,4 +41,13 @@ impl Compiler<'_> {
         }
         Some(SharedStore::Redis(Arc::new(address)))
     }
+
+    /// Names and codes in a shared store are under keys of the vault: with one of its own an instance
+    /// shares them with nobody.
+    pub(super) fn warn_alone(&mut self, (key, own): (&str, &str), written: Option<&At<String>>) {
+        if let Some(at) = written.filter(|at| at.get() != own) {
+            let message = "is shared with no other instance while the vault is in SQLite";
+            self.warn(&at.span(), key, message, "share the vault in PostgreSQL, or keep to one");
+        }
+    }
 }

@@ -193,6 +193,10 @@ impl Compiler<'_> {
         let counters = self.shared_store(counters, file.counters.store.as_ref());
         let data_dir = data_dir?;
         let vault = self.vault(&file.vault, &data_dir)?;
+        if vault.store == VaultStore::Sqlite {
+            self.warn_alone(("vault.cvv_store", "memory"), file.vault.cvv_store.as_ref());
+            self.warn_alone(("counters.store", "local"), file.counters.store.as_ref());
+        }
         let sockets = sockets?;
         Some(Startup {
             data_dir,
