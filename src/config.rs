@@ -15,6 +15,7 @@ mod problem;
 mod schema;
 mod secrets;
 mod shape;
+mod shared_store;
 mod sites;
 mod sockets;
 mod source;
@@ -42,7 +43,7 @@ use zeroize::Zeroizing;
 pub use master_key::{MasterKeySource, PinPlace, Pkcs11Source};
 pub use problem::{Problem, Problems};
 pub use startup::{
-    AccessFormat, AccessLog, CounterStore, GatewayAddress, ListenAddress, LogLevel, LogStartup,
+    AccessFormat, AccessLog, GatewayAddress, ListenAddress, LogLevel, LogStartup, SharedStore,
     Startup, VaultStartup, VaultStore,
 };
 pub use summary::summary;

@@ -5,9 +5,12 @@
 //! counts stay here: a reload changes the limits and forgives nobody. Names never reach this module,
 //! only their keyed hashes.
 
+#[cfg(test)]
+mod contract;
 mod key;
 mod local;
 mod pace;
+mod shared;
 mod surge;
 
 use std::future::Future;
@@ -17,6 +20,7 @@ use std::time::Duration;
 pub use key::{CounterKey, KeyHasher};
 pub use local::LocalCounter;
 pub use pace::{Paces, Strikes};
+pub use shared::SharedCounter;
 pub use surge::{Alarm, Surge};
 
 use crate::policy::{Lockout, LoginLimits};
@@ -30,13 +34,23 @@ pub trait AttemptCounter: Send + Sync {
     /// a failure nor prolongs a lock.
     fn reserve<'a>(&'a self, tried: Tried, limits: &'a LoginLimits) -> CounterFuture<'a, Reserved>;
 
-    /// Gives the place back; says which accounts this locked. Never waits, because it is also called
-    /// while something is dropped.
-    fn settle(&self, reservation: Reservation, outcome: Outcome) -> Vec<CounterKey>;
+    /// Gives the place back; tells of each account that this locks, now or soon. Never waits, because
+    /// it is also called while something is dropped.
+    fn settle(&self, reservation: Reservation, outcome: Outcome, told: LockTold);
 
     /// How many accounts are locked now, for the metrics page.
     fn locked_accounts(&self) -> usize;
+
+    /// Whether this process counts for itself alone although it should not.
+    fn is_degraded(&self) -> bool;
 }
+
+/// Is told which account is locked from now on.
+pub type LockTold = Box<dyn FnMut(CounterKey) + Send>;
+
+/// The name of a place where counters are shared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lease(u64);
 
 /// Who tries, as keyed hashes.
 pub struct Tried {
@@ -61,6 +75,8 @@ pub struct Reservation {
     pub accounts: Vec<CounterKey>,
     /// What a failure leads to.
     pub lockout: Lockout,
+    /// Its name in shared counters, if it is held there.
+    pub lease: Option<Lease>,
 }
 
 /// How an attempt went.

@@ -15,6 +15,7 @@ pub mod scan;
 pub mod policy;
 
 pub mod config;
+pub mod link;
 pub mod telemetry;
 
 pub mod counters;

@@ -15,6 +15,7 @@ mod login;
 mod mac;
 mod pattern;
 mod postgres;
+mod redis;
 mod route;
 mod secret;
 mod upstream;
@@ -37,6 +38,7 @@ pub use pattern::{HostPattern, PathPattern};
 pub use postgres::{
     Password, PostgresAddress, PostgresAddressError, PostgresHost, PostgresTls, PostgresTlsMode,
 };
+pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
 pub use route::{Route, Site, SiteName};
 pub use secret::Secret;
 pub use upstream::{Pin, Scheme, Trust, Upstream};

@@ -79,6 +79,7 @@ use tokio_util::task::TaskTracker;
 use self::cipher::Cipher;
 use self::filter::Filter;
 use self::memory::Memory;
+use self::standin::RedisStandIns;
 use self::store::{Fingerprint, Inserted, NewRow, SealedRow, TokenStore};
 use self::unlock::{Renewal, Unlocked};
 use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Queues, Worker};
@@ -89,10 +90,10 @@ use crate::policy::Live;
 pub use error::{OpenError, VaultError};
 pub use health::{Health, Outage};
 pub use keeper::{Keeper, Record};
-pub use place::StorePlace;
+pub use place::{CodesPlace, StorePlace};
 pub use presented::Presented;
 pub use rotate::{MasterStep, RotateError, RotateProgress, Rotated};
-pub use standin::{CODES_MAX, StandInError, StandIns};
+pub use standin::{CODES_MAX, MemoryStandIns, StandInError, StandInFuture, StandInStore};
 pub use store::postgres::{PostgresFailure, PostgresOpenError};
 pub use store::sqlite::SqliteOpenError;
 pub use store::{Census, KeyFacts, KeyId, KeyPurpose};
@@ -109,7 +110,9 @@ const ROUNDS_MAX: usize = 16;
 pub struct VaultSettings {
     /// Where rows are kept.
     pub store: StorePlace,
-    /// How long a verification code waits for its payment.
+    /// Where verification codes wait for their payment.
+    pub cvv_store: CodesPlace,
+    /// How long they do.
     pub cvv_ttl: Duration,
 }
 
@@ -124,7 +127,7 @@ pub struct Vault {
     insertions: mpsc::Sender<Insertion>,
     renewals: mpsc::Sender<Renewal>,
     health: watch::Sender<Health>,
-    stand_ins: Arc<StandIns>,
+    stand_ins: Arc<dyn StandInStore>,
     serving: TaskTracker,
     stop: CancellationToken,
 }
@@ -173,12 +176,13 @@ impl Vault {
                 Ok(store)
             })
         };
-        Self::start(open, settings.cvv_ttl, masters, ring).await
+        let codes = (settings.cvv_store, settings.cvv_ttl);
+        Self::start(open, codes, masters, ring).await
     }
 
     async fn start(
         open: impl FnOnce() -> Opening + Send + 'static,
-        cvv_ttl: Duration,
+        (cvv_store, cvv_ttl): (CodesPlace, Duration),
         masters: Arc<MasterKeys>,
         ring: KeyRing,
     ) -> Result<Self, OpenError> {
@@ -186,13 +190,15 @@ impl Vault {
         let (insertions, insertion_queue) = mpsc::channel(QUEUE_MAX);
         let (renewals, renewal_queue) = mpsc::channel(QUEUE_MAX);
         let (health, stop) = (watch::Sender::new(Health::Ready), CancellationToken::new());
-        let (stand_ins, serving) = (Arc::new(StandIns::new(cvv_ttl)), TaskTracker::new());
+        let in_memory = Arc::new(MemoryStandIns::new(cvv_ttl));
+        let swept = matches!(cvv_store, CodesPlace::Memory).then(|| Arc::clone(&in_memory));
+        let serving = TaskTracker::new();
         let (opened, ready) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(OpenError::Thread)?;
-        let parts = (health.clone(), renewals.clone(), Arc::clone(&stand_ins), stop.clone());
+        let parts = (health.clone(), renewals.clone(), swept, stop.clone());
         let queues =
             Queues { lookups: lookup_queue, insertions: insertion_queue, renewals: renewal_queue };
         let master_made = ring.made;
@@ -218,6 +224,12 @@ impl Vault {
             .map_err(OpenError::Thread)?;
         let stopped = |_| OpenError::Store { cause: Outage::Stopped };
         let ((cipher, key_listener), memory) = ready.await.map_err(stopped)??;
+        let stand_ins: Arc<dyn StandInStore> = match cvv_store {
+            CodesPlace::Memory => in_memory,
+            CodesPlace::Redis(link) => {
+                Arc::new(RedisStandIns::new(link, cvv_ttl, cipher.peek().codes_key()))
+            }
+        };
         Ok(Self {
             cipher,
             memory,
@@ -323,8 +335,8 @@ impl Vault {
 
     /// The verification codes that wait for their payment.
     #[must_use]
-    pub fn stand_ins(&self) -> &StandIns {
-        &self.stand_ins
+    pub fn stand_ins(&self) -> &dyn StandInStore {
+        self.stand_ins.as_ref()
     }
 
     /// The key of the audit log's chain: one for the vault's life.

@@ -12,7 +12,7 @@ mod tidy {
         &["card"],
         &["coding", "scan"],
         &["policy"],
-        &["config", "telemetry"],
+        &["config", "link", "telemetry"],
         &["counters", "keys", "tls"],
         &["vault"],
         &["proxy"],
@@ -233,10 +233,10 @@ mod tidy {
         ignored_fields decoded ratio connect handshake request_head request_body_idle response_head \
         response_body_idle client_write keep_alive upgrade_idle drain per_network per_account lockout failures \
         within lock name upstream store master_key previous_master_key file env \
-        pkcs11 module token_label key_label pin cvv_ttl access access_format level bearer client_ca \
-        client_certificate credentials header value prefix basic user password hmac algorithm encoding \
-        timestamp_header reveal methods paths fields otherwise reveal_limit preset secrets tolerance \
-        others allow tunnels";
+        pkcs11 module token_label key_label pin cvv_store cvv_ttl access access_format level bearer \
+        client_ca client_certificate credentials header value prefix basic user password hmac algorithm \
+        encoding timestamp_header reveal methods paths fields otherwise reveal_limit preset secrets \
+        tolerance others allow tunnels";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

@@ -10,9 +10,11 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tracing::{info, warn};
 
 use super::AppError;
-use crate::config::{self, MasterKeySource, PinPlace, Startup, VaultStore};
-use crate::counters::LocalCounter;
+use crate::config::{self, MasterKeySource, PinPlace, SharedStore, Startup, VaultStore};
+use crate::counters::{AttemptCounter, LocalCounter, SharedCounter};
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
+use crate::link::Link;
+use crate::policy::RedisAddress;
 use crate::proxy::login::LoginGuard;
 use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Services};
 use crate::reload;
@@ -21,7 +23,9 @@ use crate::telemetry::{
     AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
 };
 use crate::tls::{Authority, AuthorityError, Identities, IdentityError};
-use crate::vault::{Keeper, KeyEvent, KeyEventKind, KeyListener, StorePlace, Vault, VaultSettings};
+use crate::vault::{
+    CodesPlace, Keeper, KeyEvent, KeyEventKind, KeyListener, StorePlace, Vault, VaultSettings,
+};
 
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
 pub(super) fn harden() {
@@ -72,7 +76,11 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let metrics = Arc::new(metrics);
     let masters = Arc::new(master_keys(startup));
     let place = masters.current.describe();
-    let settings = VaultSettings { store: store_place(startup), cvv_ttl: startup.vault.cvv_ttl };
+    let settings = VaultSettings {
+        store: store_place(startup),
+        cvv_store: codes_place(startup).await?,
+        cvv_ttl: startup.vault.cvv_ttl,
+    };
     let vault = Vault::open(settings, masters).await?;
     let dropped = metrics.lines_dropped("audit");
     let key = AuditKey::new(vault.audit_key().expose());
@@ -83,7 +91,13 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     }
     vault.listen_to_keys(key_teller(Arc::clone(&audit)));
     let access = access_log(startup, &metrics).map_err(AppError::Log)?;
-    let counter = Arc::new(LocalCounter::new());
+    let counter: Arc<dyn AttemptCounter> = match &startup.counters {
+        SharedStore::Own => Arc::new(LocalCounter::new()),
+        SharedStore::Redis(address) => {
+            let counter = SharedCounter::start(link(address).await?);
+            Arc::new(counter.map_err(AppError::System)?)
+        }
+    };
     let teller = LockTeller { audit: Arc::clone(&audit), metrics: Arc::clone(&metrics) };
     let logins = LoginGuard::new(counter, vault.accounts_key().expose(), Arc::new(teller));
     let seen = CardsSeen::open(seen_path(startup));
@@ -155,6 +169,20 @@ fn store_place(startup: &Startup) -> StorePlace {
         VaultStore::Postgres(address) => StorePlace::Postgres(Arc::clone(address)),
         VaultStore::Sqlite => StorePlace::Sqlite(startup.data_dir.join("vault.db")),
     }
+}
+
+/// Where verification codes wait for their payment.
+async fn codes_place(startup: &Startup) -> Result<CodesPlace, AppError> {
+    Ok(match &startup.vault.cvv_store {
+        SharedStore::Own => CodesPlace::Memory,
+        SharedStore::Redis(address) => CodesPlace::Redis(link(address).await?),
+    })
+}
+
+/// A connection to a server that instances share. One that is away is no reason not to start.
+async fn link(address: &Arc<RedisAddress>) -> Result<Arc<Link>, AppError> {
+    let link = Link::start(Arc::clone(address)).await.map_err(AppError::System)?;
+    Ok(Arc::new(link))
 }
 
 /// Where the audit log lies.

@@ -304,7 +304,11 @@ pub(super) struct VaultSchema {
     pub(super) master_key: Option<At<MasterKeySchema>>,
     /// The master key before, for as long as `vault rotate --master` has not replaced it.
     pub(super) previous_master_key: Option<At<MasterKeySchema>>,
-    /// How long a verification code is held for the gateway, in memory only.
+    /// Where verification codes wait for the gateway: `memory`, or `redis://host:6379` for
+    /// instances that share them, sealed; `rediss://` for TLS.
+    #[schemars(extend("default" = "memory"))]
+    pub(super) cvv_store: Option<At<String>>,
+    /// How long a verification code is held for the gateway.
     #[schemars(extend("default" = "15m"))]
     pub(super) cvv_ttl: Option<At<String>>,
 }
@@ -352,16 +356,9 @@ pub(super) struct PinSchema {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CountersSchema {
-    /// In this process.
+    /// `local`, or `redis://host:6379` for instances that share them; `rediss://` for TLS.
     #[schemars(extend("default" = "local"))]
-    pub(super) store: Option<At<CounterStoreSchema>>,
-}
-
-/// Where failed logins are counted.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum CounterStoreSchema {
-    Local,
+    pub(super) store: Option<At<String>>,
 }
 
 /// What is logged.

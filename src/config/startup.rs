@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use super::compile::Compiler;
 use super::master_key::MasterKeySource;
-use super::schema::{
-    AccessFormatSchema, CounterStoreSchema, FileSchema, LevelSchema, LogSchema, VaultSchema,
-};
+use super::schema::{AccessFormatSchema, FileSchema, LevelSchema, LogSchema, VaultSchema};
 use super::source::At;
-use crate::policy::PostgresAddress;
+use crate::policy::{PostgresAddress, RedisAddress};
 
 /// Where data lies when the file does not say.
 const DATA_DIR: &str = "/var/lib/tillgate";
@@ -41,7 +39,7 @@ pub struct Startup {
     /// The vault.
     pub vault: VaultStartup,
     /// Where failed logins are counted.
-    pub counters: CounterStore,
+    pub counters: SharedStore,
     /// The logs.
     pub log: LogStartup,
     /// Whether a certificate is made up, for trying things out.
@@ -79,7 +77,9 @@ pub struct VaultStartup {
     pub master_key: MasterKeySource,
     /// Where the master key before comes from, while it is being replaced.
     pub previous_master_key: Option<MasterKeySource>,
-    /// How long a verification code is held for the gateway.
+    /// Where verification codes wait for the gateway.
+    pub cvv_store: SharedStore,
+    /// How long they are held for it.
     pub cvv_ttl: Duration,
 }
 
@@ -92,11 +92,13 @@ pub enum VaultStore {
     Sqlite,
 }
 
-/// Where failed logins are counted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CounterStore {
+/// Where something is kept that instances may share.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SharedStore {
     /// In this process.
-    Local,
+    Own,
+    /// In a Redis or Valkey server.
+    Redis(Arc<RedisAddress>),
 }
 
 /// What is logged.
@@ -162,6 +164,7 @@ impl Startup {
                 "vault.previous_master_key",
                 self.vault.previous_master_key == other.vault.previous_master_key,
             ),
+            ("vault.cvv_store", self.vault.cvv_store == other.vault.cvv_store),
             ("vault.cvv_ttl", self.vault.cvv_ttl == other.vault.cvv_ttl),
             ("counters.store", self.counters == other.counters),
             ("log.access", self.log.access == other.log.access),
@@ -200,12 +203,15 @@ impl Compiler<'_> {
         };
         let sockets = self.sockets(file);
         let log = self.log(&file.log);
+        let counters = ("counters.store", "local");
+        let counters = self.shared_store(counters, file.counters.store.as_ref());
         let data_dir = data_dir?;
         let vault = self.vault(&file.vault, &data_dir)?;
+        if vault.store == VaultStore::Sqlite {
+            self.warn_alone(("vault.cvv_store", "memory"), file.vault.cvv_store.as_ref());
+            self.warn_alone(("counters.store", "local"), file.counters.store.as_ref());
+        }
         let sockets = sockets?;
-        let counters = match file.counters.store.as_ref().map(At::get) {
-            Some(CounterStoreSchema::Local) | None => CounterStore::Local,
-        };
         Some(Startup {
             data_dir,
             workers: file.workers.as_ref().map(|at| *at.get()),
@@ -214,7 +220,7 @@ impl Compiler<'_> {
             gateways: sockets.gateways,
             forward: sockets.forward,
             vault,
-            counters,
+            counters: counters?,
             log,
             self_signed: self.self_signed,
         })
@@ -225,6 +231,8 @@ impl Compiler<'_> {
             Some(at) => self.vault_store(at),
             None => Some(VaultStore::Sqlite),
         };
+        let codes = ("vault.cvv_store", "memory");
+        let cvv_store = self.shared_store(codes, written.cvv_store.as_ref());
         let cvv_ttl = self.duration("vault.cvv_ttl", written.cvv_ttl.as_ref(), CVV_TTL);
         let master_key = match &written.master_key {
             None => Some(MasterKeySource::File(data_dir.join("master.key"))),
@@ -236,7 +244,13 @@ impl Compiler<'_> {
             None => None,
             Some(found) => Some(found?),
         };
-        Some(VaultStartup { store: store?, master_key: master_key?, previous_master_key, cvv_ttl })
+        Some(VaultStartup {
+            store: store?,
+            master_key: master_key?,
+            previous_master_key,
+            cvv_store: cvv_store?,
+            cvv_ttl,
+        })
     }
 
     fn log(&mut self, written: &LogSchema) -> LogStartup {

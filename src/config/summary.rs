@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{ListenAddress, Loaded, VaultStore};
+use super::{ListenAddress, Loaded, SharedStore, VaultStore};
 use crate::policy::{Access, ForwardPolicy, Gateway, Otherwise, RevealPolicy, Site, Webhook};
 
 /// What will be served, how each route treats card numbers, and what to know about it.
@@ -27,6 +27,12 @@ fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
     }
     if let VaultStore::Postgres(address) = &loaded.startup.vault.store {
         writeln!(text, "vault in {address}, sslmode {}", address.tls.mode.as_str())?;
+    }
+    if let SharedStore::Redis(address) = &loaded.startup.vault.cvv_store {
+        writeln!(text, "verification codes in {address}, sealed")?;
+    }
+    if let SharedStore::Redis(address) = &loaded.startup.counters {
+        writeln!(text, "counters in {address}")?;
     }
     for site in &loaded.snapshot.sites {
         write_site(text, site)?;

@@ -316,3 +316,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_shared_store_that_is_exposed_or_shared_with_nobody_is_warned_of() {
+    let warned = |vault: &str, codes: &str, counters: &str| -> Vec<String> {
+        let text = REFERENCE
+            .replace("store = \"sqlite\"", &format!("store = \"{vault}\""))
+            .replace("cvv_store = \"memory\"", &format!("cvv_store = \"{codes}\""))
+            .replace("store = \"local\"", &format!("store = \"{counters}\""));
+        let loaded = read_text(&text, folder("."), "a.toml").unwrap();
+        loaded
+            .warnings
+            .iter()
+            .map(|warning| format!("{}: {}", warning.key, warning.message))
+            .collect()
+    };
+    let shared = "postgres://a@localhost/b";
+    assert!(warned(shared, "redis://localhost", "rediss://cache.example").is_empty());
+    let exposed = warned(shared, "redis://:hidden@cache.example", "redis+sentinel://s/shop");
+    assert_eq!(exposed.len(), 2, "{exposed:?}");
+    assert!(exposed.iter().all(|it| it.contains("not encrypted") && !it.contains("hidden")));
+    let alone = warned("sqlite", "redis://localhost", "redis://localhost");
+    assert_eq!(alone.len(), 2, "{alone:?}");
+    assert!(alone.iter().all(|it| it.contains("no other instance")));
+    assert!(warned("sqlite", "memory", "local").is_empty());
+}

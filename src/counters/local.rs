@@ -13,8 +13,8 @@ pub(super) use self::bucket::Bucket;
 use self::ledger::{Ledger, Settled};
 pub(super) use self::table::Table;
 use super::{
-    AttemptCounter, CounterFuture, CounterKey, Outcome, Refusal, RefusalReason, Reservation,
-    Reserved, Tried,
+    AttemptCounter, CounterFuture, CounterKey, LockTold, Outcome, Refusal, RefusalReason,
+    Reservation, Reserved, Tried,
 };
 use crate::policy::LoginLimits;
 
@@ -75,7 +75,7 @@ impl<C: Clock> LocalCounter<C> {
         }
         self.take_network(&tried.network, now, limits)?;
         let lockout = limits.lockout;
-        let mut reservation = Reservation { accounts: Vec::new(), lockout };
+        let mut reservation = Reservation { accounts: Vec::new(), lockout, lease: None };
         for account in tried.accounts {
             if let Err(refusal) = self.take_account(account, now, limits) {
                 let _none_lock = self.give_back(reservation, Outcome::Neutral);
@@ -107,8 +107,9 @@ impl<C: Clock> LocalCounter<C> {
         self.accounts.with(key, now, |ledger| ledger.reserve(now, limits)).unwrap_or(Err(full))
     }
 
-    fn give_back(&self, reservation: Reservation, outcome: Outcome) -> Vec<CounterKey> {
-        let Reservation { accounts, lockout } = reservation;
+    /// Settles a place; which accounts that locked.
+    pub(super) fn give_back(&self, reservation: Reservation, outcome: Outcome) -> Vec<CounterKey> {
+        let Reservation { accounts, lockout, lease: _ } = reservation;
         let now = self.now();
         // Who names several accounts may own one of them: his success says nothing of the others.
         let outcome = match outcome {
@@ -129,13 +130,17 @@ impl<C: Clock + Send + Sync> AttemptCounter for LocalCounter<C> {
         Box::pin(std::future::ready(self.reserve_now(tried, limits)))
     }
 
-    fn settle(&self, reservation: Reservation, outcome: Outcome) -> Vec<CounterKey> {
-        self.give_back(reservation, outcome)
+    fn settle(&self, reservation: Reservation, outcome: Outcome, told: LockTold) {
+        self.give_back(reservation, outcome).into_iter().for_each(told);
     }
 
     fn locked_accounts(&self) -> usize {
         let now = self.now();
         self.accounts.count(|ledger| ledger.is_locked(now))
+    }
+
+    fn is_degraded(&self) -> bool {
+        false
     }
 }
 

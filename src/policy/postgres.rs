@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use self::parts::{Parameters, decoded, hosts};
+use self::parts::{Parameters, hosts};
+
+pub(super) use self::parts::decoded;
 
 /// PostgreSQL's own port.
 const PORT: u16 = 5432;

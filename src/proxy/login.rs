@@ -138,6 +138,12 @@ impl LoginGuard {
         self.counter.locked_accounts()
     }
 
+    /// Whether attempts are counted for this process alone although they should be shared.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.counter.is_degraded()
+    }
+
     /// Counts an attempt for the site as if the site were one network. Holds no place.
     async fn nameless(&self, site: &Site, limits: &LoginLimits) -> Option<Refusal> {
         let count = limits.per_network.count;
@@ -179,9 +185,9 @@ impl Attempt {
     fn give_back(&mut self, outcome: Outcome) {
         if let Some(reservation) = self.reservation.take() {
             let lockout = reservation.lockout;
-            for account in self.counter.settle(reservation, outcome) {
-                self.watcher.locked(&self.site, account, &lockout);
-            }
+            let (watcher, site) = (Arc::clone(&self.watcher), self.site.clone());
+            let told = move |account| watcher.locked(&site, account, &lockout);
+            self.counter.settle(reservation, outcome, Box::new(told));
         }
     }
 }

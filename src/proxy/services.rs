@@ -17,7 +17,7 @@ use crate::telemetry::{
     Sighting, TokenOrigin,
 };
 use crate::tls::Authority;
-use crate::vault::{Presented, Standing, Tokenized, Vault};
+use crate::vault::{Presented, StandInError, Standing, Tokenized, Vault};
 
 /// What outlives every reload.
 pub struct Services {
@@ -203,18 +203,31 @@ impl Services {
         rejection
     }
 
-    pub(super) fn keep_cvv(&self, cvv: Cvv, tokens: &[Token]) -> Result<Cvv, Rejection> {
-        let kept = self.vault.stand_ins().keep(cvv, tokens, Instant::now());
-        if kept.is_ok() {
-            self.metrics.cvv(CvvEvent::Kept, 1);
-        }
-        kept.map_err(Rejection::StandIn)
+    pub(super) async fn keep_cvv(&self, cvv: Cvv, tokens: &[Token]) -> Result<Cvv, Rejection> {
+        let begun = Instant::now();
+        let kept = self.vault.stand_ins().keep(cvv, tokens).await;
+        self.metrics.vault_latency("keep_cvv", begun.elapsed());
+        let kept = kept.map_err(|error| self.stand_in_failed("keep_cvv", error))?;
+        self.metrics.cvv(CvvEvent::Kept, 1);
+        Ok(kept)
     }
 
-    pub(super) fn take_cvv(&self, stand_in: &Cvv, tokens: &[Token]) -> Result<Box<Cvv>, Rejection> {
-        let taken = self.vault.stand_ins().take(stand_in, tokens, Instant::now());
+    pub(super) async fn take_cvv(
+        &self,
+        stand_in: &Cvv,
+        tokens: &[Token],
+    ) -> Result<Box<Cvv>, Rejection> {
+        let begun = Instant::now();
+        let taken = self.vault.stand_ins().take(stand_in, tokens).await;
+        self.metrics.vault_latency("take_cvv", begun.elapsed());
+        let taken = taken.map_err(|error| self.stand_in_failed("take_cvv", error))?;
         self.metrics.cvv(if taken.is_some() { CvvEvent::Revealed } else { CvvEvent::Refused }, 1);
         taken.ok_or(Rejection::UnknownCvv)
+    }
+
+    fn stand_in_failed(&self, operation: &'static str, error: StandInError) -> Rejection {
+        self.metrics.vault_failed(operation, &error);
+        Rejection::StandIn(error)
     }
 
     /// Tells of a card number that was found.

@@ -97,6 +97,8 @@ impl Admin {
         }
         metrics.accounts_locked(logins.locked_accounts());
         metrics.cvv(CvvEvent::Expired, vault.stand_ins().take_expired());
+        metrics.counters_degraded(logins.is_degraded());
+        metrics.cvv_store_failing(vault.stand_ins().outage().is_some());
         let mut response = Response::new(Full::from(metrics.render()));
         let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
         response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -106,11 +108,21 @@ impl Admin {
     fn ready(&self) -> Response<Full<Bytes>> {
         match self.readiness() {
             Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            Readiness::Ready => text(StatusCode::OK, "ready\n"),
+            Readiness::Ready => text(StatusCode::OK, &format!("ready\n{}", self.shared_outages())),
             Readiness::VaultFailing { cause } => {
                 text(StatusCode::SERVICE_UNAVAILABLE, &format!("vault failing: {cause}\n"))
             }
         }
+    }
+
+    /// What is wrong with stores that instances share. No reason to send customers elsewhere: there
+    /// it is the same, and most of what they ask for needs none of it.
+    fn shared_outages(&self) -> String {
+        let Services { logins, vault, .. } = &*self.services;
+        let codes = vault.stand_ins().outage().map(|why| why.as_str());
+        let codes = codes.map(|why| format!("verification codes failing: {why}\n"));
+        let counters = logins.is_degraded().then_some("counters degraded\n");
+        codes.unwrap_or_default() + counters.unwrap_or_default()
     }
 
     fn readiness(&self) -> Readiness {

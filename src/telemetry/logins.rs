@@ -15,6 +15,7 @@ pub(super) struct LoginFamilies {
     refused: IntCounterVec,
     locks: IntCounterVec,
     locked: IntGauge,
+    degraded: IntGauge,
     rejected: IntCounterVec,
 }
 
@@ -46,6 +47,11 @@ impl Metrics {
     /// How many accounts are locked now.
     pub fn accounts_locked(&self, accounts: usize) {
         self.logins.locked.set(i64::try_from(accounts).unwrap_or(i64::MAX));
+    }
+
+    /// Whether this process counts attempts for itself alone although they should be shared.
+    pub fn counters_degraded(&self, degraded: bool) {
+        self.logins.degraded.set(degraded.into());
     }
 
     /// A request was refused by us; `cause` goes to the log only.
@@ -84,6 +90,11 @@ impl LoginFamilies {
                 &["site"],
             ),
             locked: gauge(registry, "tillgate_accounts_locked", "Accounts locked now."),
+            degraded: gauge(
+                registry,
+                "tillgate_counters_degraded",
+                "1 while shared counters fail and each instance holds to its own.",
+            ),
             rejected: counters(
                 registry,
                 "tillgate_requests_rejected_total",

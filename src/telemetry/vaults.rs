@@ -3,12 +3,12 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec, Registry};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, Registry};
 use tracing::{error, warn};
 
 use super::Metrics;
 use super::cells::label_values;
-use super::metrics::{WORK_BUCKETS_S, counters, histograms};
+use super::metrics::{WORK_BUCKETS_S, counters, gauge, histograms};
 
 label_values! {
     /// Where the token in a request came from.
@@ -40,6 +40,7 @@ pub(super) struct VaultFamilies {
     tokens: IntCounterVec,
     collisions: IntCounterVec,
     cvvs: IntCounterVec,
+    cvv_store_failing: IntGauge,
     seconds: HistogramVec,
     failures: IntCounterVec,
 }
@@ -59,6 +60,11 @@ impl Metrics {
     /// Verification codes came or went.
     pub fn cvv(&self, event: CvvEvent, count: u64) {
         self.vaults.cvvs.with_label_values(&[event.as_str()]).inc_by(count);
+    }
+
+    /// Whether the store of verification codes fails now.
+    pub fn cvv_store_failing(&self, failing: bool) {
+        self.vaults.cvv_store_failing.set(failing.into());
     }
 
     /// An operation of the vault took this long.
@@ -94,6 +100,11 @@ impl VaultFamilies {
                 "tillgate_cvv_standins_total",
                 "Stand-ins for card verification codes, by what became of them.",
                 &["event"],
+            ),
+            cvv_store_failing: gauge(
+                registry,
+                "tillgate_cvv_store_failing",
+                "1 while the shared store of verification codes fails and their cards are refused.",
             ),
             seconds: histograms(
                 registry,

@@ -20,6 +20,9 @@ pub(super) const ROW_VERSION: u8 = 1;
 
 const TAG_BYTES: usize = 16;
 
+/// What the key of verification codes is derived with.
+const CODES_LABEL: &[u8] = b"verification codes v1";
+
 /// The opened keys of one vault.
 ///
 /// A nonce is 96 random bits, which NIST SP 800-38D section 8.3 allows for 2^32 seals per key: more
@@ -27,6 +30,7 @@ const TAG_BYTES: usize = 16;
 pub(super) struct Cipher {
     accounts: SecretKey,
     audit: SecretKey,
+    codes: SecretKey,
     fingerprint: hmac::Key,
     newest: KeyId,
     sealing: HashMap<KeyId, RandomizedNonceKey>,
@@ -60,14 +64,19 @@ impl Unsealed {
 impl Cipher {
     /// Opens the keys of a vault.
     pub(super) fn open_keys(rows: &[KeyRow], ring: &KeyRing) -> Result<Self, KeysRefused> {
-        let (mut accounts, mut audit, mut fingerprint, mut newest) = (None, None, None, None);
+        let (mut accounts, mut audit, mut newest) = (None, None, None);
+        let (mut codes, mut fingerprint) = (None, None);
         let mut sealing = HashMap::new();
         for DataKey { id, purpose, key } in envelope::open_all(rows, ring)? {
             match purpose {
                 KeyPurpose::Accounts => accounts = Some(key),
                 KeyPurpose::Audit => audit = Some(key),
                 KeyPurpose::Fingerprint => {
-                    fingerprint = Some(hmac::Key::new(hmac::HMAC_SHA256, key.expose()));
+                    let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
+                    // What has a fingerprint is made of digits, so none of them is this key.
+                    let derived = hmac::sign(&key, CODES_LABEL);
+                    codes = SecretKey::from_bytes(derived.as_ref());
+                    fingerprint = Some(key);
                 }
                 KeyPurpose::Seal => {
                     let key = RandomizedNonceKey::new(&AES_256_GCM, key.expose());
@@ -80,6 +89,7 @@ impl Cipher {
         Ok(Self {
             accounts: accounts.ok_or(missing(KeyPurpose::Accounts))?,
             audit: audit.ok_or(missing(KeyPurpose::Audit))?,
+            codes: codes.ok_or(missing(KeyPurpose::Fingerprint))?,
             fingerprint: fingerprint.ok_or(missing(KeyPurpose::Fingerprint))?,
             newest: newest.ok_or(missing(KeyPurpose::Seal))?,
             sealing,
@@ -94,6 +104,12 @@ impl Cipher {
     /// The key of the audit log's chain.
     pub(super) fn audit_key(&self) -> &SecretKey {
         &self.audit
+    }
+
+    /// The key of the verification codes that instances share. Not one that is rotated: a code
+    /// lives for minutes, and must not be lost because an old key goes.
+    pub(super) fn codes_key(&self) -> &SecretKey {
+        &self.codes
     }
 
     /// The key that new rows are sealed under.

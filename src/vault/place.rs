@@ -8,6 +8,7 @@ use super::store::postgres::PostgresStore;
 use super::store::sqlite::SqliteStore;
 use super::store::{KeyRow, StoreKeeper};
 use crate::keys::IfMissing;
+use crate::link::Link;
 use crate::policy::PostgresAddress;
 
 /// Where rows are kept.
@@ -17,6 +18,15 @@ pub enum StorePlace {
     Postgres(Arc<PostgresAddress>),
     /// In this file; made, with its folder, where there is none.
     Sqlite(PathBuf),
+}
+
+/// Where verification codes wait for their payment.
+#[derive(Clone, Debug)]
+pub enum CodesPlace {
+    /// In this process.
+    Memory,
+    /// In a server that instances share, sealed.
+    Redis(Arc<Link>),
 }
 
 impl StorePlace {

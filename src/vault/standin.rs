@@ -1,36 +1,59 @@
 //! One-use stand-ins for card verification codes.
 //!
-//! A code is sensitive authentication data (PCI DSS 3.3.1): it lives in memory only, for a stated
-//! time, is given out once, and is wiped. A stand-in has three or four digits like the code, far too
-//! few to be unique, so it counts together with a token of the same request. Those that came
+//! A code is sensitive authentication data (PCI DSS 3.3.1): it is kept for a stated time, never on a
+//! disk in clear, is given out once, and is wiped. A stand-in has three or four digits like the code,
+//! far too few to be unique, so it counts together with a token of the same request. Those that came
 //! without one share a single space of 1,000 (or 10,000) values. Where room is short the oldest code
 //! gives way, one without a token before one with: a flood of codes must not stop the next payment.
+//!
+//! Where instances share a store and it does not answer, no code is kept: the stand-in would reach
+//! whichever instance the shop's payment happens to call, and fail there after the customer has left.
+//! A refused checkout that says when to try again is the smaller harm.
 
-use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+#[cfg(test)]
+mod contract;
+mod memory;
+mod redis;
 
-use aws_lc_rs::rand;
-use parking_lot::Mutex;
+use std::pin::Pin;
+
 use thiserror::Error;
 
 use crate::card::{Cvv, Token};
+use crate::link::LinkOutage;
 
-/// How many codes are kept at most.
-pub const CODES_MAX: usize = 65_536;
-
-/// How many (token, stand-in) pairs are kept at most: a request may carry many tokens.
-const KEYS_MAX: usize = 4 * CODES_MAX;
+pub use memory::{CODES_MAX, MemoryStandIns};
+pub(super) use redis::RedisStandIns;
 
 /// How many tokens a code is tied to at most: nobody pays with more cards at once.
 const TOKENS_MAX: usize = 16;
 
+/// What a call of a store is awaited as: memory knows at once, a server is asked.
+pub type StandInFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StandInError>> + Send + 'a>>;
+
 /// The codes that wait for their one use.
-pub struct StandIns {
-    ttl: Duration,
-    state: Mutex<State>,
+pub trait StandInStore: Send + Sync {
+    /// Keeps a code and gives its stand-in: as many digits, never the code itself, never one that
+    /// is waiting under the same token. `bound_to` are the tokens of the request, none if it has none.
+    /// Where there is no room, the oldest codes are wiped.
+    fn keep<'a>(&'a self, code: Cvv, bound_to: &'a [Token]) -> StandInFuture<'a, Cvv>;
+
+    /// Gives the code of a stand-in that came with one of `tokens`, or that was kept without any.
+    /// Gives it once, whatever else fails.
+    fn take<'a>(
+        &'a self,
+        stand_in: &'a Cvv,
+        tokens: &'a [Token],
+    ) -> StandInFuture<'a, Option<Box<Cvv>>>;
+
+    /// How many codes are known to have gone unused since the last call, for the metrics page.
+    fn take_expired(&self) -> u64;
+
+    /// Why no code can be kept or taken at the moment, if so; costs nothing.
+    fn outage(&self) -> Option<LinkOutage>;
 }
 
-/// Why a code was not kept.
+/// Why a code was not kept, or not given.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum StandInError {
     /// No digits may stand for this code.
@@ -39,313 +62,20 @@ pub enum StandInError {
     /// The system's random generator failed.
     #[error("the system's random generator failed")]
     Random,
+    /// The server that instances share does not answer.
+    #[error("the store of verification codes is unavailable: {cause}")]
+    Unavailable {
+        /// Why.
+        cause: LinkOutage,
+    },
 }
 
-/// A stand-in's digits, under one token or under none.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-struct Key {
-    token: Option<Token>,
-    digits: u16,
-    length: u8,
+/// The size of the space that stand-ins of so many digits are drawn from.
+fn space(width: usize) -> u32 {
+    if width == 4 { 10_000 } else { 1000 }
 }
 
-/// A code that waits.
-struct Waiting {
-    // Boxed: whoever moves it moves the pointer and leaves no copy of the code behind.
-    code: Box<Cvv>,
-    keys: Vec<Key>,
-    expires: Instant,
-}
-
-#[derive(Default)]
-struct State {
-    next: u64,
-    by_key: HashMap<Key, u64>,
-    waiting: HashMap<u64, Waiting>,
-    /// Codes that came without a token, in the order of expiry.
-    unbound: VecDeque<(Instant, u64)>,
-    /// The others.
-    bound: VecDeque<(Instant, u64)>,
-    /// How many were wiped unused since somebody asked.
-    expired: u64,
-}
-
-impl StandIns {
-    /// Codes kept here live for `ttl`.
-    #[must_use]
-    pub fn new(ttl: Duration) -> Self {
-        Self { ttl, state: Mutex::default() }
-    }
-
-    /// Keeps a code and gives its stand-in: as many digits, never the code itself, never one that
-    /// is waiting under the same token. `bound_to` are the tokens of the request, none if it has none.
-    /// Where there is no room, the oldest codes are wiped.
-    ///
-    /// # Errors
-    /// When the system's random generator fails.
-    pub fn keep(&self, code: Cvv, bound_to: &[Token], now: Instant) -> Result<Cvv, StandInError> {
-        let mut seed = [0; 4];
-        rand::fill(&mut seed).map_err(|_| StandInError::Random)?;
-        let mut state = self.state.lock();
-        state.sweep(now);
-        let bound_to = bound_to.get(..TOKENS_MAX).unwrap_or(bound_to);
-        state.make_room(bound_to.len());
-        let (stand_in, keys) =
-            state.pick(&code, bound_to, u32::from_be_bytes(seed)).ok_or(StandInError::NoStandIn)?;
-        state.evict_holders(&keys);
-        state.put(Waiting { code: Box::new(code), keys, expires: now + self.ttl });
-        Ok(stand_in)
-    }
-
-    /// Gives the code of a stand-in that came with one of `tokens`, or that was kept without any.
-    /// Gives it once.
-    #[must_use]
-    pub fn take(&self, stand_in: &Cvv, tokens: &[Token], now: Instant) -> Option<Box<Cvv>> {
-        let mut state = self.state.lock();
-        state.sweep(now);
-        let tokens = tokens.iter().copied().map(Some).chain([None]);
-        let id = tokens.into_iter().find_map(|token| {
-            Key::of(token, stand_in).and_then(|key| state.by_key.get(&key).copied())
-        })?;
-        // A clock read before another's sweep may be behind, so the entry itself is asked.
-        let entry = state.remove(id)?;
-        (entry.expires > now).then_some(entry.code)
-    }
-
-    /// Wipes what has expired, for the time when nobody calls.
-    pub fn sweep(&self, now: Instant) {
-        self.state.lock().sweep(now);
-    }
-
-    /// How many codes have expired unused since the last call, for the metrics page.
-    #[must_use]
-    pub fn take_expired(&self) -> u64 {
-        std::mem::take(&mut self.state.lock().expired)
-    }
-
-    /// How many codes are waiting.
-    #[cfg(test)]
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.state.lock().waiting.len()
-    }
-}
-
-impl State {
-    /// The first free stand-in from a random place on; where all are in use, the one that has been
-    /// for the longest time.
-    fn pick(&self, code: &Cvv, bound_to: &[Token], seed: u32) -> Option<(Cvv, Vec<Key>)> {
-        let width = code.expose().len();
-        let (size, length) = if width == 4 { (10_000, 4) } else { (1000, 3) };
-        let own = Key::of(None, code).map(|key| key.digits);
-        let mut oldest: Option<(u64, u16)> = None;
-        let mut chosen = None;
-        for step in 0..size {
-            let digits = u16::try_from((seed % size + step) % size).ok()?;
-            if Some(digits) == own {
-                continue;
-            }
-            let holders = keys_of(bound_to, digits, length);
-            let newest = holders.filter_map(|key| self.by_key.get(&key).copied()).max();
-            let Some(newest) = newest else {
-                chosen = Some(digits);
-                break;
-            };
-            if oldest.is_none_or(|(id, _)| newest < id) {
-                oldest = Some((newest, digits));
-            }
-        }
-        let digits = chosen.or_else(|| oldest.map(|(_, digits)| digits))?;
-        let stand_in = Cvv::from_digits(format!("{digits:0width$}").as_bytes())?;
-        Some((stand_in, keys_of(bound_to, digits, length).collect()))
-    }
-
-    /// Wipes the oldest until one more fits.
-    fn make_room(&mut self, tokens: usize) {
-        while self.waiting.len() >= CODES_MAX
-            || self.by_key.len().saturating_add(tokens.max(1)) > KEYS_MAX
-        {
-            let oldest = self.unbound.pop_front().or_else(|| self.bound.pop_front());
-            let Some((_, id)) = oldest else { return };
-            self.expired += u64::from(self.remove(id).is_some());
-        }
-    }
-
-    /// Wipes what has one of these keys, so that no stand-in ever means two codes.
-    fn evict_holders(&mut self, keys: &[Key]) {
-        for key in keys {
-            if let Some(id) = self.by_key.get(key).copied() {
-                self.expired += u64::from(self.remove(id).is_some());
-            }
-        }
-    }
-
-    fn put(&mut self, entry: Waiting) {
-        let id = self.next;
-        self.next = self.next.wrapping_add(1);
-        self.by_key.extend(entry.keys.iter().map(|key| (*key, id)));
-        let is_bound = entry.keys.iter().any(|key| key.token.is_some());
-        let order = if is_bound { &mut self.bound } else { &mut self.unbound };
-        // Nearly always the end: clocks read by two threads may be used in the other order.
-        let place = order.partition_point(|(expires, _)| *expires <= entry.expires);
-        order.insert(place, (entry.expires, id));
-        self.waiting.insert(id, entry);
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Waiting> {
-        let entry = self.waiting.remove(&id)?;
-        for key in &entry.keys {
-            self.by_key.remove(key);
-        }
-        Some(entry)
-    }
-
-    fn sweep(&mut self, now: Instant) {
-        for bound in [false, true] {
-            let mut order = std::mem::take(if bound { &mut self.bound } else { &mut self.unbound });
-            // Taken codes leave their place behind: clear up when those are the most.
-            if order.len() > 2 * self.waiting.len() + 64 {
-                order.retain(|(_, id)| self.waiting.contains_key(id));
-            }
-            while let Some((expires, id)) = order.front().copied()
-                && expires <= now
-            {
-                order.pop_front();
-                self.expired += u64::from(self.remove(id).is_some());
-            }
-            *(if bound { &mut self.bound } else { &mut self.unbound }) = order;
-        }
-    }
-}
-
-impl Key {
-    fn of(token: Option<Token>, stand_in: &Cvv) -> Option<Self> {
-        let text = std::str::from_utf8(stand_in.expose()).ok()?;
-        Some(Self { token, digits: text.parse().ok()?, length: u8::try_from(text.len()).ok()? })
-    }
-}
-
-fn keys_of(bound_to: &[Token], digits: u16, length: u8) -> impl Iterator<Item = Key> {
-    let unbound = bound_to.is_empty().then_some(None);
-    let tokens = bound_to.iter().copied().map(Some).chain(unbound);
-    tokens.map(move |token| Key { token, digits, length })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TTL: Duration = Duration::from_secs(900);
-
-    fn cvv(digits: &[u8]) -> Cvv {
-        Cvv::from_digits(digits).unwrap()
-    }
-
-    fn token(digits: &[u8]) -> Token {
-        Token::parse(digits).unwrap()
-    }
-
-    fn code(taken: Option<Box<Cvv>>) -> Option<Vec<u8>> {
-        taken.map(|code| code.expose().to_vec())
-    }
-
-    #[test]
-    fn a_code_comes_back_exactly_once_and_only_with_its_token() {
-        let (codes, now) = (StandIns::new(TTL), Instant::now());
-        let (ours, other) = (token(b"4000000000001111"), token(b"4000000000002222"));
-        let stand_in = codes.keep(cvv(b"123"), &[other, ours], now).ok().unwrap();
-        assert_eq!(stand_in.expose().len(), 3);
-        assert_ne!(stand_in.expose(), b"123");
-        let foreign = token(b"4000000000003333");
-        assert_eq!(code(codes.take(&stand_in, &[foreign], now)), None);
-        assert_eq!(code(codes.take(&stand_in, &[], now)), None);
-        assert_eq!(code(codes.take(&stand_in, &[foreign, ours], now)), Some(b"123".to_vec()));
-        assert_eq!(code(codes.take(&stand_in, &[other], now)), None);
-        assert_eq!(codes.waiting(), 0);
-    }
-
-    #[test]
-    fn a_form_posted_twice_has_two_live_stand_ins() {
-        let (codes, now, card) = (StandIns::new(TTL), Instant::now(), token(b"4000000000001111"));
-        let first = codes.keep(cvv(b"0123"), &[card], now).ok().unwrap();
-        let second = codes.keep(cvv(b"0123"), &[card], now).ok().unwrap();
-        assert_ne!(first.expose(), second.expose());
-        assert_eq!(code(codes.take(&first, &[card], now)), Some(b"0123".to_vec()));
-        assert_eq!(code(codes.take(&second, &[card], now)), Some(b"0123".to_vec()));
-    }
-
-    #[test]
-    fn an_expired_code_is_gone_and_wiped_by_a_sweep() {
-        let (codes, now) = (StandIns::new(TTL), Instant::now());
-        let stand_in = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
-        codes.sweep(now + TTL - Duration::from_nanos(1));
-        assert_eq!(codes.waiting(), 1);
-        codes.sweep(now + TTL);
-        assert_eq!(codes.waiting(), 0);
-        assert_eq!((codes.take_expired(), codes.take_expired()), (1, 0));
-        assert_eq!(code(codes.take(&stand_in, &[], now)), None);
-    }
-
-    #[test]
-    fn a_live_stand_in_is_never_given_again() {
-        let (codes, now) = (StandIns::new(TTL), Instant::now());
-        let mut seen = std::collections::HashSet::new();
-        // All values but the code itself.
-        for _ in 0..999 {
-            let stand_in = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
-            assert!(seen.insert(stand_in.expose().to_vec()));
-        }
-        assert_eq!(codes.waiting(), 999);
-    }
-
-    #[test]
-    fn a_flood_takes_the_place_of_its_own_oldest_and_not_of_codes_with_a_card() {
-        let (codes, now) = (StandIns::new(TTL), Instant::now());
-        let card = token(b"4000000000001111");
-        let bound = codes.keep(cvv(b"456"), &[card], now).ok().unwrap();
-        let first = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
-        for _ in 0..998 {
-            assert!(codes.keep(cvv(b"123"), &[], now).is_ok());
-        }
-        let last = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
-        assert_eq!(last.expose(), first.expose(), "the oldest gave way");
-        assert_eq!((codes.waiting(), codes.take_expired()), (1000, 1));
-        assert_eq!(code(codes.take(&bound, &[card], now)), Some(b"456".to_vec()));
-    }
-
-    #[test]
-    fn the_number_of_codes_is_bounded_and_the_oldest_make_room() {
-        let (codes, now) = (StandIns::new(TTL), Instant::now());
-        let card = |n: usize| token(format!("{:016}", n / 500).as_bytes());
-        let oldest = codes.keep(cvv(b"123"), &[card(0)], now).ok().unwrap();
-        let unbound = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
-        for n in 2..CODES_MAX {
-            assert!(codes.keep(cvv(b"123"), &[card(n)], now).is_ok());
-        }
-        assert!(codes.keep(cvv(b"123"), &[card(CODES_MAX)], now).is_ok());
-        assert_eq!(codes.waiting(), CODES_MAX);
-        assert_eq!(code(codes.take(&unbound, &[], now)), None, "the first to go");
-        assert_eq!(code(codes.take(&oldest, &[card(0)], now)), Some(b"123".to_vec()));
-        assert!(codes.keep(cvv(b"123"), &[card(0)], now + TTL).is_ok());
-        assert_eq!(codes.waiting(), 1);
-    }
-
-    #[test]
-    fn a_code_with_very_many_cards_takes_few_places() {
-        let (codes, now) = (StandIns::new(TTL), Instant::now());
-        let cards: Vec<Token> = (0..1000).map(|n| token(format!("{n:016}").as_bytes())).collect();
-        assert!(codes.keep(cvv(b"123"), &cards, now).is_ok());
-        assert_eq!(codes.state.lock().by_key.len(), TOKENS_MAX);
-    }
-
-    #[test]
-    fn the_queue_of_expiries_does_not_outgrow_what_waits() {
-        let (codes, now) = (StandIns::new(TTL), Instant::now());
-        let _waiting = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
-        for _ in 0..5000 {
-            let stand_in = codes.keep(cvv(b"123"), &[], now).ok().unwrap();
-            assert!(codes.take(&stand_in, &[], now).is_some());
-        }
-        assert!(codes.state.lock().unbound.len() <= 68);
-    }
+/// A stand-in of these digits.
+fn stand_in(digits: u32, width: usize) -> Option<Cvv> {
+    Cvv::from_digits(format!("{digits:0width$}").as_bytes())
 }

@@ -34,7 +34,8 @@ pub(super) fn masters(current: u8, previous: Option<u8>) -> Arc<MasterKeys> {
 }
 
 pub(super) fn settings(folder: &Path) -> VaultSettings {
-    VaultSettings { store: StorePlace::Sqlite(folder.join("vault.db")), cvv_ttl: TTL }
+    let store = StorePlace::Sqlite(folder.join("vault.db"));
+    VaultSettings { store, cvv_store: CodesPlace::Memory, cvv_ttl: TTL }
 }
 
 pub(super) async fn opened(folder: &Path) -> Vault {
@@ -305,7 +306,8 @@ async fn faulty(folder: &Path, permits: usize) -> (Vault, Arc<Switches>) {
         })
     };
     let ring = masters(1, None).obtain(IfMissing::Refuse).unwrap();
-    let vault = Vault::start(open, TTL, masters(1, None), ring).await.ok().unwrap();
+    let vault =
+        Vault::start(open, (CodesPlace::Memory, TTL), masters(1, None), ring).await.ok().unwrap();
     (vault, switches)
 }
 

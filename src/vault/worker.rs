@@ -18,7 +18,7 @@ use super::filter::{self, Filter};
 use super::issued;
 use super::store::{Fingerprint, Inserted, NewRow, SealedRow, StoreError, TokenStore};
 use super::unlock::{KEYS_EVERY, KEYS_GAP, Renewal, Unlocked, next_renewal};
-use super::{Health, StandIns, VaultError};
+use super::{Health, MemoryStandIns, VaultError};
 use crate::card::TokenFormat;
 
 /// How many calls may wait for each of the two loops.
@@ -60,7 +60,8 @@ pub(super) struct Worker {
     pub(super) filter: Arc<Filter>,
     pub(super) health: watch::Sender<Health>,
     pub(super) renewals: mpsc::Sender<Renewal>,
-    pub(super) stand_ins: Arc<StandIns>,
+    /// Verification codes that are held here, if they are.
+    pub(super) stand_ins: Option<Arc<MemoryStandIns>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -185,12 +186,13 @@ impl Worker {
     }
 
     async fn sweep(&self) {
+        let Some(stand_ins) = &self.stand_ins else { return };
         let mut ticks = interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                now = ticks.tick() => self.stand_ins.sweep(now.into_std()),
+                now = ticks.tick() => stand_ins.sweep(now.into_std()),
             }
         }
     }

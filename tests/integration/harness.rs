@@ -8,6 +8,7 @@ pub(crate) mod frames;
 mod h2;
 #[expect(dead_code, reason = "the library's tests use the rest")]
 pub(crate) mod postgres;
+pub(crate) mod redis;
 mod sidecar;
 mod upstream;
 mod wire;
@@ -20,6 +21,7 @@ pub(crate) use certificates::{Identity, KeyKind};
 pub(crate) use client::{Client, Tls};
 pub(crate) use h2::H2;
 pub(crate) use postgres::Postgres;
+pub(crate) use redis::Redis;
 pub(crate) use sidecar::{Setup, Sidecar};
 pub(crate) use upstream::{Exchange, Upstream};
 pub(crate) use wire::Answer;

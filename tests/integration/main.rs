@@ -35,6 +35,8 @@ mod proxy;
 #[cfg(test)]
 mod redact;
 #[cfg(test)]
+mod redis;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod seen;

@@ -48,7 +48,12 @@ impl Bench {
     }
 
     fn settle(&self, names: &[&str], outcome: Outcome) {
-        AttemptCounter::settle(&self.counter, self.reserve(names).ok().unwrap(), outcome);
+        AttemptCounter::settle(
+            &self.counter,
+            self.reserve(names).ok().unwrap(),
+            outcome,
+            Box::new(drop),
+        );
     }
 
     fn refusal(&self, name: &str) -> (RefusalReason, Duration) {
@@ -81,7 +86,7 @@ fn two_hundred_parallel_guesses_pass_exactly_the_lockout_limit() {
     assert_eq!(held.refusal("ann"), (RefusalReason::InFlight, Duration::from_secs(1)));
     let settled = bench(1000);
     let fail = |reservation| {
-        let _locked = AttemptCounter::settle(&settled.counter, reservation, Outcome::Failure);
+        AttemptCounter::settle(&settled.counter, reservation, Outcome::Failure, Box::new(drop));
     };
     assert_eq!(parallel(&settled, 200, fail), 10);
     assert_eq!(settled.refusal("ann").0, RefusalReason::Locked);
@@ -202,7 +207,7 @@ fn a_flood_of_accounts_stays_bounded_and_frees_nobody() {
     assert_eq!(bench.refusal("locked").0, RefusalReason::Locked);
     bench.settle(&["nearly"], Outcome::Failure);
     assert_eq!(bench.refusal("nearly").0, RefusalReason::Locked);
-    AttemptCounter::settle(&bench.counter, waiting, Outcome::Failure);
+    AttemptCounter::settle(&bench.counter, waiting, Outcome::Failure, Box::new(drop));
     assert_eq!(bench.counter.locked_accounts(), 2);
 }
 
@@ -212,11 +217,16 @@ fn a_table_full_of_locks_refuses_the_unknown() {
     bench.limits.lockout.failures = NonZeroU32::MIN;
     for n in 0..2_000 {
         if let Ok(reservation) = bench.reserve(&[&n.to_string()]) {
-            AttemptCounter::settle(&bench.counter, reservation, Outcome::Failure);
+            AttemptCounter::settle(&bench.counter, reservation, Outcome::Failure, Box::new(drop));
         }
     }
     assert_eq!(bench.counter.locked_accounts(), 64);
     assert_eq!(bench.refusal("new"), (RefusalReason::AccountLimit, FULL_WAIT));
+}
+
+#[tokio::test]
+async fn the_contract_of_counters_holds_in_one_process() {
+    crate::counters::contract::holds(Arc::new(LocalCounter::new())).await;
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn port(text: &str) -> Result<u16, PostgresAddressError> {
 }
 
 /// Undoes percent-encoding.
-pub(super) fn decoded(text: &str) -> Result<Zeroizing<String>, PostgresAddressError> {
+pub(in crate::policy) fn decoded(text: &str) -> Result<Zeroizing<String>, PostgresAddressError> {
     // As long as what is written at most: a buffer that grows leaves a password behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.as_bytes();

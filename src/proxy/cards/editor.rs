@@ -178,7 +178,7 @@ impl Editor {
         // Where no text may stand, the token is of digits: what is no string does not become one.
         tokens.extend(self.tokenize_at(page, &digits, format.of_digits()).await?);
         match self.direction {
-            Direction::Request => self.keep_codes(page, &tokens),
+            Direction::Request => self.keep_codes(page, &tokens).await,
             // Nobody needs the code that a gateway tells again.
             Direction::Response => {
                 page.mask_never_kept();
@@ -232,10 +232,10 @@ impl Editor {
     }
 
     /// Verification codes become one-use stand-ins, tied to the tokens of the same message.
-    fn keep_codes(&self, page: &mut Page, tokens: &[Token]) -> Result<(), Rejection> {
+    async fn keep_codes(&self, page: &mut Page, tokens: &[Token]) -> Result<(), Rejection> {
         for place in 0..page.finds.len() {
             if let Some(cvv) = page.cvv(place) {
-                let stand_in = self.services.keep_cvv(cvv, tokens)?;
+                let stand_in = self.services.keep_cvv(cvv, tokens).await?;
                 page.write(place, stand_in.expose());
                 self.say_of(page, place, CardDatum::Code, CardAction::Tokenized);
             }
@@ -294,7 +294,7 @@ impl Editor {
         // A stand-in that goes no further still waits for its one use.
         for place in (0..page.finds.len()).filter(meant) {
             if let Some(stand_in) = page.cvv(place) {
-                let taken = self.services.take_cvv(&stand_in, &tokens);
+                let taken = self.services.take_cvv(&stand_in, &tokens).await;
                 let name = &gateway.name;
                 let refused = |why| self.services.reveal_refused(name, &self.exchange, why);
                 page.write(place, taken.map_err(refused)?.expose());

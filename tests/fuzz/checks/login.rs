@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http::{Method, Request, Uri};
-use tillgate::counters::{AttemptCounter, CounterFuture, CounterKey};
+use tillgate::counters::{AttemptCounter, CounterFuture, CounterKey, LockTold};
 use tillgate::counters::{Outcome, Reservation, Reserved, Tried};
 use tillgate::policy::{Lockout, LoginLimits, LoginRule, PathPattern, Site, SiteName};
 use tillgate::proxy::login::{LockWatcher, LoginGuard, Verdict};
@@ -87,16 +87,19 @@ impl AttemptCounter for Ledger {
     fn reserve<'a>(&'a self, tried: Tried, limits: &'a LoginLimits) -> CounterFuture<'a, Reserved> {
         self.0.lock().expect("nothing panics while it writes").clone_from(&tried.accounts);
         let lockout = limits.lockout;
-        let reserved = Reserved::Admitted(Reservation { accounts: tried.accounts, lockout });
+        let reservation = Reservation { accounts: tried.accounts, lockout, lease: None };
+        let reserved = Reserved::Admitted(reservation);
         Box::pin(std::future::ready(reserved))
     }
 
-    fn settle(&self, _reservation: Reservation, _outcome: Outcome) -> Vec<CounterKey> {
-        Vec::new()
-    }
+    fn settle(&self, _reservation: Reservation, _outcome: Outcome, _told: LockTold) {}
 
     fn locked_accounts(&self) -> usize {
         0
+    }
+
+    fn is_degraded(&self) -> bool {
+        false
     }
 }
 

@@ -1,0 +1,160 @@
+//! Against a real server.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::super::contract::{self, Case};
+use super::*;
+use crate::link::CALL_WAIT;
+use crate::link::server::Redis;
+use crate::policy::RedisAddress;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// For what is counted: no wait of ours is the point.
+async fn counter(server: &Redis) -> Arc<dyn AttemptCounter> {
+    counter_with(server, DEADLINE).await
+}
+
+async fn counter_with(server: &Redis, patience: Duration) -> Arc<dyn AttemptCounter> {
+    let address = Arc::new(RedisAddress::parse(&server.url(), Path::new("/")).unwrap());
+    let link = Arc::new(Link::with_patience(address, patience).await.unwrap());
+    Arc::new(SharedCounter::start(link).unwrap())
+}
+
+async fn until(mut so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !so().await {
+        assert!(begun.elapsed() < DEADLINE, "never happened");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// So many instances behind one balancer that what each counts for itself never refuses: the server
+/// alone decides.
+struct Balanced {
+    instances: Vec<Arc<dyn AttemptCounter>>,
+    next: AtomicUsize,
+    holders: Mutex<HashMap<u64, usize>>,
+}
+
+impl AttemptCounter for Balanced {
+    fn reserve<'a>(&'a self, tried: Tried, limits: &'a LoginLimits) -> CounterFuture<'a, Reserved> {
+        Box::pin(async move {
+            let place = self.next.fetch_add(1, Ordering::SeqCst) % self.instances.len();
+            let reserved = self.instances[place].reserve(tried, limits).await;
+            if let Reserved::Admitted(Reservation { lease: Some(lease), .. }) = &reserved {
+                self.holders.lock().unwrap().insert(lease.0, place);
+            }
+            reserved
+        })
+    }
+
+    fn settle(&self, reservation: Reservation, outcome: Outcome, told: LockTold) {
+        let place = self.holders.lock().unwrap()[&reservation.lease.unwrap().0];
+        self.instances[place].settle(reservation, outcome, told);
+    }
+
+    fn locked_accounts(&self) -> usize {
+        self.instances.iter().map(|instance| instance.locked_accounts()).sum()
+    }
+
+    fn is_degraded(&self) -> bool {
+        self.instances.iter().any(|instance| instance.is_degraded())
+    }
+}
+
+#[tokio::test]
+async fn the_contract_of_counters_holds_in_redis() {
+    let Some(server) = Redis::start("") else { return };
+    let mut instances = Vec::new();
+    for _ in 0..16 {
+        instances.push(counter(&server).await);
+    }
+    let balanced =
+        Arc::new(Balanced { instances, next: AtomicUsize::default(), holders: Mutex::default() });
+    let shared: Arc<dyn AttemptCounter> = Arc::<Balanced>::clone(&balanced);
+    contract::holds(shared).await;
+    assert_eq!(balanced.locked_accounts(), 0, "an instance has decided for itself");
+    assert!(!balanced.is_degraded());
+    // Nothing stays for ever, and nothing has a name in clear.
+    for key in server.cli(&["KEYS", "*"]).lines() {
+        assert!(key.starts_with(PREFIX) && key.len() == PREFIX.len() + 34, "{key}");
+        assert!(server.cli(&["PTTL", key]).parse::<i64>().unwrap() > 0, "{key} never expires");
+    }
+}
+
+#[tokio::test]
+async fn guesses_spread_over_three_instances_pass_as_many_as_over_one() {
+    let Some(server) = Redis::start("") else { return };
+    let instances = [counter(&server).await, counter(&server).await, counter(&server).await];
+    let cases = instances.each_ref().map(|counter| Case::new(counter, "shop"));
+    let tries = (0..300).map(|nth: usize| cases[nth % 3].reserve(&["ann"]));
+    let places: Vec<_> = join_all(tries).await.into_iter().enumerate().collect();
+    assert_eq!(places.iter().filter(|(_, place)| place.is_ok()).count(), 10);
+    for (nth, place) in places {
+        if let Ok(place) = place {
+            cases[nth % 3].give_back(place, Outcome::Failure);
+        }
+    }
+    for case in &cases {
+        assert_eq!(case.refusal("ann").await.reason, RefusalReason::Locked);
+    }
+}
+
+#[tokio::test]
+async fn a_place_whose_instance_died_counts_as_a_failure_when_its_lease_ends() {
+    let Some(server) = Redis::start("") else { return };
+    let counter = counter(&server).await;
+    let case = Case::new(&counter, "shop");
+    for _ in 0..9 {
+        case.settle(&["ann"], Outcome::Failure).await;
+    }
+    let _lost_with_its_instance = case.admitted(&["ann"]).await;
+    let places = server.cli(&["--raw", "KEYS", &format!("{PREFIX}p:*")]);
+    let ending = "local all = redis.call('ZRANGE', KEYS[1], 0, -1)
+        local now = redis.call('TIME')
+        for _, one in ipairs(all) do redis.call('ZADD', KEYS[1], now[1] * 1000000, one) end";
+    server.cli(&["EVAL", ending, "1", &places]);
+    assert_eq!(other(&server).await.refusal("ann").await.reason, RefusalReason::Locked);
+}
+
+/// Another instance at the same shop.
+async fn other(server: &Redis) -> Case {
+    Case::new(&counter(server).await, "shop")
+}
+
+#[tokio::test]
+async fn without_the_server_local_limits_hold_and_nothing_is_forgiven_when_it_is_back() {
+    let Some(mut server) = Redis::start("") else { return };
+    let counter = counter_with(&server, CALL_WAIT).await;
+    let case = Case::new(&counter, "shop");
+    for _ in 0..4 {
+        case.settle(&["ann"], Outcome::Failure).await;
+    }
+    server.kill9();
+    let begun = Instant::now();
+    for _ in 0..6 {
+        case.settle(&["ann"], Outcome::Failure).await;
+    }
+    assert_eq!(case.reserve(&["ann"]).await.err().unwrap().reason, RefusalReason::Locked);
+    assert!(begun.elapsed() < Duration::from_secs(2), "requests wait for a dead server");
+    until(async || counter.is_degraded()).await;
+    server.start_again();
+    until(async || !counter.is_degraded()).await;
+    assert_eq!(case.refusal("ann").await.reason, RefusalReason::Locked);
+    assert!(case.reserve(&["bob"]).await.is_ok_and(|place| place.lease.is_some()));
+}
+
+#[tokio::test]
+async fn a_full_server_is_no_reason_to_admit_everybody() {
+    let Some(server) = Redis::start("") else { return };
+    let counter = counter(&server).await;
+    let case = Case::new(&counter, "shop");
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let places = join_all((0..50).map(|_| case.reserve(&["ann"]))).await;
+    assert_eq!(places.iter().flatten().count(), 10);
+}
