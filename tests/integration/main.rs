@@ -17,9 +17,13 @@ mod hostile;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
