@@ -9,6 +9,8 @@ mod demo;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod fsync;
+#[cfg(test)]
 mod gateway;
 #[cfg(test)]
 mod harness;
@@ -19,9 +21,13 @@ mod inspect;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod outages;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
