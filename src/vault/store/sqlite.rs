@@ -1,6 +1,7 @@
 //! The store in one file: SQLite in WAL mode, every commit synced.
 
 mod keys;
+mod probe;
 mod upkeep;
 
 use std::io;
@@ -18,6 +19,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, Sqlite, SqliteConnection
 use thiserror::Error;
 
 use self::keys::{kept_keys, offer_keys};
+use self::probe::Probe;
 use super::{
     Fingerprint, Inserted, KeyId, KeyRow, NewRow, SealedRow, StoreError, StoreFuture, TokenStore,
     files, format_named,
@@ -97,6 +99,7 @@ pub enum SqliteOpenError {
 /// One connection writes, so that commits follow each other without lock contention; others read
 /// beside it. A connection that saw an error is closed, and the next call opens a new one.
 pub(in crate::vault) struct SqliteStore {
+    probe: Probe,
     writer: SqlitePool,
     readers: SqlitePool,
 }
@@ -124,7 +127,9 @@ impl SqliteStore {
     }
 
     async fn open_waiting(path: &Path, lock_wait: Duration) -> Result<Self, SqliteOpenError> {
-        files::prepare(path).map_err(|(path, source)| SqliteOpenError::File { path, source })?;
+        let file = |(path, source)| SqliteOpenError::File { path, source };
+        files::prepare(path).map_err(file)?;
+        let probe = Probe::open(path).map_err(file)?;
         let options = options(path, lock_wait)
             .journal_mode(SqliteJournalMode::Wal)
             // A commit returns only after the log is synced: a token that left is on the disk.
@@ -147,7 +152,18 @@ impl SqliteStore {
             source: Box::new(source),
         })?;
         let readers = pool(2).connect_with(options).await.map_err(database)?;
-        Ok(Self { writer, readers })
+        Ok(Self { probe, writer, readers })
+    }
+
+    /// A connection that reads. That too notes in the mapped index how far it reads.
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.probe.ask()?;
+        Ok(self.readers.acquire().await?)
+    }
+
+    async fn writer(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.probe.ask()?;
+        Ok(self.writer.acquire().await?)
     }
 }
 
@@ -156,11 +172,11 @@ impl TokenStore for SqliteStore {
         Box::pin(async move {
             // Reading waits for no writer.
             if offered.is_empty() {
-                let mut connection = self.readers.acquire().await?;
+                let mut connection = self.reader().await?;
                 let done = kept_keys(&mut connection).await;
                 return settle(connection, done);
             }
-            let mut connection = self.writer.acquire().await?;
+            let mut connection = self.writer().await?;
             let done = offer_keys(&mut connection, offered).await;
             settle(connection, done)
         })
@@ -168,7 +184,7 @@ impl TokenStore for SqliteStore {
 
     fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
         Box::pin(async move {
-            let mut connection = self.readers.acquire().await?;
+            let mut connection = self.reader().await?;
             let done = find(&mut connection, prints).await;
             settle(connection, done)
         })
@@ -176,7 +192,7 @@ impl TokenStore for SqliteStore {
 
     fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
         Box::pin(async move {
-            let mut connection = self.writer.acquire().await?;
+            let mut connection = self.writer().await?;
             let done = insert_all(&mut connection, rows).await;
             settle(connection, done)
         })
@@ -184,7 +200,7 @@ impl TokenStore for SqliteStore {
 
     fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let mut connection = self.writer.acquire().await?;
+            let mut connection = self.writer().await?;
             let done = sqlx::query(BEAT).execute(&mut *connection).await;
             settle(connection, done.map(|_| ()).map_err(StoreError::from))
         })

@@ -1,0 +1,45 @@
+//! Whether the disk still takes writes, asked before SQLite is.
+//!
+//! SQLite maps the index of its log into memory. Where the file system has turned read-only, as ext4
+//! does by itself after an I/O error, a write to such a page is no error but SIGBUS: the end of the
+//! process, and of all the traffic that needs no vault (promise P3). A file of our own is refused in
+//! words instead.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::vault::Outage;
+use crate::vault::store::StoreError;
+
+/// A file beside the database, never the database itself: closing a second handle to that would
+/// drop SQLite's locks on it (fcntl(2), "Advisory record locking").
+pub(super) struct Probe(File);
+
+impl Probe {
+    /// Opens the file beside the database at `path`, or makes it. Fails with its name.
+    pub(super) fn open(path: &Path) -> Result<Self, (PathBuf, io::Error)> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push("-probe");
+        let beside = PathBuf::from(beside);
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).write(true).mode(0o600);
+        options.open(&beside).map(Self).map_err(|source| (beside, source))
+    }
+
+    /// Sets a time: unlike a byte that is written again, that always asks the file system itself.
+    pub(super) fn ask(&self) -> Result<(), StoreError> {
+        self.0.set_modified(SystemTime::now()).map_err(|refused| {
+            let outage = match refused.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    Outage::ReadOnly
+                }
+                io::ErrorKind::StorageFull => Outage::Full,
+                _ => Outage::Io,
+            };
+            StoreError::Down { outage, source: Box::new(refused) }
+        })
+    }
+}
