@@ -1,3 +1,5 @@
+mod races;
+
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;

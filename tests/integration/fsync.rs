@@ -29,6 +29,7 @@ fn p2_the_log_is_synced_before_a_byte_of_the_token_is_sent() {
     let first = said.next().unwrap_or_default();
     if !first.contains("attached") {
         eprintln!("SKIPPED: processes may not be traced here: {first}");
+        tracer.wait().unwrap();
         return;
     }
     let card = cards::fresh("visa");

@@ -82,6 +82,11 @@ fn kill_and_restart(
         purchases.assert_kept(&sidecars[victim]);
     }
     let cards = purchases.assert_all_kept(&sidecars[0]);
+    let traces = Traces::of(&purchases.cards());
+    for sidecar in &*sidecars {
+        traces.assert_none_in("what the process wrote", sidecar.written().as_bytes());
+        traces.assert_none_in("the metrics page", sidecar.metrics().as_bytes());
+    }
     let ((accepted, refused), received) = (purchases.outcomes(), purchases.shop.count());
     eprintln!(
         "{kills} kills, {starts_killed} more while starting, {servers_killed} with the server, \
@@ -90,5 +95,5 @@ fn kill_and_restart(
         begun.elapsed()
     );
     assert!(received >= kills);
-    Traces::of(&purchases.cards())
+    traces
 }

@@ -124,6 +124,26 @@ impl Drop for Immutable {
     }
 }
 
+#[test]
+fn p3_a_file_system_that_breaks_refuses_cards_only_and_once_repaired_has_every_token() {
+    let Some(mut disk) = Disk::ext4(32) else { return };
+    let mut purchases = Purchases::new();
+    let mut sidecar = purchases.setup("").data(&disk.path().join("data")).start();
+    purchases.during(&[sidecar.address("http")], || {
+        purchases.shop.wait(100);
+        disk.corrupt();
+        purchases.assert_only_cards_refused(&sidecar);
+    });
+    // As nothing mends it, nothing ends it either.
+    purchases.assert_only_cards_refused(&sidecar);
+    sidecar.kill9();
+    disk = disk.repair();
+    sidecar.restart();
+    assert!(purchases.assert_all_kept(&sidecar) > 0);
+    drop(sidecar);
+    drop(disk);
+}
+
 fn tables(url: &str, keys: &Path) -> String {
     let keys = keys.display();
     format!("[vault]\nstore = \"{url}\"\nmaster_key = {{ file = \"{keys}/master.key\" }}")

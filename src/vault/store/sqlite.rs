@@ -154,17 +154,6 @@ impl SqliteStore {
         let readers = pool(2).connect_with(options).await.map_err(database)?;
         Ok(Self { probe, writer, readers })
     }
-
-    /// A connection that reads. That too notes in the mapped index how far it reads.
-    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.probe.ask()?;
-        Ok(self.readers.acquire().await?)
-    }
-
-    async fn writer(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.probe.ask()?;
-        Ok(self.writer.acquire().await?)
-    }
 }
 
 impl TokenStore for SqliteStore {
@@ -178,7 +167,7 @@ impl TokenStore for SqliteStore {
             }
             let mut connection = self.writer().await?;
             let done = offer_keys(&mut connection, offered).await;
-            settle(connection, done)
+            self.settle_written(connection, done)
         })
     }
 
@@ -194,7 +183,7 @@ impl TokenStore for SqliteStore {
         Box::pin(async move {
             let mut connection = self.writer().await?;
             let done = insert_all(&mut connection, rows).await;
-            settle(connection, done)
+            self.settle_written(connection, done)
         })
     }
 
@@ -202,7 +191,7 @@ impl TokenStore for SqliteStore {
         Box::pin(async move {
             let mut connection = self.writer().await?;
             let done = sqlx::query(BEAT).execute(&mut *connection).await;
-            settle(connection, done.map(|_| ()).map_err(StoreError::from))
+            self.settle_written(connection, done.map(|_| ()).map_err(StoreError::from))
         })
     }
 }

@@ -64,7 +64,7 @@ impl Upkeep for SqliteStore {
         Box::pin(async move {
             let mut connection = self.writer().await?;
             let done = reseal(&mut connection, rows).await;
-            settle(connection, done)
+            self.settle_written(connection, done)
         })
     }
 
@@ -72,7 +72,7 @@ impl Upkeep for SqliteStore {
         Box::pin(async move {
             let mut connection = self.writer().await?;
             let done = change_keys(&mut connection, change).await;
-            settle(connection, done)
+            self.settle_written(connection, done)
         })
     }
 
@@ -80,7 +80,7 @@ impl Upkeep for SqliteStore {
         Box::pin(async move {
             let mut connection = self.writer().await?;
             let done = erase(&mut connection, tokens).await;
-            settle(connection, done)
+            self.settle_written(connection, done)
         })
     }
 
