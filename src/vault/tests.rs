@@ -1,3 +1,4 @@
+#[cfg(test)]
 mod races;
 
 use std::collections::HashSet;

@@ -85,23 +85,27 @@ fn p3_a_disk_that_takes_no_writes_refuses_cards_only_and_heals() {
         return;
     }
     files.switch(&["vault.db-probe"], false);
+    let address = [sidecar.address("http")];
     for _ in 0..2 {
         let mark = sidecar.mark();
-        let begins = || {
-            // A real file system turns at once; here, what is under way is let to its end.
-            assert!(files.switch(&["vault.db-probe"], true));
+        purchases.during(&address, || purchases.shop.wait(purchases.shop.count() + 50));
+        // A real file system turns at once. Here it is file after file, so nothing is under way.
+        assert!(files.switch(&FILES, true));
+        purchases.during(&address, || {
+            purchases.assert_only_cards_refused(&sidecar);
             let fails = sidecar.wait_for_log(mark, "the vault fails");
             assert_eq!(fails["outage"], "read_only");
-            assert!(files.switch(&FILES, true));
-        };
-        outlives(&mut purchases, &sidecar, begins, || assert!(files.switch(&FILES, false)));
+            assert!(files.switch(&FILES, false));
+            purchases.assert_healed(&sidecar);
+        });
+        purchases.assert_kept(&sidecar);
     }
     finish(purchases, &mut sidecar);
 }
 
 /// The folder and all in it that is written to.
 const FILES: [&str; 6] =
-    ["", "vault.db-probe", "vault.db", "vault.db-wal", "vault.db-shm", "audit.log"];
+    ["vault.db-probe", "vault.db-shm", "vault.db-wal", "vault.db", "audit.log", ""];
 
 /// A folder whose files can be closed for writing, also to those who have them open.
 struct Immutable(PathBuf);
