@@ -10,16 +10,14 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection};
 use thiserror::Error;
 
 use self::keys::{kept_keys, offer_keys};
-use self::probe::Probe;
+use self::probe::{Guarded, Held, Probe};
 use super::{
     Fingerprint, Inserted, KeyId, KeyRow, NewRow, SealedRow, StoreError, StoreFuture, TokenStore,
     files, format_named,
@@ -99,9 +97,8 @@ pub enum SqliteOpenError {
 /// One connection writes, so that commits follow each other without lock contention; others read
 /// beside it. A connection that saw an error is closed, and the next call opens a new one.
 pub(in crate::vault) struct SqliteStore {
-    probe: Probe,
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Guarded,
+    readers: Guarded,
 }
 
 impl SqliteStore {
@@ -127,9 +124,7 @@ impl SqliteStore {
     }
 
     async fn open_waiting(path: &Path, lock_wait: Duration) -> Result<Self, SqliteOpenError> {
-        let file = |(path, source)| SqliteOpenError::File { path, source };
-        files::prepare(path).map_err(file)?;
-        let probe = Probe::open(path).map_err(file)?;
+        files::prepare(path).map_err(|(path, source)| SqliteOpenError::File { path, source })?;
         let options = options(path, lock_wait)
             .journal_mode(SqliteJournalMode::Wal)
             // A commit returns only after the log is synced: a token that left is on the disk.
@@ -152,7 +147,10 @@ impl SqliteStore {
             source: Box::new(source),
         })?;
         let readers = pool(2).connect_with(options).await.map_err(database)?;
-        Ok(Self { probe, writer, readers })
+        let probe =
+            Probe::open(path).map_err(|(path, source)| SqliteOpenError::File { path, source })?;
+        let [writer, readers] = Guarded::both([writer, readers], probe);
+        Ok(Self { writer, readers })
     }
 }
 
@@ -161,19 +159,19 @@ impl TokenStore for SqliteStore {
         Box::pin(async move {
             // Reading waits for no writer.
             if offered.is_empty() {
-                let mut connection = self.reader().await?;
+                let mut connection = self.readers.acquire().await?;
                 let done = kept_keys(&mut connection).await;
                 return settle(connection, done);
             }
-            let mut connection = self.writer().await?;
+            let mut connection = self.writer.acquire().await?;
             let done = offer_keys(&mut connection, offered).await;
-            self.settle_written(connection, done)
+            settle(connection, done)
         })
     }
 
     fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
         Box::pin(async move {
-            let mut connection = self.reader().await?;
+            let mut connection = self.readers.acquire().await?;
             let done = find(&mut connection, prints).await;
             settle(connection, done)
         })
@@ -181,17 +179,17 @@ impl TokenStore for SqliteStore {
 
     fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
         Box::pin(async move {
-            let mut connection = self.writer().await?;
+            let mut connection = self.writer.acquire().await?;
             let done = insert_all(&mut connection, rows).await;
-            self.settle_written(connection, done)
+            settle(connection, done)
         })
     }
 
     fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let mut connection = self.writer().await?;
+            let mut connection = self.writer.acquire().await?;
             let done = sqlx::query(BEAT).execute(&mut *connection).await;
-            self.settle_written(connection, done.map(|_| ()).map_err(StoreError::from))
+            settle(connection, done.map(|_| ()).map_err(StoreError::from))
         })
     }
 }
@@ -202,14 +200,12 @@ fn options(path: &Path, lock_wait: Duration) -> SqliteConnectOptions {
 
 /// Gives the connection back after success and closes it after a failure: what state an I/O error
 /// leaves it in is not worth finding out.
-fn settle<T>(
-    mut connection: PoolConnection<Sqlite>,
-    done: Result<T, StoreError>,
-) -> Result<T, StoreError> {
+fn settle<T>(mut connection: Held, done: Result<T, StoreError>) -> Result<T, StoreError> {
     if done.is_err() {
         connection.close_on_drop();
+        return done;
     }
-    done
+    connection.ask_again().and(done)
 }
 
 async fn find(

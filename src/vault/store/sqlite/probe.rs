@@ -7,14 +7,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use sqlx::Sqlite;
 use sqlx::pool::PoolConnection;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
-use super::{SqliteStore, settle};
 use crate::vault::Outage;
 use crate::vault::store::StoreError;
 
@@ -48,29 +49,65 @@ impl Probe {
     }
 }
 
-impl SqliteStore {
-    /// A connection that reads. That too notes in the mapped index how far it reads.
-    pub(super) async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.probe.ask()?;
-        Ok(self.readers.acquire().await?)
+/// A pool whose disk is asked before each use: SQLite notes in its mapped index how far even a
+/// reader reads.
+pub(super) struct Guarded {
+    pool: SqlitePool,
+    probe: Arc<Probe>,
+}
+
+impl Guarded {
+    /// Both pools of a database.
+    pub(super) fn both(pools: [SqlitePool; 2], probe: Probe) -> [Self; 2] {
+        let probe = Arc::new(probe);
+        pools.map(|pool| Self { pool, probe: Arc::clone(&probe) })
     }
 
-    /// The connection that writes.
-    pub(super) async fn writer(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+    pub(super) async fn acquire(&self) -> Result<Held, StoreError> {
         self.probe.ask()?;
-        Ok(self.writer.acquire().await?)
+        let connection = self.pool.acquire().await?;
+        Ok(Held { connection, probe: Arc::clone(&self.probe) })
+    }
+}
+
+/// All else that a pool can do needs no disk.
+impl Deref for Guarded {
+    type Target = SqlitePool;
+
+    fn deref(&self) -> &SqlitePool {
+        &self.pool
+    }
+}
+
+/// A connection in use.
+pub(super) struct Held {
+    connection: PoolConnection<Sqlite>,
+    probe: Arc<Probe>,
+}
+
+impl Held {
+    pub(super) fn close_on_drop(&mut self) {
+        self.connection.close_on_drop();
     }
 
-    /// As [`settle`], after a write. The disk is asked again: a sync of a file system that turns
-    /// read-only meanwhile can come back well and have synced nothing. On ext4 (Linux 6.18) one in
-    /// twenty such turns lost a token that the shop had.
-    pub(super) fn settle_written<T>(
-        &self,
-        connection: PoolConnection<Sqlite>,
-        done: Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let done = settle(connection, done)?;
-        self.probe.ask()?;
-        Ok(done)
+    /// Whether the disk has taken writes all the time. A sync of a file system that turns read-only
+    /// meanwhile can come back well and have synced nothing: on ext4 (Linux 6.18) one in twenty such
+    /// turns lost a token that the shop had.
+    pub(super) fn ask_again(&self) -> Result<(), StoreError> {
+        self.probe.ask()
+    }
+}
+
+impl Deref for Held {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
     }
 }

@@ -54,7 +54,7 @@ const COUNT_KEYS: &str = "
 impl Upkeep for SqliteStore {
     fn page(&self, after: Option<Fingerprint>, limit: u32) -> StoreFuture<'_, Vec<StoredRow>> {
         Box::pin(async move {
-            let mut connection = self.reader().await?;
+            let mut connection = self.readers.acquire().await?;
             let done = page(&mut connection, after, limit).await;
             settle(connection, done)
         })
@@ -62,31 +62,31 @@ impl Upkeep for SqliteStore {
 
     fn reseal<'a>(&'a self, rows: &'a [Resealed]) -> StoreFuture<'a, u64> {
         Box::pin(async move {
-            let mut connection = self.writer().await?;
+            let mut connection = self.writer.acquire().await?;
             let done = reseal(&mut connection, rows).await;
-            self.settle_written(connection, done)
+            settle(connection, done)
         })
     }
 
     fn change_keys<'a>(&'a self, change: &'a KeyChange) -> StoreFuture<'a, KeysChanged> {
         Box::pin(async move {
-            let mut connection = self.writer().await?;
+            let mut connection = self.writer.acquire().await?;
             let done = change_keys(&mut connection, change).await;
-            self.settle_written(connection, done)
+            settle(connection, done)
         })
     }
 
     fn erase<'a>(&'a self, tokens: &'a [Fingerprint]) -> StoreFuture<'a, u64> {
         Box::pin(async move {
-            let mut connection = self.writer().await?;
+            let mut connection = self.writer.acquire().await?;
             let done = erase(&mut connection, tokens).await;
-            self.settle_written(connection, done)
+            settle(connection, done)
         })
     }
 
     fn census(&self) -> StoreFuture<'_, Census> {
         Box::pin(async move {
-            let mut connection = self.reader().await?;
+            let mut connection = self.readers.acquire().await?;
             let done = census(&mut connection).await;
             settle(connection, done)
         })
