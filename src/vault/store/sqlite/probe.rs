@@ -91,7 +91,7 @@ impl Held {
     }
 
     /// Whether the disk has taken writes all the time. A sync of a file system that turns read-only
-    /// meanwhile can come back well and have synced nothing: on ext4 (Linux 6.18) one in twenty such
+    /// meanwhile can come back well and have synced nothing: on ext4 (Linux 6.18) one in ten such
     /// turns lost a token that the shop had.
     pub(super) fn ask_again(&self) -> Result<(), StoreError> {
         self.probe.ask()
