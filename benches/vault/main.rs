@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tillgate::card::{Pan, Token, TokenFormat, luhn};
 use tillgate::keys::{FileKey, MasterKeys};
-use tillgate::vault::{StorePlace, Tokenized, Vault, VaultSettings};
+use tillgate::vault::{CodesPlace, StorePlace, Tokenized, Vault, VaultSettings};
 
 const FORMAT: TokenFormat = TokenFormat::BrandFour;
 /// Requests at once.
@@ -62,6 +62,7 @@ async fn open(folder: &Path) -> Result<Vault, Error> {
     let masters = Arc::new(MasterKeys { current, previous: None });
     let settings = VaultSettings {
         store: StorePlace::Sqlite(folder.join("vault.db")),
+        cvv_store: CodesPlace::Memory,
         cvv_ttl: Duration::from_secs(900),
     };
     Ok(Vault::open(settings, masters).await?)

@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod races;
+
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;

@@ -4,12 +4,17 @@ pub(crate) mod canary;
 pub(crate) mod cards;
 pub(crate) mod certificates;
 mod client;
+mod dice;
+mod disk;
 pub(crate) mod frames;
 mod h2;
 #[expect(dead_code, reason = "the library's tests use the rest")]
 pub(crate) mod postgres;
+mod purchases;
 pub(crate) mod redis;
+mod relay;
 mod sidecar;
+pub(crate) mod traces;
 mod upstream;
 mod wire;
 
@@ -19,12 +24,16 @@ use std::time::{Duration, Instant};
 
 pub(crate) use certificates::{Identity, KeyKind};
 pub(crate) use client::{Client, Tls};
+pub(crate) use dice::Dice;
+pub(crate) use disk::Disk;
 pub(crate) use h2::H2;
 pub(crate) use postgres::Postgres;
+pub(crate) use purchases::Purchases;
 pub(crate) use redis::Redis;
+pub(crate) use relay::Relay;
 pub(crate) use sidecar::{Setup, Sidecar};
 pub(crate) use upstream::{Exchange, Upstream};
-pub(crate) use wire::Answer;
+pub(crate) use wire::{Answer, Seen};
 
 /// How long anything that must happen may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

@@ -15,6 +15,8 @@ mod formats;
 #[cfg(test)]
 mod forward;
 #[cfg(test)]
+mod fsync;
+#[cfg(test)]
 mod gateway;
 #[cfg(test)]
 mod harness;
@@ -25,9 +27,13 @@ mod inspect;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod outages;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 use crate::harness::canary::{self, Tape};
 use crate::harness::{Client, Identity, Postgres, Setup, Sidecar, Upstream, cards, eventually};
 use crate::keys::{assert_all_revealed, rotate};
-use crate::vault::kill_9_loses_no_token;
 
 /// A database and the master key of those who share it.
 struct Shared {
@@ -85,12 +84,6 @@ fn two_instances_agree_on_every_card_that_both_see_at_once() {
         assert_eq!(provider.last().json()["card"], *card);
     }
     shared.look();
-}
-
-#[test]
-fn p2_no_token_that_left_the_process_is_lost_by_kill_9_on_postgresql() {
-    let Some(shared) = Shared::start() else { return };
-    kill_9_loses_no_token(&shared.tables());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod issued;
 mod keys;
+mod probe;
 mod upkeep;
 
 use std::io;
@@ -11,15 +12,14 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection};
 use thiserror::Error;
 
 use self::keys::{kept_keys, offer_keys};
+use self::probe::{Guarded, Held, Probe};
 use super::{
     Fingerprint, Inserted, IssuedTokens, KeyId, KeyRow, Ledger, NewRow, SealedRow, StoreError,
     StoreFuture, TokenStore, files,
@@ -99,8 +99,8 @@ pub enum SqliteOpenError {
 /// One connection writes, so that commits follow each other without lock contention; others read
 /// beside it. A connection that saw an error is closed, and the next call opens a new one.
 pub(in crate::vault) struct SqliteStore {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Guarded,
+    readers: Guarded,
     ledger: Arc<Ledger>,
 }
 
@@ -150,9 +150,10 @@ impl SqliteStore {
             source: Box::new(source),
         })?;
         let readers = pool(2).connect_with(options).await.map_err(database)?;
-        let ledger =
-            Ledger::open(path).map_err(|(path, source)| SqliteOpenError::File { path, source })?;
-        Ok(Self { writer, readers, ledger: Arc::new(ledger) })
+        let file = |(path, source)| SqliteOpenError::File { path, source };
+        let ledger = Arc::new(Ledger::open(path).map_err(file)?);
+        let [writer, readers] = Guarded::both([writer, readers], Probe::open(path).map_err(file)?);
+        Ok(Self { writer, readers, ledger })
     }
 }
 
@@ -214,14 +215,12 @@ fn options(path: &Path, lock_wait: Duration) -> SqliteConnectOptions {
 
 /// Gives the connection back after success and closes it after a failure: what state an I/O error
 /// leaves it in is not worth finding out.
-fn settle<T>(
-    mut connection: PoolConnection<Sqlite>,
-    done: Result<T, StoreError>,
-) -> Result<T, StoreError> {
+fn settle<T>(mut connection: Held, done: Result<T, StoreError>) -> Result<T, StoreError> {
     if done.is_err() {
         connection.close_on_drop();
+        return done;
     }
-    done
+    connection.ask_again().and(done)
 }
 
 async fn find(

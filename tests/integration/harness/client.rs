@@ -116,7 +116,12 @@ impl Client {
 
     /// Connects without TLS.
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        Self::over(Box::new(open(address).unwrap()), HOST)
+        Self::try_plain(address).unwrap()
+    }
+
+    /// The same, where nobody may listen.
+    pub(crate) fn try_plain(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self::over(Box::new(open(address)?), HOST))
     }
 
     fn over(stream: Box<dyn Stream>, host: &str) -> Self {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -105,9 +105,15 @@ impl Postgres {
         let path = self.folder.path().join("data").join(name);
         fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
         fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-        if let Some((user, group)) = server_user() {
-            chown(&path, Some(user), Some(group)).unwrap();
-        }
+        give(&path);
+    }
+
+    /// A new, empty database whose rows lie in this folder.
+    pub(crate) fn database_in(&self, name: &str, folder: &Path) {
+        give(folder);
+        let location = folder.display();
+        self.sql("postgres", &format!("CREATE TABLESPACE {name} LOCATION '{location}'"));
+        self.sql("postgres", &format!("CREATE DATABASE {name} TABLESPACE {name}"));
     }
 
     /// Adds settings that the next start takes up.
@@ -123,10 +129,19 @@ impl Postgres {
 
     /// Ends it as a power cut would, with all it has started.
     pub(crate) fn kill9(&mut self) {
-        for process in self.processes() {
-            let _ = kill_process(process, Signal::KILL);
+        // Stopped, it starts no more processes behind our back.
+        self.signal(Signal::STOP);
+        let processes = self.processes();
+        for process in &processes {
+            let _ = kill_process(*process, Signal::KILL);
         }
         self.child.wait().unwrap();
+        // The next start refuses as long as one of them still holds the memory they share.
+        let end = Instant::now() + DEADLINE;
+        while processes.iter().any(|process| is_alive(*process)) {
+            assert!(Instant::now() < end, "a process of PostgreSQL survives its end");
+            thread::yield_now();
+        }
     }
 
     /// Starts it again on the same data and the same port.
@@ -274,10 +289,20 @@ fn server_user() -> Option<(u32, u32)> {
 /// A folder that belongs to the server.
 fn private_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    if let Some((user, group)) = server_user() {
-        chown(folder.path(), Some(user), Some(group)).unwrap();
-    }
+    give(folder.path());
     folder
+}
+
+/// Whether it is more than an entry that nobody has collected yet: such a one has no program.
+fn is_alive(process: Pid) -> bool {
+    fs::read_link(format!("/proc/{}/exe", process.as_raw_nonzero())).is_ok()
+}
+
+/// Makes the server the owner.
+fn give(path: &Path) {
+    if let Some((user, group)) = server_user() {
+        chown(path, Some(user), Some(group)).unwrap();
+    }
 }
 
 fn run(command: &mut Command) -> String {

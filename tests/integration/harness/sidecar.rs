@@ -23,6 +23,7 @@ const EXIT_DEADLINE: Duration = Duration::from_secs(40);
 /// admin listener, a certificate for [`HOST`] and its wildcard, one site.
 #[derive(Default)]
 pub(crate) struct Setup {
+    data: Option<PathBuf>,
     top: String,
     upstream: String,
     site: String,
@@ -34,6 +35,7 @@ pub(crate) struct Setup {
 /// A running tillgate; ended, and searched for card numbers, when dropped.
 pub(crate) struct Sidecar {
     folder: TempDir,
+    data: PathBuf,
     variables: Vec<(String, String)>,
     log: Arc<Watched<Vec<Line>>>,
     process: Process,
@@ -71,6 +73,12 @@ impl Setup {
         let identity = Identity::new(&[HOST, &format!("*.{HOST}"), "localhost"]);
         setup = setup.file("tls/shop.pem", &identity.chain).file("tls/shop.key", &identity.key);
         setup.file("tls/ca.pem", certificates::authority_pem())
+    }
+
+    /// A folder for the vault and the audit log, in place of one that goes with the test.
+    pub(crate) fn data(mut self, folder: &Path) -> Self {
+        self.data = Some(folder.to_owned());
+        self
     }
 
     /// Keys of the top level.
@@ -119,9 +127,10 @@ impl Setup {
 
     /// The configuration file's text.
     pub(crate) fn text(&self) -> String {
-        let Self { top, upstream, site, tables, .. } = self;
+        let Self { data, top, upstream, site, tables, .. } = self;
+        let data = data.as_deref().unwrap_or(Path::new("data")).display();
         format!(
-            r#"data_dir = "data"
+            r#"data_dir = "{data}"
 {top}
 [admin]
 listen = "127.0.0.1:0"
@@ -155,7 +164,8 @@ upstreams = ["{upstream}"]
         let log = Arc::default();
         let variables = self.variables.clone();
         let process = Process::start(folder.path(), &variables, &log);
-        Sidecar { folder, variables, log, process }
+        let data = folder.path().join(self.data.as_deref().unwrap_or(Path::new("data")));
+        Sidecar { folder, data, variables, log, process }
     }
 }
 
@@ -214,7 +224,7 @@ impl Sidecar {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -261,6 +271,11 @@ impl Sidecar {
         self.log.lock().iter().map(|line| format!("{}\n", line.text)).collect()
     }
 
+    /// The number of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// How much memory the process has used at its height.
     pub(crate) fn memory_peak_kib(&self) -> u64 {
         let pid = self.process.pid.as_raw_nonzero();
@@ -287,6 +302,14 @@ impl Sidecar {
     pub(crate) fn exit_status(&self) -> ExitStatus {
         let status = self.process.ended.wait_within(EXIT_DEADLINE, |status| *status);
         status.unwrap_or_else(|| panic!("still running after {EXIT_DEADLINE:?}"))
+    }
+
+    /// Starts it again and ends it as a power cut would, at whatever point of its start `moment`
+    /// has passed.
+    pub(crate) fn kill9_while_starting(&mut self, moment: impl FnOnce()) {
+        self.process = Process::spawn(self.folder.path(), &self.variables, &self.log);
+        moment();
+        self.kill9();
     }
 
     /// Starts it again on the same files.
@@ -324,6 +347,12 @@ impl Drop for Sidecar {
 
 impl Process {
     fn start(folder: &Path, variables: &[(String, String)], log: &Arc<Watched<Vec<Line>>>) -> Self {
+        let mut process = Self::spawn(folder, variables, log);
+        process.await_ready(log);
+        process
+    }
+
+    fn spawn(folder: &Path, variables: &[(String, String)], log: &Arc<Watched<Vec<Line>>>) -> Self {
         let first_line = log.lock().len();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tillgate"))
             .args(["run", "--config"])
@@ -341,9 +370,7 @@ impl Process {
         let pid = Pid::from_child(&child);
         let ended: Arc<Watched<Option<ExitStatus>>> = Arc::default();
         reap(child, readers, &ended, log);
-        let mut process = Self { pid, ended, addresses: HashMap::new(), first_line };
-        process.await_ready(log);
-        process
+        Self { pid, ended, addresses: HashMap::new(), first_line }
     }
 
     fn await_ready(&mut self, log: &Watched<Vec<Line>>) {
