@@ -1,6 +1,7 @@
 //! Wiring: the only place where every part meets.
 
 mod parts;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,10 +22,12 @@ use crate::policy::Live;
 use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
 use crate::server::{Admin, Bound, Drained, ListenError, Worker, WorkerError};
-use crate::telemetry::audit::{self, AuditError, AuditFault, Verified};
+use crate::telemetry::audit::AuditError;
 use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport};
 use crate::tls::{Acceptor, Identities, IdentityError, IdentityWarning};
-use crate::{keys, reload, vault};
+use crate::{reload, vault};
+
+pub use upkeep::{KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
 
 /// How often the list of seen cards is written.
 const SEEN_EVERY: Duration = Duration::from_secs(10);
@@ -54,15 +57,15 @@ pub enum AppError {
     /// A certificate cannot be used.
     #[error("cannot use the certificates")]
     Identity(#[from] IdentityError),
-    /// The master key cannot be used.
-    #[error("cannot use the master key")]
-    Key(#[from] keys::KeyError),
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// An access log cannot be opened.
     #[error("cannot open the access log")]
     Log(#[source] std::io::Error),
+    /// A key was not replaced.
+    #[error("the key is not replaced yet; the same command goes on where this one stopped")]
+    Rotate(#[from] vault::RotateError),
     /// A thread, runtime or signal handler is not to be had.
     #[error("the system refuses what a server needs")]
     System(#[source] std::io::Error),
@@ -179,15 +182,6 @@ pub fn check(loaded: Loaded) -> Result<Vec<IdentityWarning>, AppError> {
     let identities = Identities::load(&loaded.certificates)?;
     Generation::new(loaded.snapshot, &Metrics::new())?;
     Ok(identities.warnings(SystemTime::now()))
-}
-
-/// Walks the audit log's chain.
-///
-/// # Errors
-/// When the key that the chain is made with cannot be read.
-pub fn verify_audit(startup: &Startup) -> Result<Result<Verified, AuditFault>, AppError> {
-    let master = parts::key_source(startup).obtain(keys::IfMissing::Refuse)?.into_key();
-    Ok(audit::verify(&parts::audit_path(startup), &parts::audit_key(&master)))
 }
 
 /// Where card numbers were seen, as far as it has been written.

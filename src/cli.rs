@@ -1,6 +1,8 @@
 //! The command line: arguments in, exit code out.
 
+mod progress;
 mod seen;
+mod vault;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -11,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
+use self::vault::VaultCommand;
 use crate::app::{self, AppError};
 use crate::config::{self, Problems};
 use crate::demo::{self, DemoError, DemoOptions};
@@ -54,6 +57,9 @@ enum Command {
     /// Print the JSON Schema of the configuration file.
     #[command(after_help = "Example:\n  tillgate schema > tillgate.schema.json")]
     Schema,
+    /// Care for tokens, cards and keys.
+    #[command(subcommand)]
+    Vault(VaultCommand),
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +136,7 @@ impl Cli {
             Command::Run(options) => run(options),
             Command::Scan(options) => scan(&options),
             Command::Schema => schema(),
+            Command::Vault(command) => vault::run(command),
         };
         done.unwrap_or_else(|error| {
             tell(&error);

@@ -8,6 +8,7 @@ mod cards;
 mod compile;
 mod environment;
 mod json;
+mod master_key;
 mod problem;
 mod schema;
 mod shape;
@@ -32,10 +33,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::de::{DeTable, Deserializer};
 
+pub use master_key::{MasterKeySource, PinPlace, Pkcs11Source};
 pub use problem::{Problem, Problems};
 pub use startup::{
-    AccessFormat, AccessLog, CounterStore, ListenAddress, LogLevel, LogStartup, MasterKeySource,
-    Startup, VaultStartup, VaultStore,
+    AccessFormat, AccessLog, CounterStore, ListenAddress, LogLevel, LogStartup, Startup,
+    VaultStartup, VaultStore,
 };
 pub use summary::summary;
 

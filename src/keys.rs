@@ -6,16 +6,64 @@
 
 mod env;
 mod file;
+#[cfg(test)]
+mod fixture;
 mod master;
+mod pin;
+mod pkcs11;
+mod replace;
+mod ring;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
 pub use env::EnvKey;
 pub use file::FileKey;
-pub use master::{DerivedKey, KEY_BYTES, MasterKey};
+pub use master::{KEY_BYTES, MemoryKey, SecretKey};
+pub use pin::PinSource;
+pub use pkcs11::Pkcs11Key;
+pub use replace::Replacement;
+pub use ring::{KeyRing, MasterKeys};
+
+/// A key that wraps other keys. Its bytes may be in a device that never gives them away.
+pub trait MasterKey: Send + Sync {
+    /// Its public name.
+    fn id(&self) -> MasterId;
+
+    /// Wraps a key, bound to `about`.
+    ///
+    /// # Errors
+    /// When the key does not answer.
+    fn wrap(&self, key: &SecretKey, about: &[u8]) -> Result<Vec<u8>, WrapError>;
+
+    /// Opens what `wrap` gave for the same `about`.
+    ///
+    /// # Errors
+    /// When this is not the key it was wrapped by, or the key does not answer.
+    fn unwrap_key(&self, wrapped: &[u8], about: &[u8]) -> Result<SecretKey, WrapError>;
+}
+
+/// Tells master keys apart, and tells nothing about them.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MasterId(pub [u8; 16]);
+
+/// Why a key was not wrapped or unwrapped.
+#[derive(Debug, Error)]
+pub enum WrapError {
+    /// The device that holds the key does not do it.
+    #[error("the device of the master key fails")]
+    Device(#[source] Box<KeyError>),
+    /// The system gave no random bytes.
+    #[error("the system's random generator failed")]
+    Random,
+    /// It was wrapped by another key, or changed since.
+    #[error("the master key does not open it")]
+    Wrong,
+}
 
 /// A place that holds the master key. Chosen once at start-up.
 pub trait KeySource: Send + Sync {
@@ -27,14 +75,22 @@ pub trait KeySource: Send + Sync {
     /// # Errors
     /// When there is no key, it cannot be read, others may read it, or it has the wrong size.
     fn obtain(&self, missing: IfMissing) -> Result<Obtained, KeyError>;
+
+    /// The steps by which the key is replaced in its place, where that is ours to do.
+    ///
+    /// # Errors
+    /// When the place cannot be used, or is being used so.
+    fn replacement(&self) -> Result<Option<Replacement>, KeyError> {
+        Ok(None)
+    }
 }
 
 /// A master key, and whether it is older than this process.
 pub enum Obtained {
     /// It was made just now: nobody has a backup of it.
-    Made(MasterKey),
+    Made(Arc<dyn MasterKey>),
     /// It was there.
-    Read(MasterKey),
+    Read(Arc<dyn MasterKey>),
 }
 
 /// What to do when the source holds no key.
@@ -56,6 +112,41 @@ pub enum KeyError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The device refused.
+    #[error("the PKCS#11 device does not {action}")]
+    Device {
+        /// What was asked of it.
+        action: &'static str,
+        /// What it said.
+        source: cryptoki::error::Error,
+    },
+    /// More than one key has the label.
+    #[error("{count} keys have the label {label}; give the right one a label of its own")]
+    DeviceKeyAmbiguous {
+        /// The label.
+        label: String,
+        /// How many.
+        count: usize,
+    },
+    /// There is a vault, but its key is not in the device.
+    #[error(
+        "the PKCS#11 token {token} has no AES key {key}, but a vault sealed with it exists; \
+         restore the key from the backup of its device"
+    )]
+    DeviceKeyMissing {
+        /// The token's label.
+        token: String,
+        /// The key's label.
+        key: String,
+    },
+    /// No token, or more than one, has the label.
+    #[error("{count} PKCS#11 tokens have the label {label}, where one must")]
+    DeviceToken {
+        /// The label.
+        label: String,
+        /// How many.
+        count: usize,
     },
     /// The variable holds something that is no key.
     #[error("the environment variable {name} must hold {KEY_BYTES} bytes in base64 or hex")]
@@ -100,10 +191,16 @@ pub enum KeyError {
         /// Its size.
         bytes: u64,
     },
+    /// The variable with the PIN is not set.
+    #[error("the environment variable {name} is not set; give it the PIN of the PKCS#11 token")]
+    PinMissing {
+        /// The variable.
+        name: String,
+    },
     /// The file could not be read.
-    #[error("cannot read the master key {}", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
-        /// The key file.
+        /// The file of the key or of a PIN.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -111,12 +208,32 @@ pub enum KeyError {
     /// The system gave no random bytes.
     #[error("the system's random generator failed; the master key was not made")]
     Random,
+    /// A key that is no longer needed could not be removed.
+    #[error("cannot remove {}", path.display())]
+    Remove {
+        /// The key file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another command is replacing it.
+    #[error("another command is replacing {}; wait for it to end", path.display())]
+    Replacing {
+        /// The key file.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for MasterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 impl Obtained {
     /// The key itself.
     #[must_use]
-    pub fn into_key(self) -> MasterKey {
+    pub fn into_key(self) -> Arc<dyn MasterKey> {
         match self {
             Self::Made(key) | Self::Read(key) => key,
         }

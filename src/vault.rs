@@ -11,15 +11,19 @@
 
 mod cipher;
 mod draw;
+mod envelope;
 mod error;
 mod health;
+mod keeper;
+mod rotate;
 mod standin;
 mod store;
+mod unlock;
 mod worker;
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -30,17 +34,23 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::cipher::{Cipher, KeysRefused, WRAPPING_LABEL};
+use self::cipher::Cipher;
 use self::store::sqlite::SqliteStore;
-use self::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow, StoreError, TokenStore};
-use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Worker};
+use self::store::{Fingerprint, Inserted, NewRow, SealedRow, TokenStore};
+use self::unlock::{Renewal, Unlocked};
+use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Queues, Worker};
 use crate::card::{Pan, Token, TokenFormat};
-use crate::keys::{DerivedKey, MasterKey};
+use crate::keys::{IfMissing, KeyRing, MasterKeys, SecretKey};
+use crate::policy::Live;
 
 pub use error::{OpenError, VaultError};
 pub use health::{Health, Outage};
+pub use keeper::{Keeper, Record};
+pub use rotate::{MasterStep, RotateError, RotateProgress, Rotated};
 pub use standin::{CODES_MAX, StandInError, StandIns};
 pub use store::sqlite::SqliteOpenError;
+pub use store::{Census, KeyFacts, KeyId, KeyPurpose};
+pub use unlock::{KeyEvent, KeyEventKind, KeyListener};
 
 /// How long a call waits for the store before it is refused as stalled.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -59,10 +69,13 @@ pub struct VaultSettings {
 
 /// The vault. Shared by all runtimes of the process.
 pub struct Vault {
-    cipher: Cipher,
+    cipher: Arc<Live<Cipher>>,
     deadline: Duration,
+    key_listener: Arc<OnceLock<KeyListener>>,
+    master_made: bool,
     lookups: mpsc::Sender<Lookup>,
     insertions: mpsc::Sender<Insertion>,
+    renewals: mpsc::Sender<Renewal>,
     health: watch::Sender<Health>,
     stand_ins: Arc<StandIns>,
     serving: TaskTracker,
@@ -96,28 +109,36 @@ pub enum Standing {
 type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn TokenStore>, OpenError>> + Send>>;
 
 impl Vault {
-    /// Opens the vault, and makes it on the first start.
+    /// Opens the vault, and makes it on the first start; with it the master key, if its place is
+    /// empty and may hold a new one.
     ///
     /// # Errors
     /// When the database cannot be opened, or the master key is not the one it was made with.
-    pub async fn open(settings: VaultSettings, master: &MasterKey) -> Result<Self, OpenError> {
+    pub async fn open(
+        settings: VaultSettings,
+        masters: Arc<MasterKeys>,
+    ) -> Result<Self, OpenError> {
         let path = settings.path;
+        let ring = masters.obtain(IfMissing::for_vault(&path))?;
+        let ring = Unlocked::check(&path, &masters, ring).await?;
         let open = move || -> Opening {
             Box::pin(async move {
                 let store: Box<dyn TokenStore> = Box::new(SqliteStore::open(&path).await?);
                 Ok(store)
             })
         };
-        Self::start(open, settings.cvv_ttl, master.derive(WRAPPING_LABEL)).await
+        Self::start(open, settings.cvv_ttl, masters, ring).await
     }
 
     async fn start(
         open: impl FnOnce() -> Opening + Send + 'static,
         cvv_ttl: Duration,
-        wrapping: DerivedKey,
+        masters: Arc<MasterKeys>,
+        ring: KeyRing,
     ) -> Result<Self, OpenError> {
         let (lookups, lookup_queue) = mpsc::channel(QUEUE_MAX);
         let (insertions, insertion_queue) = mpsc::channel(QUEUE_MAX);
+        let (renewals, renewal_queue) = mpsc::channel(QUEUE_MAX);
         let (health, stop) = (watch::Sender::new(Health::Ready), CancellationToken::new());
         let (stand_ins, serving) = (Arc::new(StandIns::new(cvv_ttl)), TaskTracker::new());
         let (opened, ready) = oneshot::channel();
@@ -125,15 +146,19 @@ impl Vault {
             .enable_time()
             .build()
             .map_err(OpenError::Thread)?;
-        let parts = (health.clone(), Arc::clone(&stand_ins), stop.clone());
+        let parts = (health.clone(), renewals.clone(), Arc::clone(&stand_ins), stop.clone());
+        let queues =
+            Queues { lookups: lookup_queue, insertions: insertion_queue, renewals: renewal_queue };
+        let master_made = ring.made;
         let served = serving.track_future(async move {
-            let (health, stand_ins, stop) = parts;
-            match ready_store(open, &wrapping).await {
+            let (health, renewals, stand_ins, stop) = parts;
+            match ready_store(open, masters, ring).await {
                 Err(refused) => drop(opened.send(Err(refused))),
-                Ok((store, cipher)) => {
-                    if opened.send(Ok(cipher)).is_ok() {
-                        let worker = Worker { store, health, stand_ins, stop };
-                        worker.serve(lookup_queue, insertion_queue).await;
+                Ok((store, keys)) => {
+                    let shared = (Arc::clone(&keys.cipher), Arc::clone(&keys.listener));
+                    if opened.send(Ok(shared)).is_ok() {
+                        let worker = Worker { store, health, renewals, stand_ins, stop };
+                        worker.serve(queues, keys).await;
                     }
                 }
             }
@@ -142,12 +167,16 @@ impl Vault {
             .name("vault".to_owned())
             .spawn(move || runtime.block_on(served))
             .map_err(OpenError::Thread)?;
-        let cipher = ready.await.map_err(|_| OpenError::Store { cause: Outage::Stopped })??;
+        let stopped = |_| OpenError::Store { cause: Outage::Stopped };
+        let (cipher, key_listener) = ready.await.map_err(stopped)??;
         Ok(Self {
             cipher,
             deadline: CALL_DEADLINE,
+            key_listener,
+            master_made,
             lookups,
             insertions,
+            renewals,
             health,
             stand_ins,
             serving,
@@ -180,8 +209,17 @@ impl Vault {
     /// # Errors
     /// When the store is unavailable or a row is damaged.
     pub async fn reveal(&self, numbers: Vec<Pan>) -> Result<Vec<Option<Pan>>, VaultError> {
-        let card = |row: &SealedRow| self.cipher.open(row).ok_or(VaultError::Damaged);
-        self.in_time(self.each_token(&numbers, |row| row.map(card).transpose())).await
+        self.in_time(async {
+            match self.cards(&numbers).await {
+                Err(VaultError::UnknownKey) => {
+                    // Another process seals under a new key, or has dropped the row's old one.
+                    self.renew_keys().await;
+                    self.cards(&numbers).await
+                }
+                done => done,
+            }
+        })
+        .await
     }
 
     /// What each number is, in order.
@@ -209,6 +247,29 @@ impl Vault {
         &self.stand_ins
     }
 
+    /// The key of the audit log's chain: one for the vault's life.
+    #[must_use]
+    pub fn audit_key(&self) -> SecretKey {
+        self.cipher.peek().audit_key().duplicate()
+    }
+
+    /// The key that names of accounts are hashed with: one for the vault's life.
+    #[must_use]
+    pub fn accounts_key(&self) -> SecretKey {
+        self.cipher.peek().accounts_key().duplicate()
+    }
+
+    /// Whether the master key was made when the vault was opened: nobody has a backup of it.
+    #[must_use]
+    pub fn master_made(&self) -> bool {
+        self.master_made
+    }
+
+    /// Tells `listener` of every key that comes or goes from now on. Only the first one is told.
+    pub fn listen_to_keys(&self, listener: KeyListener) {
+        let _first_stays = self.key_listener.set(listener);
+    }
+
     /// Takes no more calls, finishes those that wait, and closes the store; at most for
     /// [`CALL_DEADLINE`]. Nothing is lost without it: what was answered is on the disk.
     pub async fn close(&self) {
@@ -223,7 +284,8 @@ impl Vault {
         pans: &[Pan],
         format: TokenFormat,
     ) -> Result<Vec<Tokenized>, VaultError> {
-        let prints: Vec<_> = pans.iter().map(|pan| self.cipher.fingerprint(pan.expose())).collect();
+        let cipher = self.cipher.load();
+        let prints: Vec<_> = pans.iter().map(|pan| cipher.fingerprint(pan.expose())).collect();
         let found = self.find(prints.clone()).await?;
         let mut answers = Vec::with_capacity(pans.len());
         for (pan, print) in pans.iter().zip(&prints) {
@@ -246,7 +308,7 @@ impl Vault {
                     Inserted::Created(token) => Some(Tokenized::Created(token)),
                     Inserted::IsToken => Some(Tokenized::Collided),
                     Inserted::Known(token) => Some(Tokenized::Known(token)),
-                    Inserted::TokenTaken => None,
+                    Inserted::KeyGone | Inserted::TokenTaken => None,
                 };
             }
         }
@@ -262,11 +324,13 @@ impl Vault {
         format: TokenFormat,
         others: &[Fingerprint],
     ) -> Result<NewRow, VaultError> {
+        // Loaded for each row: an earlier round may have found that the newest key is another one.
+        let cipher = self.cipher.load();
         let mut entropy = |buffer: &mut [u8]| rand::fill(buffer).map_err(|_| Outage::Random);
         let brand = draw::issuer_of(pan)?.brand;
         for _ in 0..ROUNDS_MAX {
             let token = draw::draw(pan, format, &mut entropy)?;
-            let token_print = self.cipher.fingerprint(token.as_bytes());
+            let token_print = cipher.fingerprint(token.as_bytes());
             if others.contains(&token_print) {
                 continue;
             }
@@ -279,11 +343,17 @@ impl Vault {
                 data_key: KeyId([0; 16]),
                 sealed: Vec::new(),
             };
-            self.cipher.seal(&mut row, pan).map_err(|_| Outage::Random)?;
+            cipher.seal(&mut row, pan).map_err(|_| Outage::Random)?;
             let last_four = pan.last_four().iter().copied().map(char::from).collect();
             return Ok(NewRow { row, brand, last_four });
         }
         Err(VaultError::NoTokenFree { format })
+    }
+
+    async fn cards(&self, numbers: &[Pan]) -> Result<Vec<Option<Pan>>, VaultError> {
+        let cipher = self.cipher.load();
+        let card = |row: &SealedRow| cipher.open(row).card();
+        self.each_token(numbers, |row| row.map(card).transpose()).await
     }
 
     /// Asks `about` for each number, with its row if it is an issued token.
@@ -292,10 +362,11 @@ impl Vault {
         numbers: &[Pan],
         about: impl Fn(Option<&SealedRow>) -> Result<T, VaultError>,
     ) -> Result<Vec<T>, VaultError> {
+        let cipher = self.cipher.load();
         let mut answers = Vec::with_capacity(numbers.len());
         for group in numbers.chunks(GROUP_MAX) {
             let prints: Vec<_> =
-                group.iter().map(|number| self.cipher.fingerprint(number.expose())).collect();
+                group.iter().map(|number| cipher.fingerprint(number.expose())).collect();
             let found = self.find(prints.clone()).await?;
             for (number, print) in group.iter().zip(prints) {
                 answers.push(about(issued(&found, number, print)?)?);
@@ -312,6 +383,14 @@ impl Vault {
     async fn insert(&self, rows: Vec<NewRow>) -> Result<Vec<Inserted>, VaultError> {
         let (reply, answer) = oneshot::channel();
         ask(&self.insertions, Insertion { rows, reply }, answer).await
+    }
+
+    /// Returns when the keys have been read again, or cannot be.
+    async fn renew_keys(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.renewals.try_send(reply).is_ok() {
+            let _ = done.await;
+        }
     }
 
     async fn in_time<T>(
@@ -339,20 +418,12 @@ impl Drop for Vault {
 /// Opens the store and its keys.
 async fn ready_store(
     open: impl FnOnce() -> Opening,
-    wrapping: &DerivedKey,
-) -> Result<(Box<dyn TokenStore>, Cipher), OpenError> {
+    masters: Arc<MasterKeys>,
+    ring: KeyRing,
+) -> Result<(Box<dyn TokenStore>, Unlocked), OpenError> {
     let store = open().await?;
-    let offered = Cipher::new_keys(wrapping).map_err(|_| OpenError::Random)?;
-    let keys = store.keys(&offered).await.map_err(|failure| match failure {
-        StoreError::Damaged { .. } => OpenError::KeysMissing,
-        StoreError::Down { outage, .. } => OpenError::Store { cause: outage },
-    })?;
-    let cipher = Cipher::open_keys(&keys, wrapping).map_err(|refused| match refused {
-        KeysRefused::Missing { .. } => OpenError::KeysMissing,
-        KeysRefused::Newer { version } => OpenError::KeysNewer { version },
-        KeysRefused::Wrong => OpenError::WrongMasterKey,
-    })?;
-    Ok((store, cipher))
+    let keys = Unlocked::open(store.as_ref(), masters, ring).await?;
+    Ok((store, keys))
 }
 
 /// Puts a call into a queue, refused at once if it is full, and waits for the answer.

@@ -230,7 +230,8 @@ mod tidy {
         cards limits requests responses token_format invalid_card strict card_fields cvv_fields \
         ignored_fields decoded ratio connect handshake request_head request_body_idle response_head \
         response_body_idle client_write keep_alive upgrade_idle drain per_network per_account lockout failures \
-        within lock name upstream store master_key file env cvv_ttl access access_format level";
+        within lock name upstream store master_key previous_master_key file env \
+        pkcs11 module token_label key_label pin cvv_ttl access access_format level";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tracing::{info, warn};
 
 use super::AppError;
-use crate::config::{self, MasterKeySource, Startup};
+use crate::config::{self, MasterKeySource, PinPlace, Startup};
 use crate::counters::LocalCounter;
-use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKey, Obtained};
+use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
 use crate::proxy::login::LoginGuard;
 use crate::proxy::{LockTeller, Services};
 use crate::telemetry::audit::AuditKey;
@@ -19,7 +20,7 @@ use crate::telemetry::{
     AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
 };
 use crate::tls::{Identities, IdentityError};
-use crate::vault::{Vault, VaultSettings};
+use crate::vault::{Keeper, KeyEvent, KeyEventKind, KeyListener, Vault, VaultSettings};
 
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
 pub(super) fn harden() {
@@ -29,10 +30,26 @@ pub(super) fn harden() {
     if let Err(error) = limited.and(hidden) {
         warn!(%error, "cannot switch core dumps off");
     }
+    lock_memory();
     let files = rustix::process::getrlimit(Resource::Nofile);
     let all = Rlimit { current: files.maximum, maximum: files.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, all) {
         warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// Keeps keys and verification codes out of swap, which outlives the process. Only where there is no
+/// limit: under one, memory asked for later would be refused. What is locked is not given back to
+/// the system when it is free, so it is for the operator to choose.
+fn lock_memory() {
+    if rustix::process::getrlimit(Resource::Memlock).current.is_some() {
+        warn!(remedy = "LimitMEMLOCK=infinity", "memory is not locked and may be swapped out");
+        return;
+    }
+    // Only what is in use: a reservation that is never touched costs nothing.
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    if let Err(error) = rustix::mm::mlockall(all) {
+        warn!(%error, "memory is not locked and may be swapped out");
     }
 }
 
@@ -51,37 +68,71 @@ pub(super) fn self_signed(startup: &Startup) -> Result<Identities, IdentityError
 
 /// Opens the vault and the logs.
 pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Services, AppError> {
-    let path = startup.data_dir.join("vault.db");
     let metrics = Arc::new(metrics);
-    let source = key_source(startup);
-    let obtained = source.obtain(IfMissing::for_vault(&path))?;
-    let made = matches!(obtained, Obtained::Made(_));
-    let master = obtained.into_key();
-    let (log, key) = (audit_path(startup), audit_key(&master));
+    let masters = Arc::new(master_keys(startup));
+    let place = masters.current.describe();
+    let settings = VaultSettings { path: vault_path(startup), cvv_ttl: startup.vault.cvv_ttl };
+    let vault = Vault::open(settings, masters).await?;
     let dropped = metrics.lines_dropped("audit");
-    let audit = Arc::new(Audit::open(&log, key, dropped, SystemTime::now())?);
-    if made {
-        let place = source.describe();
+    let key = AuditKey::new(vault.audit_key().expose());
+    let audit = Arc::new(Audit::open(&audit_path(startup), key, dropped, SystemTime::now())?);
+    if vault.master_made() {
         info!(place, "master key made; back it up");
         audit.record_durable(SystemTime::now(), AuditEvent::KeyCreated { place }).await?;
     }
+    vault.listen_to_keys(key_teller(Arc::clone(&audit)));
     let access = access_log(startup, &metrics).map_err(AppError::Log)?;
     let counter = Arc::new(LocalCounter::new());
     let teller = LockTeller { audit: Arc::clone(&audit), metrics: Arc::clone(&metrics) };
-    let key = master.derive("login accounts");
-    let logins = LoginGuard::new(counter, key.expose(), Arc::new(teller));
-    let settings = VaultSettings { path, cvv_ttl: startup.vault.cvv_ttl };
-    let vault = Vault::open(settings, &master).await?;
+    let logins = LoginGuard::new(counter, vault.accounts_key().expose(), Arc::new(teller));
     let seen = CardsSeen::open(seen_path(startup));
     Ok(Services { vault, logins, access, audit, metrics, seen })
 }
 
-/// Where the master key comes from.
-pub(super) fn key_source(startup: &Startup) -> Box<dyn KeySource> {
-    match &startup.vault.master_key {
-        MasterKeySource::Env(name) => Box::new(EnvKey { name: name.clone() }),
-        MasterKeySource::File(path) => Box::new(FileKey { path: path.clone() }),
+/// Opens the vault for a command: one that exists, beside whoever else uses it.
+pub(super) async fn keeper(startup: &Startup, missing: IfMissing) -> Result<Keeper, AppError> {
+    let masters = Arc::new(master_keys(startup));
+    Ok(Keeper::open(&vault_path(startup), masters, missing).await?)
+}
+
+/// Where the master keys come from.
+fn master_keys(startup: &Startup) -> MasterKeys {
+    let source = |source: &MasterKeySource| -> Box<dyn KeySource> {
+        match source {
+            MasterKeySource::Env(name) => Box::new(EnvKey { name: name.clone() }),
+            MasterKeySource::File(path) => Box::new(FileKey { path: path.clone() }),
+            MasterKeySource::Pkcs11(device) => Box::new(Pkcs11Key {
+                module: device.module.clone(),
+                token_label: device.token_label.clone(),
+                key_label: device.key_label.clone(),
+                pin: match &device.pin {
+                    PinPlace::Env(name) => PinSource::Env(name.clone()),
+                    PinPlace::File(path) => PinSource::File(path.clone()),
+                },
+            }),
+        }
+    };
+    let previous = startup.vault.previous_master_key.as_ref().map(source);
+    MasterKeys { current: source(&startup.vault.master_key), previous }
+}
+
+/// Tells the audit log of every key that comes or goes.
+fn key_teller(audit: Arc<Audit>) -> KeyListener {
+    Box::new(move |event| audit.record(SystemTime::now(), key_record(event)))
+}
+
+/// What the audit log says of it.
+pub(super) fn key_record(event: KeyEvent) -> AuditEvent {
+    let KeyEvent { change, purpose, key } = event;
+    match change {
+        KeyEventKind::Added => AuditEvent::KeyAdded { purpose, key },
+        KeyEventKind::Dropped => AuditEvent::KeyDropped { purpose, key },
     }
+}
+
+/// Where the vault's database lies.
+fn vault_path(startup: &Startup) -> PathBuf {
+    startup.data_dir.join("vault.db")
 }
 
 /// Where the audit log lies.
@@ -92,11 +143,6 @@ pub(super) fn audit_path(startup: &Startup) -> PathBuf {
 /// Where the list of seen cards lies.
 pub(super) fn seen_path(startup: &Startup) -> PathBuf {
     startup.data_dir.join("cards-seen.json")
-}
-
-/// What its chain is made with.
-pub(super) fn audit_key(master: &MasterKey) -> AuditKey {
-    AuditKey::new(master.derive("audit").expose())
 }
 
 fn access_log(startup: &Startup, metrics: &Metrics) -> std::io::Result<AccessLog> {

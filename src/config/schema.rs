@@ -332,8 +332,10 @@ pub(super) struct VaultSchema {
     /// The database.
     #[schemars(extend("default" = "sqlite"))]
     pub(super) store: Option<At<VaultStoreSchema>>,
-    /// Where the master key comes from: a file or a variable of the environment.
+    /// Where the master key comes from: a file, a variable of the environment or a PKCS#11 device.
     pub(super) master_key: Option<At<MasterKeySchema>>,
+    /// The master key before, for as long as `vault rotate --master` has not replaced it.
+    pub(super) previous_master_key: Option<At<MasterKeySchema>>,
     /// How long a verification code is held for the gateway, in memory only.
     #[schemars(extend("default" = "15m"))]
     pub(super) cvv_ttl: Option<At<String>>,
@@ -352,6 +354,34 @@ pub(super) enum VaultStoreSchema {
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(super) struct MasterKeySchema {
     /// A file; made on first start. Without `master_key` it is `master.key` in `data_dir`.
+    pub(super) file: Option<At<String>>,
+    /// The name of a variable of the environment.
+    pub(super) env: Option<At<String>>,
+    /// A key that never leaves its device; made there on first start.
+    pub(super) pkcs11: Option<At<Pkcs11Schema>>,
+}
+
+/// A 256-bit AES key in a PKCS#11 device.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pkcs11Schema {
+    /// The vendor's library.
+    #[schemars(extend("examples" = ["/usr/lib/softhsm/libsofthsm2.so"]))]
+    pub(super) module: At<String>,
+    /// The label of the token that holds the key.
+    pub(super) token_label: At<String>,
+    /// The key's own label.
+    pub(super) key_label: At<String>,
+    /// Where the PIN of the token's user comes from.
+    pub(super) pin: At<PinSchema>,
+}
+
+/// Where a PIN comes from; exactly one.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(super) struct PinSchema {
+    /// A file that only its owner may read.
     pub(super) file: Option<At<String>>,
     /// The name of a variable of the environment.
     pub(super) env: Option<At<String>>,

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile::Compiler;
+use super::master_key::MasterKeySource;
 use super::schema::{
-    AccessFormatSchema, CounterStoreSchema, FileSchema, LevelSchema, LogSchema, MasterKeySchema,
-    VaultSchema, VaultStoreSchema,
+    AccessFormatSchema, CounterStoreSchema, FileSchema, LevelSchema, LogSchema, VaultSchema,
+    VaultStoreSchema,
 };
 use super::source::At;
 
@@ -63,6 +64,8 @@ pub struct VaultStartup {
     pub store: VaultStore,
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
+    /// Where the master key before comes from, while it is being replaced.
+    pub previous_master_key: Option<MasterKeySource>,
     /// How long a verification code is held for the gateway.
     pub cvv_ttl: Duration,
 }
@@ -72,15 +75,6 @@ pub struct VaultStartup {
 pub enum VaultStore {
     /// `vault.db` in the data directory.
     Sqlite,
-}
-
-/// Where the master key comes from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum MasterKeySource {
-    /// This variable of the environment.
-    Env(String),
-    /// This file.
-    File(PathBuf),
 }
 
 /// Where failed logins are counted.
@@ -148,6 +142,10 @@ impl Startup {
             ("gateway.listen", self.gateways == other.gateways),
             ("vault.store", self.vault.store == other.vault.store),
             ("vault.master_key", self.vault.master_key == other.vault.master_key),
+            (
+                "vault.previous_master_key",
+                self.vault.previous_master_key == other.vault.previous_master_key,
+            ),
             ("vault.cvv_ttl", self.vault.cvv_ttl == other.vault.cvv_ttl),
             ("counters.store", self.counters == other.counters),
             ("log.access", self.log.access == other.log.access),
@@ -211,34 +209,16 @@ impl Compiler<'_> {
         };
         let cvv_ttl = self.duration("vault.cvv_ttl", written.cvv_ttl.as_ref(), CVV_TTL);
         let master_key = match &written.master_key {
-            None => MasterKeySource::File(data_dir.join("master.key")),
-            Some(at) => self.master_key(at)?,
+            None => Some(MasterKeySource::File(data_dir.join("master.key"))),
+            Some(at) => self.master_key("vault.master_key", at),
         };
-        Some(VaultStartup { store, master_key, cvv_ttl })
-    }
-
-    fn master_key(&mut self, at: &At<MasterKeySchema>) -> Option<MasterKeySource> {
-        let (table, form) = ("vault.master_key", "write { file = \"…\" } or { env = \"NAME\" }");
-        match (&at.get().file, &at.get().env) {
-            (Some(file), None) if !file.get().is_empty() => {
-                return Some(MasterKeySource::File(self.path(file)));
-            }
-            // Not the key itself: it would stand in the file.
-            (None, Some(name)) if is_variable(name.get()) => {
-                return Some(MasterKeySource::Env(name.get().clone()));
-            }
-            (Some(_), Some(_)) => self.refuse(&at.span(), table, "names two sources", form),
-            (Some(file), None) => {
-                self.refuse(&file.span(), "vault.master_key.file", "is empty", form);
-            }
-            (None, Some(name)) => {
-                let message = "is not the name of a variable";
-                let remedy = "give the name, not the key, in letters, digits and `_`";
-                self.refuse(&name.span(), "vault.master_key.env", message, remedy);
-            }
-            (None, None) => self.refuse(&at.span(), table, "names no source", form),
-        }
-        None
+        let previous = written.previous_master_key.as_ref();
+        let previous = previous.map(|at| self.previous_master_key(at, master_key.as_ref()));
+        let previous_master_key = match previous {
+            None => None,
+            Some(found) => Some(found?),
+        };
+        Some(VaultStartup { store, master_key: master_key?, previous_master_key, cvv_ttl })
     }
 
     fn log(&mut self, written: &LogSchema) -> LogStartup {
@@ -268,9 +248,4 @@ impl Compiler<'_> {
         };
         LogStartup { access, access_format, level }
     }
-}
-
-fn is_variable(name: &str) -> bool {
-    let sound = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(sound)
 }

@@ -1,12 +1,13 @@
 //! The master key from an environment variable.
 
 use std::env;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MasterKey, Obtained};
+use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained, SecretKey};
 
 /// A variable that holds the key's 32 bytes in base64 (RFC 4648 section 4) or hex.
 ///
@@ -26,7 +27,7 @@ impl KeySource for EnvKey {
     fn obtain(&self, _: IfMissing) -> Result<Obtained, KeyError> {
         match env::var(&self.name).map(Zeroizing::new) {
             Ok(text) => {
-                let key = decode(&text).map(Obtained::Read);
+                let key = decode(&text).map(|key| Obtained::Read(Arc::new(MemoryKey::new(key))));
                 key.ok_or_else(|| KeyError::EnvFormat { name: self.name.clone() })
             }
             Err(env::VarError::NotPresent) => Err(KeyError::EnvMissing { name: self.name.clone() }),
@@ -37,10 +38,10 @@ impl KeySource for EnvKey {
     }
 }
 
-fn decode(text: &str) -> Option<MasterKey> {
+fn decode(text: &str) -> Option<SecretKey> {
     let text = text.trim();
     let bytes = if text.len() == KEY_BYTES * 2 { from_hex(text)? } else { from_base64(text)? };
-    MasterKey::from_bytes(&bytes)
+    SecretKey::from_bytes(&bytes)
 }
 
 fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {

@@ -4,17 +4,26 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MasterKey, Obtained};
+use super::replace::{Replacement, sync_folder};
+use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained, SecretKey};
 
 /// A key file. Links are followed, as secrets mounted by an orchestrator are links.
 #[derive(Clone, Debug)]
 pub struct FileKey {
     /// Where the file lies, or will lie after the first start.
     pub path: PathBuf,
+}
+
+/// What becomes of a file that has the name already.
+#[derive(Clone, Copy)]
+enum Existing {
+    Keep,
+    Replace,
 }
 
 impl KeySource for FileKey {
@@ -24,7 +33,7 @@ impl KeySource for FileKey {
 
     fn obtain(&self, missing: IfMissing) -> Result<Obtained, KeyError> {
         match (File::open(&self.path), missing) {
-            (Ok(file), _) => self.read(file).map(Obtained::Read),
+            (Ok(file), _) => Ok(Obtained::Read(Arc::new(self.read(file)?))),
             (Err(error), IfMissing::Create) if error.kind() == io::ErrorKind::NotFound => {
                 self.create()
             }
@@ -34,10 +43,14 @@ impl KeySource for FileKey {
             (Err(source), _) => Err(self.unreadable(source)),
         }
     }
+
+    fn replacement(&self) -> Result<Option<Replacement>, KeyError> {
+        Replacement::of(&self.path).map(Some)
+    }
 }
 
 impl FileKey {
-    fn read(&self, mut file: File) -> Result<MasterKey, KeyError> {
+    fn read(&self, mut file: File) -> Result<MemoryKey, KeyError> {
         let path = || self.path.clone();
         let facts = file.metadata().map_err(|source| self.unreadable(source))?;
         let mode = facts.permissions().mode() & 0o777;
@@ -50,35 +63,46 @@ impl FileKey {
             return Err(wrong_size());
         }
         file.read_exact(bytes.as_mut_slice()).map_err(|source| self.unreadable(source))?;
-        MasterKey::from_bytes(bytes.as_slice()).ok_or_else(wrong_size)
+        SecretKey::from_bytes(bytes.as_slice()).map(MemoryKey::new).ok_or_else(wrong_size)
     }
 
     /// Writes the key whole and synced under another name first, so that no crash leaves half a
     /// key under the real one; then links it there only if nobody else was faster.
     fn create(&self) -> Result<Obtained, KeyError> {
-        let key = MasterKey::random().map_err(|_| KeyError::Random)?;
-        match self.publish(&key) {
-            Ok(()) => Ok(Obtained::Made(key)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(&self.path)
-                .map_err(|source| self.unreadable(source))
-                .and_then(|file| self.read(file).map(Obtained::Read)),
+        let key = SecretKey::random().map(MemoryKey::new).map_err(|_| KeyError::Random)?;
+        match self.publish(&key, Existing::Keep) {
+            Ok(()) => Ok(Obtained::Made(Arc::new(key))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let file = File::open(&self.path).map_err(|source| self.unreadable(source))?;
+                Ok(Obtained::Read(Arc::new(self.read(file)?)))
+            }
             Err(source) => Err(KeyError::Create { path: self.path.clone(), source }),
         }
     }
 
-    fn publish(&self, key: &MasterKey) -> io::Result<()> {
+    /// Writes the same key under another name, in place of what stands there.
+    pub(super) fn copy_to(&self, other: &Self) -> Result<(), KeyError> {
+        let file = File::open(&self.path).map_err(|source| self.unreadable(source))?;
+        let written = other.publish(&self.read(file)?, Existing::Replace);
+        written.map_err(|source| KeyError::Create { path: other.path.clone(), source })
+    }
+
+    fn publish(&self, key: &MemoryKey, existing: Existing) -> io::Result<()> {
         let folder = match self.path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
         // Made with mode 0600 by the call that creates it, so it is never open to others.
         let mut draft = NamedTempFile::new_in(folder)?;
-        draft.write_all(key.expose())?;
+        draft.write_all(key.bytes().expose())?;
         draft.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
         draft.as_file().sync_all()?;
-        draft.persist_noclobber(&self.path).map_err(|error| error.error)?;
-        // The name itself must survive a power cut too.
-        File::open(folder)?.sync_all()
+        let named = match existing {
+            Existing::Keep => draft.persist_noclobber(&self.path),
+            Existing::Replace => draft.persist(&self.path),
+        };
+        named.map_err(|error| error.error)?;
+        sync_folder(&self.path)
     }
 
     fn unreadable(&self, source: io::Error) -> KeyError {
@@ -101,7 +125,7 @@ mod tests {
         let (_folder, source) = in_new_folder();
         let Ok(Obtained::Made(made)) = source.obtain(IfMissing::Create) else { panic!("not made") };
         let Ok(Obtained::Read(read)) = source.obtain(IfMissing::Refuse) else { panic!("not read") };
-        assert_eq!(made.expose(), read.expose());
+        assert_eq!(made.id(), read.id());
         let mode = fs::metadata(&source.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let names = fs::read_dir(source.path.parent().unwrap()).unwrap();
@@ -152,6 +176,6 @@ mod tests {
         let made = keys.iter().filter(|key| matches!(key, Obtained::Made(_))).count();
         assert_eq!(made, 1);
         let keys: Vec<_> = keys.into_iter().map(Obtained::into_key).collect();
-        assert!(keys.iter().all(|key| key.expose() == keys[0].expose()));
+        assert!(keys.iter().all(|key| key.id() == keys[0].id()));
     }
 }

@@ -50,10 +50,24 @@ pub enum AuditEvent {
         /// Its generation.
         generation: u64,
     },
+    /// A key of the vault is in use from now on.
+    KeyAdded {
+        /// What it is for: the purpose of a data key, or `master`.
+        purpose: &'static str,
+        /// Its public name.
+        key: String,
+    },
     /// A master key was made.
     KeyCreated {
         /// Where it lies; never the key.
         place: String,
+    },
+    /// A key of the vault opens nothing any more.
+    KeyDropped {
+        /// What it was for.
+        purpose: &'static str,
+        /// Its public name.
+        key: String,
     },
     /// A changed configuration or certificate was refused.
     ReloadRefused {

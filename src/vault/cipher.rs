@@ -1,24 +1,19 @@
 //! Seals and opens card numbers, and makes the fingerprints they are found by.
 //!
-//! Envelope encryption: random data keys seal the rows, a key derived from the master key wraps the
-//! data keys. Only this file knows how a sealed value is laid out: nonce, ciphertext, tag.
+//! Only this file knows how a sealed card is laid out: nonce, ciphertext, tag.
 
 use std::collections::HashMap;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
+use super::VaultError;
+use super::envelope::{self, DataKey, KeysRefused};
 use super::store::{Fingerprint, KeyId, KeyPurpose, KeyRow, SealedRow};
 use crate::card::Pan;
-use crate::keys::{DerivedKey, KEY_BYTES};
-
-/// The label of the key that wraps data keys, for `MasterKey::derive`.
-pub(super) const WRAPPING_LABEL: &str = "vault data keys v1";
-
-/// How a wrapped key is laid out.
-const KEY_VERSION: u8 = 1;
+use crate::keys::{KeyRing, SecretKey};
 
 /// How a row is sealed.
 pub(super) const ROW_VERSION: u8 = 1;
@@ -28,73 +23,82 @@ const TAG_BYTES: usize = 16;
 /// The opened keys of one vault.
 ///
 /// A nonce is 96 random bits, which NIST SP 800-38D section 8.3 allows for 2^32 seals per key: more
-/// rows than a vault holds, as a card is sealed once.
+/// rows than a vault holds, as a card is sealed once under each.
 pub(super) struct Cipher {
+    accounts: SecretKey,
+    audit: SecretKey,
     fingerprint: hmac::Key,
     newest: KeyId,
     sealing: HashMap<KeyId, RandomizedNonceKey>,
 }
 
-/// Why the keys of a vault do not open.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum KeysRefused {
-    /// A key is sealed in a way this program does not know.
+/// What a row turns out to be when it is opened.
+#[must_use]
+pub(super) enum Unsealed {
+    /// The card.
+    Card(Pan),
+    /// Not as it was sealed.
+    Damaged,
+    /// Sealed in a way this program does not know.
     Newer { version: u8 },
-    /// A key that must be there is not.
-    Missing { purpose: KeyPurpose },
-    /// Not wrapped by this master key, or damaged.
-    Wrong,
+    /// Sealed under a data key that was made, or dropped, since the keys were read.
+    UnknownKey,
+}
+
+impl Unsealed {
+    /// The card, for those who can do without the rest.
+    pub(super) fn card(self) -> Result<Pan, VaultError> {
+        match self {
+            Self::Card(card) => Ok(card),
+            Self::Damaged => Err(VaultError::Damaged),
+            Self::Newer { version } => Err(VaultError::Newer { version }),
+            Self::UnknownKey => Err(VaultError::UnknownKey),
+        }
+    }
 }
 
 impl Cipher {
-    /// Makes the keys of a new vault, wrapped.
-    pub(super) fn new_keys(wrapping: &DerivedKey) -> Result<Vec<KeyRow>, Unspecified> {
-        let wrapper = RandomizedNonceKey::new(&AES_256_GCM, wrapping.expose())?;
-        [KeyPurpose::Fingerprint, KeyPurpose::Seal]
-            .into_iter()
-            .map(|purpose| {
-                let mut id = KeyId([0; 16]);
-                rand::fill(&mut id.0)?;
-                let mut key = Zeroizing::new([0; KEY_BYTES]);
-                rand::fill(key.as_mut_slice())?;
-                let about = about_key(id, purpose, KEY_VERSION);
-                let wrapped = seal(&wrapper, &about, key.as_slice())?;
-                Ok(KeyRow { id, purpose, version: KEY_VERSION, wrapped })
-            })
-            .collect()
-    }
-
-    /// Opens the keys of a vault. They are authenticated, so a wrong master key never gives a key.
-    pub(super) fn open_keys(rows: &[KeyRow], wrapping: &DerivedKey) -> Result<Self, KeysRefused> {
-        let wrapper = RandomizedNonceKey::new(&AES_256_GCM, wrapping.expose())
-            .map_err(|_| KeysRefused::Wrong)?;
-        let mut fingerprint = None;
-        let mut newest = None;
+    /// Opens the keys of a vault.
+    pub(super) fn open_keys(rows: &[KeyRow], ring: &KeyRing) -> Result<Self, KeysRefused> {
+        let (mut accounts, mut audit, mut fingerprint, mut newest) = (None, None, None, None);
         let mut sealing = HashMap::new();
-        for row in rows {
-            if row.version != KEY_VERSION {
-                return Err(KeysRefused::Newer { version: row.version });
-            }
-            let about = about_key(row.id, row.purpose, row.version);
-            let key = open(&wrapper, &about, &row.wrapped).ok_or(KeysRefused::Wrong)?;
-            match row.purpose {
+        for DataKey { id, purpose, key } in envelope::open_all(rows, ring)? {
+            match purpose {
+                KeyPurpose::Accounts => accounts = Some(key),
+                KeyPurpose::Audit => audit = Some(key),
                 KeyPurpose::Fingerprint => {
-                    fingerprint = Some(hmac::Key::new(hmac::HMAC_SHA256, &key));
+                    fingerprint = Some(hmac::Key::new(hmac::HMAC_SHA256, key.expose()));
                 }
                 KeyPurpose::Seal => {
-                    let key = RandomizedNonceKey::new(&AES_256_GCM, &key)
-                        .map_err(|_| KeysRefused::Wrong)?;
-                    sealing.insert(row.id, key);
-                    newest = Some(row.id);
+                    let key = RandomizedNonceKey::new(&AES_256_GCM, key.expose());
+                    sealing.insert(id, key.map_err(|_| KeysRefused::Wrong)?);
+                    newest = Some(id);
                 }
             }
         }
         let missing = |purpose| KeysRefused::Missing { purpose };
         Ok(Self {
+            accounts: accounts.ok_or(missing(KeyPurpose::Accounts))?,
+            audit: audit.ok_or(missing(KeyPurpose::Audit))?,
             fingerprint: fingerprint.ok_or(missing(KeyPurpose::Fingerprint))?,
             newest: newest.ok_or(missing(KeyPurpose::Seal))?,
             sealing,
         })
+    }
+
+    /// The key of the names of accounts.
+    pub(super) fn accounts_key(&self) -> &SecretKey {
+        &self.accounts
+    }
+
+    /// The key of the audit log's chain.
+    pub(super) fn audit_key(&self) -> &SecretKey {
+        &self.audit
+    }
+
+    /// The key that new rows are sealed under.
+    pub(super) fn newest(&self) -> KeyId {
+        self.newest
     }
 
     /// The fingerprint of a card's digits or of a token's text: the same for the same bytes.
@@ -116,13 +120,14 @@ impl Cipher {
         Ok(())
     }
 
-    /// The card of a row; `None` if the row is not as it was sealed.
-    pub(super) fn open(&self, row: &SealedRow) -> Option<Pan> {
-        if row.version != ROW_VERSION {
-            return None;
+    /// The card of a row.
+    pub(super) fn open(&self, row: &SealedRow) -> Unsealed {
+        if row.version > ROW_VERSION {
+            return Unsealed::Newer { version: row.version };
         }
-        let key = self.sealing.get(&row.data_key)?;
-        Pan::from_digits(&open(key, &about_row(row), &row.sealed)?)
+        let Some(key) = self.sealing.get(&row.data_key) else { return Unsealed::UnknownKey };
+        let card = open(key, &about_row(row), &row.sealed);
+        card.and_then(|card| Pan::from_digits(&card)).map_or(Unsealed::Damaged, Unsealed::Card)
     }
 }
 
@@ -146,10 +151,6 @@ fn open(key: &RandomizedNonceKey, about: &[u8], sealed: &[u8]) -> Option<Zeroizi
     Some(text)
 }
 
-fn about_key(id: KeyId, purpose: KeyPurpose, version: u8) -> Vec<u8> {
-    [b"key", [version].as_slice(), &id.0, purpose.as_str().as_bytes()].concat()
-}
-
 /// Fixed-size parts first and a byte that no name or token has between the others, so that two
 /// different rows never give the same bytes.
 fn about_row(row: &SealedRow) -> Vec<u8> {
@@ -160,17 +161,17 @@ fn about_row(row: &SealedRow) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::card::{Token, TokenFormat};
-    use crate::keys::MasterKey;
-
-    fn wrapping(seed: u8) -> DerivedKey {
-        MasterKey::from_bytes(&[seed; KEY_BYTES]).unwrap().derive(WRAPPING_LABEL)
-    }
+    use crate::keys::{KEY_BYTES, MemoryKey};
 
     fn sealed() -> (Cipher, SealedRow) {
-        let keys = Cipher::new_keys(&wrapping(1)).unwrap();
-        let cipher = Cipher::open_keys(&keys, &wrapping(1)).ok().unwrap();
+        let master = SecretKey::from_bytes(&[1; KEY_BYTES]).map(MemoryKey::new).unwrap();
+        let ring = KeyRing { current: Arc::new(master), previous: None, made: false };
+        let keys = envelope::make_all(ring.current.as_ref()).unwrap();
+        let cipher = Cipher::open_keys(&keys, &ring).ok().unwrap();
         let card = Pan::from_digits(b"4111111111111111").unwrap();
         let mut row = SealedRow {
             token: Token::parse(b"4000000000001111").unwrap(),
@@ -188,7 +189,8 @@ mod tests {
     #[test]
     fn a_sealed_card_opens_and_does_not_stand_in_the_row() {
         let (cipher, row) = sealed();
-        assert_eq!(cipher.open(&row).unwrap().expose(), b"4111111111111111");
+        let Unsealed::Card(card) = cipher.open(&row) else { panic!("not opened") };
+        assert_eq!(card.expose(), b"4111111111111111");
         assert!(!row.sealed.windows(4).any(|part| part == b"4111" || part == b"1111"));
         assert_eq!(row.sealed.len(), NONCE_LEN + 16 + TAG_BYTES);
     }
@@ -196,37 +198,31 @@ mod tests {
     #[test]
     fn a_row_with_any_bound_column_changed_does_not_open() {
         let (cipher, row) = sealed();
-        let changes: [fn(&mut SealedRow); 6] = [
+        let changes: [fn(&mut SealedRow); 5] = [
             |row| row.token = Token::parse(b"4000000000001112").unwrap(),
             |row| row.card_print.0[0] ^= 1,
             |row| row.format = TokenFormat::SixFour,
-            |row| row.version += 1,
-            |row| row.data_key.0[0] ^= 1,
+            |row| row.version -= 1,
             |row| row.sealed[NONCE_LEN] ^= 1,
         ];
         for change in changes {
             let mut changed = row.clone();
             change(&mut changed);
-            assert!(cipher.open(&changed).is_none());
+            assert!(matches!(cipher.open(&changed), Unsealed::Damaged));
         }
         for length in 0..row.sealed.len() {
             let mut cut = row.clone();
             cut.sealed.truncate(length);
-            assert!(cipher.open(&cut).is_none());
+            assert!(matches!(cipher.open(&cut), Unsealed::Damaged));
         }
     }
 
     #[test]
-    fn keys_open_with_their_own_master_key_only() {
-        let mut keys = Cipher::new_keys(&wrapping(1)).unwrap();
-        let refusal = |keys: &[KeyRow], seed| Cipher::open_keys(keys, &wrapping(seed)).err();
-        assert_eq!(refusal(&keys, 2), Some(KeysRefused::Wrong));
-        assert_eq!(
-            refusal(&keys[..1], 1),
-            Some(KeysRefused::Missing { purpose: KeyPurpose::Seal })
-        );
-        // A key does not serve another purpose than its own.
-        keys[0].purpose = KeyPurpose::Seal;
-        assert_eq!(refusal(&keys, 1), Some(KeysRefused::Wrong));
+    fn a_newer_row_and_one_under_an_unknown_key_are_told_from_damaged_ones() {
+        let (cipher, mut row) = sealed();
+        row.data_key.0[0] ^= 1;
+        assert!(matches!(cipher.open(&row), Unsealed::UnknownKey));
+        row.version += 1;
+        assert!(matches!(cipher.open(&row), Unsealed::Newer { version: 2 }));
     }
 }

@@ -1,11 +1,15 @@
 //! Why the vault does not open, and why a call of an open one fails.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::envelope::KeysRefused;
+use super::store::StoreError;
 use super::{Outage, SqliteOpenError};
 use crate::card::TokenFormat;
+use crate::keys::{KeyError, WrapError};
 
 /// Why a call failed. Holds nothing that came from a request.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -13,6 +17,12 @@ pub enum VaultError {
     /// A row is not as it was sealed.
     #[error("a row of the vault is damaged")]
     Damaged,
+    /// A row was sealed by a newer version of this program.
+    #[error("a row of the vault has format {version}, which this version does not know")]
+    Newer {
+        /// The format's number.
+        version: u8,
+    },
     /// No known range covers the number.
     #[error("the number belongs to no known card issuer")]
     NoIssuer,
@@ -36,11 +46,18 @@ pub enum VaultError {
         /// Why.
         cause: Outage,
     },
+    /// A row is sealed under a data key that is not in the vault, or that no master key of this
+    /// process opens: it may have to be restarted with a new one.
+    #[error("a row of the vault is sealed under a data key that does not open")]
+    UnknownKey,
 }
 
 /// Why the vault does not open.
 #[derive(Debug, Error)]
 pub enum OpenError {
+    /// The master key cannot be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The vault's keys are gone, though tokens or other keys are there.
     #[error("the vault holds tokens but not all of its keys; restore it from its backup")]
     KeysMissing,
@@ -50,9 +67,6 @@ pub enum OpenError {
         /// The format's number.
         version: u8,
     },
-    /// The system's random generator failed.
-    #[error("the system's random generator failed")]
-    Random,
     /// The database does not open.
     #[error(transparent)]
     Sqlite(#[from] SqliteOpenError),
@@ -65,6 +79,15 @@ pub enum OpenError {
     /// The thread for the store could not be started.
     #[error("cannot start the vault's thread")]
     Thread(#[source] io::Error),
+    /// The master key does not answer.
+    #[error("the master key does not wrap or open the vault's keys")]
+    Wrap(#[source] WrapError),
+    /// There is no vault yet.
+    #[error("there is no vault at {}; the first start makes it", path.display())]
+    NoVault {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// The key is not the one this vault was made with.
     #[error(
         "the master key is not the one this vault was made with; nothing was changed: \
@@ -76,5 +99,34 @@ pub enum OpenError {
 impl From<Outage> for VaultError {
     fn from(cause: Outage) -> Self {
         Self::Unavailable { cause }
+    }
+}
+
+impl From<StoreError> for VaultError {
+    fn from(failure: StoreError) -> Self {
+        match failure {
+            StoreError::Damaged { .. } => Self::Damaged,
+            StoreError::Down { outage, .. } => Self::Unavailable { cause: outage },
+        }
+    }
+}
+
+impl From<KeysRefused> for OpenError {
+    fn from(refused: KeysRefused) -> Self {
+        match refused {
+            KeysRefused::Missing { .. } => Self::KeysMissing,
+            KeysRefused::Newer { version } => Self::KeysNewer { version },
+            KeysRefused::Unavailable(error) => Self::Wrap(error),
+            KeysRefused::Wrong => Self::WrongMasterKey,
+        }
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(failure: StoreError) -> Self {
+        match failure {
+            StoreError::Damaged { .. } => Self::KeysMissing,
+            StoreError::Down { outage, .. } => Self::Store { cause: outage },
+        }
     }
 }

@@ -7,14 +7,22 @@
 mod contract;
 mod files;
 pub(super) mod sqlite;
+mod upkeep;
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::pin::Pin;
 
 use thiserror::Error;
 
 use super::Outage;
 use crate::card::{Brand, Token, TokenFormat};
+use crate::keys::MasterId;
+
+pub use upkeep::{Census, KeyFacts};
+pub(super) use upkeep::{
+    KeyChange, KeysChanged, Obstacle, Resealed, StoreKeeper, StoredRow, Upkeep,
+};
 
 /// What a store's call returns.
 pub(super) type StoreFuture<'a, T> =
@@ -25,10 +33,12 @@ pub(super) type StoreFuture<'a, T> =
 /// Every call is one transaction, durable when it returns, and returns within a bounded time.
 pub(super) trait TokenStore: Send + Sync {
     /// Returns the wrapped keys, oldest first. In a store that has neither keys nor tokens, the
-    /// offered ones are kept first; of two that offer at once, both get the same answer.
+    /// offered ones are kept first; of two that offer at once, both get the same answer. With
+    /// nothing offered it only reads.
     fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>>;
 
-    /// Returns every row whose token or whose card has one of these fingerprints, in any order.
+    /// Returns every row whose token or whose card has one of these fingerprints, in any order;
+    /// erased ones are left out.
     /// Only what is durable is seen.
     fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>>;
 
@@ -40,27 +50,32 @@ pub(super) trait TokenStore: Send + Sync {
 }
 
 /// The keyed fingerprint of a card's digits or of a token's text.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Fingerprint(pub(super) [u8; 32]);
 
 /// The name of a data key.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct KeyId(pub(super) [u8; 16]);
+pub struct KeyId(pub(super) [u8; 16]);
 
 /// What a data key is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum KeyPurpose {
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum KeyPurpose {
+    /// HMAC over the names of accounts.
+    Accounts,
+    /// HMAC over the records of the audit log.
+    Audit,
     /// HMAC over digits.
     Fingerprint,
     /// AEAD over card numbers.
     Seal,
 }
 
-/// A data key as it is kept: wrapped.
+/// A data key as it is kept: wrapped by one of the master keys that open it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct KeyRow {
     pub(super) id: KeyId,
     pub(super) purpose: KeyPurpose,
+    pub(super) master: MasterId,
     pub(super) version: u8,
     pub(super) wrapped: Vec<u8>,
 }
@@ -90,11 +105,13 @@ pub(super) struct NewRow {
 pub(super) enum Inserted {
     /// The row is kept.
     Created(Token),
-    /// The number that was taken for a card is an issued token.
+    /// The number that was taken for a card is an issued token, or was one until it was erased.
     IsToken,
+    /// The data key it is sealed under is no longer kept: seal it under the newest.
+    KeyGone,
     /// The card has this token already.
     Known(Token),
-    /// The drawn token is an issued token or a known card: draw another.
+    /// The drawn token is an issued or erased token or a known card: draw another.
     TokenTaken,
 }
 
@@ -109,16 +126,29 @@ pub(super) enum StoreError {
     Down { outage: Outage, source: Box<dyn StdError + Send + Sync> },
 }
 
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl KeyPurpose {
-    pub(super) fn as_str(self) -> &'static str {
+    /// Every one: a vault has a key for each.
+    pub(super) const ALL: [Self; 4] = [Self::Accounts, Self::Audit, Self::Fingerprint, Self::Seal];
+
+    /// The name used in rows and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
+            Self::Accounts => "accounts",
+            Self::Audit => "audit",
             Self::Fingerprint => "fingerprint",
             Self::Seal => "seal",
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        [Self::Fingerprint, Self::Seal].into_iter().find(|purpose| purpose.as_str() == name)
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
     }
 }
 

@@ -3,26 +3,41 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::store::{KeyRow, StoreFuture};
+use super::store::{KeyRow, StoreError, StoreFuture};
 use super::*;
-use crate::keys::KEY_BYTES;
+use crate::keys::{KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained};
 
 const TTL: Duration = Duration::from_secs(900);
-const FORMAT: TokenFormat = TokenFormat::BrandFour;
+pub(super) const FORMAT: TokenFormat = TokenFormat::BrandFour;
 
-fn master(seed: u8) -> MasterKey {
-    MasterKey::from_bytes(&[seed; KEY_BYTES]).unwrap()
+/// A key of known bytes.
+struct Seeded(u8);
+
+impl KeySource for Seeded {
+    fn describe(&self) -> String {
+        "a test".to_owned()
+    }
+
+    fn obtain(&self, _: IfMissing) -> Result<Obtained, KeyError> {
+        let key = SecretKey::from_bytes(&[self.0; KEY_BYTES]).unwrap();
+        Ok(Obtained::Read(Arc::new(MemoryKey::new(key))))
+    }
 }
 
-fn settings(folder: &Path) -> VaultSettings {
+pub(super) fn masters(current: u8, previous: Option<u8>) -> Arc<MasterKeys> {
+    let previous = previous.map(|seed| -> Box<dyn KeySource> { Box::new(Seeded(seed)) });
+    Arc::new(MasterKeys { current: Box::new(Seeded(current)), previous })
+}
+
+pub(super) fn settings(folder: &Path) -> VaultSettings {
     VaultSettings { path: folder.join("vault.db"), cvv_ttl: TTL }
 }
 
-async fn opened(folder: &Path) -> Vault {
-    Vault::open(settings(folder), &master(1)).await.ok().unwrap()
+pub(super) async fn opened(folder: &Path) -> Vault {
+    Vault::open(settings(folder), masters(1, None)).await.ok().unwrap()
 }
 
-fn pan(digits: &[u8]) -> Pan {
+pub(super) fn pan(digits: &[u8]) -> Pan {
     Pan::from_digits(digits).unwrap()
 }
 
@@ -30,7 +45,7 @@ fn visa() -> Vec<Pan> {
     vec![pan(b"4111111111111111")]
 }
 
-fn token(answer: Tokenized) -> Token {
+pub(super) fn token(answer: Tokenized) -> Token {
     match answer {
         Tokenized::Created(token) | Tokenized::Known(token) => token,
         Tokenized::AlreadyToken | Tokenized::Collided => panic!("the card is a token"),
@@ -38,7 +53,7 @@ fn token(answer: Tokenized) -> Token {
 }
 
 /// Numbers that only differ in digits a test range may use: 411111 and a counter.
-fn card(number: usize) -> Pan {
+pub(super) fn card(number: usize) -> Pan {
     pan(format!("411111{number:010}").as_bytes())
 }
 
@@ -142,13 +157,13 @@ async fn another_master_key_is_refused_and_the_right_one_still_opens() {
     let folder = tempfile::tempdir().unwrap();
     let vault = opened(folder.path()).await;
     let token = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
-    let refused = Vault::open(settings(folder.path()), &master(2)).await.err().unwrap();
+    let refused = Vault::open(settings(folder.path()), masters(2, None)).await.err().unwrap();
     assert!(matches!(refused, OpenError::WrongMasterKey), "{refused}");
     let again = opened(folder.path()).await;
     assert_eq!(revealed(&again, token).await.unwrap(), b"4111111111111111");
 }
 
-async fn tamper(folder: &Path, statement: &'static str) {
+pub(super) async fn tamper(folder: &Path, statement: &'static str) {
     use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
     let options = SqliteConnectOptions::new().filename(folder.join("vault.db"));
     let mut connection = options.foreign_keys(false).connect().await.unwrap();
@@ -159,21 +174,22 @@ async fn tamper(folder: &Path, statement: &'static str) {
 #[tokio::test]
 async fn a_row_changed_on_disk_reveals_nothing() {
     let changes = [
-        "UPDATE tokens SET sealed = randomblob(length(sealed))",
-        "UPDATE tokens SET format = 'six-four'",
-        "UPDATE tokens SET card_print = randomblob(32)",
-        "UPDATE tokens SET token = '4000000000001111'",
-        "UPDATE tokens SET version = 2",
-        "UPDATE tokens SET data_key = randomblob(16)",
-        "UPDATE tokens SET token = 'not a token'",
+        ("UPDATE tokens SET sealed = randomblob(length(sealed))", VaultError::Damaged),
+        ("UPDATE tokens SET format = 'six-four'", VaultError::Damaged),
+        ("UPDATE tokens SET card_print = randomblob(32)", VaultError::Damaged),
+        ("UPDATE tokens SET token = '4000000000001111'", VaultError::Damaged),
+        ("UPDATE tokens SET version = 0", VaultError::Damaged),
+        ("UPDATE tokens SET version = 2", VaultError::Newer { version: 2 }),
+        ("UPDATE tokens SET data_key = randomblob(16)", VaultError::UnknownKey),
+        ("UPDATE tokens SET token = 'not a token'", VaultError::Damaged),
     ];
-    for change in changes {
+    for (change, expected) in changes {
         let folder = tempfile::tempdir().unwrap();
         let vault = opened(folder.path()).await;
         let token = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
         tamper(folder.path(), change).await;
         let refused = vault.reveal(vec![pan(token.as_bytes())]).await.err();
-        assert_eq!(refused, Some(VaultError::Damaged), "{change}");
+        assert_eq!(refused, Some(expected), "{change}");
     }
 }
 
@@ -184,7 +200,7 @@ async fn lost_keys_are_not_replaced_while_tokens_are_there() {
     let _token = vault.tokenize(visa(), FORMAT).await.unwrap();
     vault.close().await;
     tamper(folder.path(), "DELETE FROM data_keys").await;
-    let refused = Vault::open(settings(folder.path()), &master(1)).await.err().unwrap();
+    let refused = Vault::open(settings(folder.path()), masters(1, None)).await.err().unwrap();
     assert!(matches!(refused, OpenError::KeysMissing), "{refused}");
 }
 
@@ -273,7 +289,8 @@ async fn faulty(folder: &Path, permits: usize) -> (Vault, Arc<Switches>) {
             Ok(store)
         })
     };
-    let vault = Vault::start(open, TTL, master(1).derive(WRAPPING_LABEL)).await.ok().unwrap();
+    let ring = masters(1, None).obtain(IfMissing::Refuse).unwrap();
+    let vault = Vault::start(open, TTL, masters(1, None), ring).await.ok().unwrap();
     (vault, switches)
 }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::store::{Fingerprint, Inserted, NewRow, SealedRow, StoreError, TokenStore};
+use super::unlock::{KEYS_EVERY, KEYS_GAP, Renewal, Unlocked, next_renewal};
 use super::{Health, StandIns, VaultError};
 use crate::card::TokenFormat;
 
@@ -55,8 +56,16 @@ pub(super) struct Found {
 pub(super) struct Worker {
     pub(super) store: Box<dyn TokenStore>,
     pub(super) health: watch::Sender<Health>,
+    pub(super) renewals: mpsc::Sender<Renewal>,
     pub(super) stand_ins: Arc<StandIns>,
     pub(super) stop: CancellationToken,
+}
+
+/// The calls that wait for each loop.
+pub(super) struct Queues {
+    pub(super) lookups: mpsc::Receiver<Lookup>,
+    pub(super) insertions: mpsc::Receiver<Insertion>,
+    pub(super) renewals: mpsc::Receiver<Renewal>,
 }
 
 /// A queued call, as far as grouping cares.
@@ -67,13 +76,15 @@ trait Job {
 }
 
 impl Worker {
-    /// Serves until stopped and both queues are empty.
-    pub(super) async fn serve(
-        self,
-        lookups: mpsc::Receiver<Lookup>,
-        insertions: mpsc::Receiver<Insertion>,
-    ) {
-        tokio::join!(self.read(lookups), self.write(insertions), self.sweep());
+    /// Serves until stopped and no lookup or insertion waits.
+    pub(super) async fn serve(self, queues: Queues, keys: Unlocked) {
+        let Queues { lookups, insertions, renewals } = queues;
+        tokio::join!(
+            self.read(lookups),
+            self.write(insertions),
+            self.renew(renewals, keys),
+            self.sweep()
+        );
     }
 
     async fn read(&self, mut queue: mpsc::Receiver<Lookup>) {
@@ -122,6 +133,10 @@ impl Worker {
         if outcomes.as_ref().is_ok_and(|outcomes| outcomes.iter().any(is_new)) {
             self.recovered();
         }
+        if outcomes.as_ref().is_ok_and(|outcomes| outcomes.contains(&Inserted::KeyGone)) {
+            // Whoever asked seals the card again, and needs the newest key for it.
+            self.renewed().await;
+        }
         let mut outcomes = outcomes.map(Vec::into_iter);
         for (size, reply) in replies {
             let share = outcomes.as_mut().map(|rest| rest.take(size).collect());
@@ -135,6 +150,30 @@ impl Worker {
         let read = self.noted(self.store.find(&[]).await);
         if written.is_ok() && read.is_ok() {
             self.recovered();
+        }
+    }
+
+    /// Waits until the keys have been read again; not if the vault is closing.
+    async fn renewed(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.renewals.try_send(reply).is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    async fn renew(&self, mut calls: mpsc::Receiver<Renewal>, mut keys: Unlocked) {
+        loop {
+            let waiting = tokio::select! {
+                () = self.stop.cancelled() => return,
+                waiting = next_renewal(&mut calls) => waiting,
+                () = sleep(KEYS_EVERY) => Vec::new(),
+            };
+            // A failure has been noted; who waits for a key learns that there is none.
+            let _ = self.noted(keys.renew(self.store.as_ref()).await);
+            for call in waiting {
+                let _ = call.send(());
+            }
+            sleep(KEYS_GAP).await;
         }
     }
 

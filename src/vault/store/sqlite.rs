@@ -1,5 +1,8 @@
 //! The store in one file: SQLite in WAL mode, every commit synced.
 
+mod keys;
+mod upkeep;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,9 +17,10 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, Sqlite, SqliteConnection};
 use thiserror::Error;
 
+use self::keys::{kept_keys, offer_keys};
 use super::{
-    Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
-    TokenStore, files, format_named,
+    Fingerprint, Inserted, KeyId, KeyRow, NewRow, SealedRow, StoreError, StoreFuture, TokenStore,
+    files, format_named,
 };
 use crate::card::Token;
 use crate::vault::Outage;
@@ -30,9 +34,10 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(3);
 /// Takes the write lock at once: a transaction that reads first and writes later can fail half-way.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
+// Erased rows have no `card_print`, so the second half leaves them out by itself.
 const FIND: &str = "
     SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
-     WHERE token_print IN (SELECT unhex(value) FROM json_each(?1))
+     WHERE token_print IN (SELECT unhex(value) FROM json_each(?1)) AND erased_at IS NULL
      UNION ALL
     SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
      WHERE card_print IN (SELECT unhex(value) FROM json_each(?1))";
@@ -45,20 +50,14 @@ const INSERT: &str = "
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
      WHERE NOT EXISTS (SELECT 1 FROM tokens WHERE card_print = ?2)
        AND NOT EXISTS (SELECT 1 FROM tokens WHERE token_print = ?3)
+       AND EXISTS (SELECT 1 FROM data_keys WHERE id = ?6)
         ON CONFLICT DO NOTHING";
 
 const KNOWN: &str = "SELECT token FROM tokens WHERE card_print = ?1 AND format = ?2";
 
 const IS_TOKEN: &str = "SELECT 1 FROM tokens WHERE token_print = ?1";
 
-const OFFER_KEY: &str = "
-    INSERT INTO data_keys (id, purpose, version, wrapped) SELECT ?1, ?2, ?3, ?4";
-
-const EMPTY: &str = "
-    SELECT NOT EXISTS (SELECT 1 FROM data_keys) AND NOT EXISTS (SELECT 1 FROM tokens)";
-
-const KEYS: &str = "
-    SELECT id, purpose, version, wrapped FROM data_keys ORDER BY created_at, id";
+const HAS_KEY: &str = "SELECT 1 FROM data_keys WHERE id = ?1";
 
 const BEAT: &str = "
     INSERT INTO heartbeat (id, beat_at) VALUES (1, unixepoch())
@@ -109,16 +108,30 @@ impl SqliteStore {
         Self::open_waiting(path, LOCK_WAIT).await
     }
 
+    /// The keys in a file, and nothing changed: no key where there is no file or no vault in it.
+    pub(in crate::vault) async fn peek(path: &Path) -> Result<Vec<KeyRow>, SqliteOpenError> {
+        if let Ok(false) = path.try_exists() {
+            return Ok(Vec::new());
+        }
+        let failed = |source| SqliteOpenError::Database { path: path.to_owned(), source };
+        let options = options(path, LOCK_WAIT).disable_statement_logging();
+        let mut connection = options.connect().await.map_err(failed)?;
+        // Of a vault that another version made, its migrations have the word.
+        let keys = kept_keys(&mut connection).await.unwrap_or_default();
+        // Closed, and waited for: the files SQLite puts beside a database go with the connection.
+        connection.close().await.map_err(failed)?;
+        Ok(keys)
+    }
+
     async fn open_waiting(path: &Path, lock_wait: Duration) -> Result<Self, SqliteOpenError> {
         files::prepare(path).map_err(|(path, source)| SqliteOpenError::File { path, source })?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(false)
+        let options = options(path, lock_wait)
             .journal_mode(SqliteJournalMode::Wal)
             // A commit returns only after the log is synced: a token that left is on the disk.
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(lock_wait)
             .foreign_keys(true)
+            // What is erased is overwritten, not only unlinked.
+            .pragma("secure_delete", "ON")
             .disable_statement_logging();
         let pool = |connections| {
             SqlitePoolOptions::new()
@@ -141,8 +154,14 @@ impl SqliteStore {
 impl TokenStore for SqliteStore {
     fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>> {
         Box::pin(async move {
+            // Reading waits for no writer.
+            if offered.is_empty() {
+                let mut connection = self.readers.acquire().await?;
+                let done = kept_keys(&mut connection).await;
+                return settle(connection, done);
+            }
             let mut connection = self.writer.acquire().await?;
-            let done = keys(&mut connection, offered).await;
+            let done = offer_keys(&mut connection, offered).await;
             settle(connection, done)
         })
     }
@@ -172,6 +191,10 @@ impl TokenStore for SqliteStore {
     }
 }
 
+fn options(path: &Path, lock_wait: Duration) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(lock_wait)
+}
+
 /// Gives the connection back after success and closes it after a failure: what state an I/O error
 /// leaves it in is not worth finding out.
 fn settle<T>(
@@ -182,28 +205,6 @@ fn settle<T>(
         connection.close_on_drop();
     }
     done
-}
-
-async fn keys(
-    connection: &mut SqliteConnection,
-    offered: &[KeyRow],
-) -> Result<Vec<KeyRow>, StoreError> {
-    let mut transaction = connection.begin_with(BEGIN).await?;
-    // With tokens but no keys, new keys would only hide that the old ones are lost.
-    if sqlx::query_scalar(EMPTY).fetch_one(&mut *transaction).await? {
-        for key in offered {
-            sqlx::query(OFFER_KEY)
-                .bind(key.id.0.as_slice())
-                .bind(key.purpose.as_str())
-                .bind(i64::from(key.version))
-                .bind(key.wrapped.as_slice())
-                .execute(&mut *transaction)
-                .await?;
-        }
-    }
-    let rows = sqlx::query(KEYS).fetch_all(&mut *transaction).await?;
-    transaction.commit().await?;
-    rows.iter().map(key_row).collect()
 }
 
 async fn find(
@@ -263,19 +264,13 @@ async fn why_not_inserted(
     let known: Option<String> = sqlx::query_scalar(KNOWN)
         .bind(row.card_print.0.as_slice())
         .bind(row.format.as_str())
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await?;
-    known.map_or(Ok(Inserted::TokenTaken), |text| Ok(Inserted::Known(token(&text)?)))
-}
-
-fn key_row(row: &SqliteRow) -> Result<KeyRow, StoreError> {
-    let purpose: String = row.try_get("purpose")?;
-    Ok(KeyRow {
-        id: KeyId(bytes(row, "id")?),
-        purpose: KeyPurpose::named(&purpose).ok_or(StoreError::Damaged { column: "purpose" })?,
-        version: row.try_get("version")?,
-        wrapped: row.try_get("wrapped")?,
-    })
+    if let Some(text) = known {
+        return Ok(Inserted::Known(token(&text)?));
+    }
+    let key = sqlx::query(HAS_KEY).bind(row.data_key.0.as_slice()).fetch_optional(connection);
+    Ok(if key.await?.is_some() { Inserted::TokenTaken } else { Inserted::KeyGone })
 }
 
 fn sealed_row(row: &SqliteRow) -> Result<SealedRow, StoreError> {
@@ -350,7 +345,7 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::contract;
+    use super::super::{StoreKeeper, contract};
     use super::*;
 
     async fn in_folder(folder: &Path) -> SqliteStore {
@@ -371,7 +366,7 @@ mod tests {
             let path = folder.path().join(number.to_string()).join("vault.db");
             let open = || -> contract::Opened<'_> {
                 Box::pin(async {
-                    let store: Box<dyn TokenStore> =
+                    let store: Box<dyn StoreKeeper> =
                         Box::new(SqliteStore::open(&path).await.unwrap());
                     store
                 })

@@ -28,11 +28,13 @@ pub(crate) struct Setup {
     site: String,
     tables: String,
     files: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
 }
 
 /// A running tillgate; ended, and searched for card numbers, when dropped.
 pub(crate) struct Sidecar {
     folder: TempDir,
+    variables: Vec<(String, String)>,
     log: Arc<Watched<Vec<Line>>>,
     process: Process,
 }
@@ -104,6 +106,12 @@ impl Setup {
         self
     }
 
+    /// A variable of the process's environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The configuration file's text.
     pub(crate) fn text(&self) -> String {
         let Self { top, upstream, site, tables, .. } = self;
@@ -140,8 +148,9 @@ upstreams = ["{upstream}"]
         }
         std::fs::write(folder.path().join("tillgate.toml"), self.text()).unwrap();
         let log = Arc::default();
-        let process = Process::start(folder.path(), &log);
-        Sidecar { folder, log, process }
+        let variables = self.variables.clone();
+        let process = Process::start(folder.path(), &variables, &log);
+        Sidecar { folder, variables, log, process }
     }
 }
 
@@ -281,7 +290,7 @@ impl Sidecar {
             self.sigterm();
             self.exit_status();
         }
-        self.process = Process::start(self.folder.path(), &self.log);
+        self.process = Process::start(self.folder.path(), &self.variables, &self.log);
     }
 }
 
@@ -309,11 +318,12 @@ impl Drop for Sidecar {
 }
 
 impl Process {
-    fn start(folder: &Path, log: &Arc<Watched<Vec<Line>>>) -> Self {
+    fn start(folder: &Path, variables: &[(String, String)], log: &Arc<Watched<Vec<Line>>>) -> Self {
         let first_line = log.lock().len();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tillgate"))
             .args(["run", "--config"])
             .arg(folder.join("tillgate.toml"))
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
