@@ -22,6 +22,7 @@ mod tests;
 mod units;
 mod upstreams;
 mod values;
+mod vault_store;
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -11,6 +11,7 @@ mod limits;
 mod live;
 mod login;
 mod pattern;
+mod postgres;
 mod route;
 mod upstream;
 
@@ -25,6 +26,9 @@ pub use limits::{Limits, Timeouts};
 pub use live::Live;
 pub use login::{Lockout, LoginLimits, LoginRule, Quota, Sign};
 pub use pattern::{HostPattern, PathPattern};
+pub use postgres::{
+    Password, PostgresAddress, PostgresAddressError, PostgresHost, PostgresTls, PostgresTlsMode,
+};
 pub use route::{Route, Site, SiteName};
 pub use upstream::{Scheme, Trust, Upstream};
 

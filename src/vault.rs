@@ -15,13 +15,13 @@ mod envelope;
 mod error;
 mod health;
 mod keeper;
+mod place;
 mod rotate;
 mod standin;
 mod store;
 mod unlock;
 mod worker;
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -35,19 +35,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::cipher::Cipher;
-use self::store::sqlite::SqliteStore;
 use self::store::{Fingerprint, Inserted, NewRow, SealedRow, TokenStore};
 use self::unlock::{Renewal, Unlocked};
 use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Queues, Worker};
 use crate::card::{Pan, Token, TokenFormat};
-use crate::keys::{IfMissing, KeyRing, MasterKeys, SecretKey};
+use crate::keys::{KeyRing, MasterKeys, SecretKey};
 use crate::policy::Live;
 
 pub use error::{OpenError, VaultError};
 pub use health::{Health, Outage};
 pub use keeper::{Keeper, Record};
+pub use place::StorePlace;
 pub use rotate::{MasterStep, RotateError, RotateProgress, Rotated};
 pub use standin::{CODES_MAX, StandInError, StandIns};
+pub use store::postgres::{PostgresFailure, PostgresOpenError};
 pub use store::sqlite::SqliteOpenError;
 pub use store::{Census, KeyFacts, KeyId, KeyPurpose};
 pub use unlock::{KeyEvent, KeyEventKind, KeyListener};
@@ -61,8 +62,8 @@ const ROUNDS_MAX: usize = 16;
 /// What a vault is opened with.
 #[derive(Clone, Debug)]
 pub struct VaultSettings {
-    /// The database file; made, with its folder, where there is none.
-    pub path: PathBuf,
+    /// Where rows are kept.
+    pub store: StorePlace,
     /// How long a verification code waits for its payment.
     pub cvv_ttl: Duration,
 }
@@ -118,12 +119,11 @@ impl Vault {
         settings: VaultSettings,
         masters: Arc<MasterKeys>,
     ) -> Result<Self, OpenError> {
-        let path = settings.path;
-        let ring = masters.obtain(IfMissing::for_vault(&path))?;
-        let ring = Unlocked::check(&path, &masters, ring).await?;
+        let (place, missing) = (settings.store.clone(), settings.store.if_missing().await?);
+        let ring = Unlocked::check(&place, &masters, masters.obtain(missing)?).await?;
         let open = move || -> Opening {
             Box::pin(async move {
-                let store: Box<dyn TokenStore> = Box::new(SqliteStore::open(&path).await?);
+                let store: Box<dyn TokenStore> = place.open().await?;
                 Ok(store)
             })
         };
@@ -143,7 +143,7 @@ impl Vault {
         let (stand_ins, serving) = (Arc::new(StandIns::new(cvv_ttl)), TaskTracker::new());
         let (opened, ready) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build()
             .map_err(OpenError::Thread)?;
         let parts = (health.clone(), renewals.clone(), Arc::clone(&stand_ins), stop.clone());

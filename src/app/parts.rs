@@ -10,7 +10,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tracing::{info, warn};
 
 use super::AppError;
-use crate::config::{self, MasterKeySource, PinPlace, Startup};
+use crate::config::{self, MasterKeySource, PinPlace, Startup, VaultStore};
 use crate::counters::LocalCounter;
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
 use crate::proxy::login::LoginGuard;
@@ -20,7 +20,7 @@ use crate::telemetry::{
     AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
 };
 use crate::tls::{Identities, IdentityError};
-use crate::vault::{Keeper, KeyEvent, KeyEventKind, KeyListener, Vault, VaultSettings};
+use crate::vault::{Keeper, KeyEvent, KeyEventKind, KeyListener, StorePlace, Vault, VaultSettings};
 
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
 pub(super) fn harden() {
@@ -71,7 +71,7 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let metrics = Arc::new(metrics);
     let masters = Arc::new(master_keys(startup));
     let place = masters.current.describe();
-    let settings = VaultSettings { path: vault_path(startup), cvv_ttl: startup.vault.cvv_ttl };
+    let settings = VaultSettings { store: store_place(startup), cvv_ttl: startup.vault.cvv_ttl };
     let vault = Vault::open(settings, masters).await?;
     let dropped = metrics.lines_dropped("audit");
     let key = AuditKey::new(vault.audit_key().expose());
@@ -92,7 +92,7 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
 /// Opens the vault for a command: one that exists, beside whoever else uses it.
 pub(super) async fn keeper(startup: &Startup, missing: IfMissing) -> Result<Keeper, AppError> {
     let masters = Arc::new(master_keys(startup));
-    Ok(Keeper::open(&vault_path(startup), masters, missing).await?)
+    Ok(Keeper::open(&store_place(startup), masters, missing).await?)
 }
 
 /// Where the master keys come from.
@@ -130,9 +130,12 @@ pub(super) fn key_record(event: KeyEvent) -> AuditEvent {
     }
 }
 
-/// Where the vault's database lies.
-fn vault_path(startup: &Startup) -> PathBuf {
-    startup.data_dir.join("vault.db")
+/// Where the vault's rows are kept.
+fn store_place(startup: &Startup) -> StorePlace {
+    match &startup.vault.store {
+        VaultStore::Postgres(address) => StorePlace::Postgres(Arc::clone(address)),
+        VaultStore::Sqlite => StorePlace::Sqlite(startup.data_dir.join("vault.db")),
+    }
 }
 
 /// Where the audit log lies.

@@ -329,9 +329,9 @@ pub(super) struct GatewaySchema {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VaultSchema {
-    /// The database.
+    /// The database: `sqlite`, or `postgres://user@host:5432/database?sslmode=verify-full`.
     #[schemars(extend("default" = "sqlite"))]
-    pub(super) store: Option<At<VaultStoreSchema>>,
+    pub(super) store: Option<At<String>>,
     /// Where the master key comes from: a file, a variable of the environment or a PKCS#11 device.
     pub(super) master_key: Option<At<MasterKeySchema>>,
     /// The master key before, for as long as `vault rotate --master` has not replaced it.
@@ -339,13 +339,6 @@ pub(super) struct VaultSchema {
     /// How long a verification code is held for the gateway, in memory only.
     #[schemars(extend("default" = "15m"))]
     pub(super) cvv_ttl: Option<At<String>>,
-}
-
-/// The database of the vault.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum VaultStoreSchema {
-    Sqlite,
 }
 
 /// Where the master key comes from; exactly one.

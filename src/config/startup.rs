@@ -10,9 +10,9 @@ use super::compile::Compiler;
 use super::master_key::MasterKeySource;
 use super::schema::{
     AccessFormatSchema, CounterStoreSchema, FileSchema, LevelSchema, LogSchema, VaultSchema,
-    VaultStoreSchema,
 };
 use super::source::At;
+use crate::policy::PostgresAddress;
 
 /// Where data lies when the file does not say.
 const DATA_DIR: &str = "/var/lib/tillgate";
@@ -71,8 +71,10 @@ pub struct VaultStartup {
 }
 
 /// The database of the vault.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum VaultStore {
+    /// A database that instances share.
+    Postgres(Arc<PostgresAddress>),
     /// `vault.db` in the data directory.
     Sqlite,
 }
@@ -204,8 +206,9 @@ impl Compiler<'_> {
     }
 
     fn vault(&mut self, written: &VaultSchema, data_dir: &Path) -> Option<VaultStartup> {
-        let store = match written.store.as_ref().map(At::get) {
-            Some(VaultStoreSchema::Sqlite) | None => VaultStore::Sqlite,
+        let store = match &written.store {
+            Some(at) => self.vault_store(at),
+            None => Some(VaultStore::Sqlite),
         };
         let cvv_ttl = self.duration("vault.cvv_ttl", written.cvv_ttl.as_ref(), CVV_TTL);
         let master_key = match &written.master_key {
@@ -218,7 +221,7 @@ impl Compiler<'_> {
             None => None,
             Some(found) => Some(found?),
         };
-        Some(VaultStartup { store, master_key: master_key?, previous_master_key, cvv_ttl })
+        Some(VaultStartup { store: store?, master_key: master_key?, previous_master_key, cvv_ttl })
     }
 
     fn log(&mut self, written: &LogSchema) -> LogStartup {

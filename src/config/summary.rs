@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{ListenAddress, Loaded};
+use super::{ListenAddress, Loaded, VaultStore};
 use crate::policy::{Gateway, Site};
 
 /// What will be served, how each route treats card numbers, and what to know about it.
@@ -24,6 +24,9 @@ fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
     }
     if loaded.startup.self_signed {
         writeln!(text, "certificate made up at start, for trying things out")?;
+    }
+    if let VaultStore::Postgres(address) = &loaded.startup.vault.store {
+        writeln!(text, "vault in {address}, sslmode {}", address.tls.mode.as_str())?;
     }
     for site in &loaded.snapshot.sites {
         write_site(text, site)?;

@@ -195,6 +195,27 @@ fn what_is_risky_is_warned_of() {
 }
 
 #[test]
+fn a_shared_vault_is_shown_without_its_login_and_warned_of_where_anybody_can_listen() {
+    let text = |store: &str| {
+        format!(
+            "[[listen]]\naddress = \"127.0.0.1:80\"\n[[site]]\nupstreams = [\"http://a\"]\n\
+             [vault]\nstore = \"postgres://till:${{SECRET}}@{store}\""
+        )
+    };
+    let read = |store: &str| read_text(&text(store), PathBuf::new(), "f");
+    let loaded = read("db1,db2:5433/vault").unwrap();
+    assert_eq!(loaded.warnings, []);
+    let summary = summary(&loaded);
+    assert!(summary.contains("vault in db1:5432,db2:5433/vault, sslmode verify-full\n"));
+    assert!(!format!("{summary}{loaded:?}").contains(SECRET));
+    let exposed = read("db/vault?sslmode=require").unwrap();
+    assert_eq!(exposed.warnings[0].key, "vault.store");
+    assert_eq!(loaded.startup.differences(&exposed.startup), ["vault.store"]);
+    let refused = read("db/vault?sslrootcert=absent.pem").unwrap_err().to_string();
+    assert!(refused.starts_with("f:6: vault.store: names a certificate or key"), "{refused}");
+}
+
+#[test]
 fn an_upstream_alone_is_served_over_tls_with_a_certificate_of_our_own() {
     let loaded = for_upstream("http://127.0.0.1:3000", None, PathBuf::from("data")).unwrap();
     let listen = loaded.startup.listens[0];

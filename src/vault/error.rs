@@ -1,13 +1,12 @@
 //! Why the vault does not open, and why a call of an open one fails.
 
 use std::io;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
 use super::envelope::KeysRefused;
 use super::store::StoreError;
-use super::{Outage, SqliteOpenError};
+use super::{Outage, PostgresOpenError, SqliteOpenError};
 use crate::card::TokenFormat;
 use crate::keys::{KeyError, WrapError};
 
@@ -67,7 +66,10 @@ pub enum OpenError {
         /// The format's number.
         version: u8,
     },
-    /// The database does not open.
+    /// The database of a server does not open.
+    #[error(transparent)]
+    Postgres(#[from] PostgresOpenError),
+    /// The database file does not open.
     #[error(transparent)]
     Sqlite(#[from] SqliteOpenError),
     /// The database does not answer.
@@ -83,10 +85,10 @@ pub enum OpenError {
     #[error("the master key does not wrap or open the vault's keys")]
     Wrap(#[source] WrapError),
     /// There is no vault yet.
-    #[error("there is no vault at {}; the first start makes it", path.display())]
+    #[error("there is no vault at {place}; the first start makes it")]
     NoVault {
         /// Where it would be.
-        path: PathBuf,
+        place: String,
     },
     /// The key is not the one this vault was made with.
     #[error(

@@ -9,6 +9,8 @@ pub enum Outage {
     Busy,
     /// The store says its own content is damaged.
     Corrupt,
+    /// The server refuses our login, or we its certificate.
+    Denied,
     /// The disk is full.
     Full,
     /// Reading or writing failed.
@@ -23,6 +25,10 @@ pub enum Outage {
     Stalled,
     /// The vault is closed or closing.
     Stopped,
+    /// The server is so set up that it may lose what it has confirmed.
+    Unfit,
+    /// The server cannot be reached, or has cut us off.
+    Unreachable,
 }
 
 /// What `/readyz` wants to know.
@@ -44,6 +50,7 @@ impl Outage {
         match self {
             Self::Busy => "busy",
             Self::Corrupt => "corrupt",
+            Self::Denied => "denied",
             Self::Full => "disk_full",
             Self::Io => "io",
             Self::Locked => "locked",
@@ -51,6 +58,8 @@ impl Outage {
             Self::ReadOnly => "read_only",
             Self::Stalled => "stalled",
             Self::Stopped => "stopped",
+            Self::Unfit => "unfit",
+            Self::Unreachable => "unreachable",
         }
     }
 }
@@ -60,6 +69,7 @@ impl fmt::Display for Outage {
         f.write_str(match self {
             Self::Busy => "too many calls are waiting",
             Self::Corrupt => "its content is damaged",
+            Self::Denied => "its server and we do not accept each other",
             Self::Full => "the disk is full",
             Self::Io => "reading or writing failed",
             Self::Locked => "another process holds it locked",
@@ -67,6 +77,8 @@ impl fmt::Display for Outage {
             Self::ReadOnly => "it is read-only",
             Self::Stalled => "it did not answer in time",
             Self::Stopped => "it is closed",
+            Self::Unfit => "its server may lose what it has confirmed",
+            Self::Unreachable => "its server cannot be reached",
         })
     }
 }

@@ -1,13 +1,11 @@
 //! The vault as operators' commands see it: opened for one command, beside running instances.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::store::sqlite::SqliteStore;
 use super::store::{Census, StoreKeeper, StoredRow};
 use super::unlock::{KeyListener, Unlocked};
-use super::{OpenError, VaultError};
+use super::{OpenError, StorePlace, VaultError};
 use crate::card::{Brand, Pan, Token, TokenFormat};
 use crate::keys::{IfMissing, MasterKeys, SecretKey};
 
@@ -27,15 +25,13 @@ impl Keeper {
     /// # Errors
     /// When there is none, or it cannot be opened with these keys.
     pub async fn open(
-        path: &Path,
+        place: &StorePlace,
         masters: Arc<MasterKeys>,
         missing: IfMissing,
     ) -> Result<Self, OpenError> {
-        if let Ok(false) = path.try_exists() {
-            return Err(OpenError::NoVault { path: path.to_owned() });
-        }
-        let ring = Unlocked::check(path, &masters, masters.obtain(missing)?).await?;
-        let store: Box<dyn StoreKeeper> = Box::new(SqliteStore::open(path).await?);
+        place.demand_vault().await?;
+        let ring = Unlocked::check(place, &masters, masters.obtain(missing)?).await?;
+        let store = place.open().await?;
         let keys = Unlocked::existing(store.as_ref(), masters, ring).await?;
         Ok(Self { store, keys })
     }

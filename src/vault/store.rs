@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod contract;
 mod files;
+pub(super) mod postgres;
 pub(super) mod sqlite;
 mod upkeep;
 

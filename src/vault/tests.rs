@@ -3,9 +3,10 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::store::sqlite::SqliteStore;
 use super::store::{KeyRow, StoreError, StoreFuture};
 use super::*;
-use crate::keys::{KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained};
+use crate::keys::{IfMissing, KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained};
 
 const TTL: Duration = Duration::from_secs(900);
 pub(super) const FORMAT: TokenFormat = TokenFormat::BrandFour;
@@ -30,7 +31,7 @@ pub(super) fn masters(current: u8, previous: Option<u8>) -> Arc<MasterKeys> {
 }
 
 pub(super) fn settings(folder: &Path) -> VaultSettings {
-    VaultSettings { path: folder.join("vault.db"), cvv_ttl: TTL }
+    VaultSettings { store: StorePlace::Sqlite(folder.join("vault.db")), cvv_ttl: TTL }
 }
 
 pub(super) async fn opened(folder: &Path) -> Vault {

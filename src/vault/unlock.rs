@@ -3,7 +3,6 @@
 //! Commands of the operator, in other processes, add and drop keys while this one serves. Keys are
 //! read again every few seconds, and at once when a row turns up whose data key is unknown.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tracing::{error, info};
 use super::cipher::Cipher;
 use super::envelope::{self, KeysRefused};
 use super::error::OpenError;
-use super::store::sqlite::SqliteStore;
+use super::place::StorePlace;
 use super::store::{KeyRow, StoreError, TokenStore};
 use crate::keys::{IfMissing, KeyRing, MasterKeys};
 use crate::policy::Live;
@@ -77,14 +76,14 @@ impl Unlocked {
         Self::of(rows, masters, ring)
     }
 
-    /// Finds out whether these master keys open what a file holds, before anything in it or beside
+    /// Finds out whether these master keys open what a store holds, before anything in it or beside
     /// it is changed. Gives the ring that does.
     pub(super) async fn check(
-        path: &Path,
+        place: &StorePlace,
         masters: &Arc<MasterKeys>,
         ring: KeyRing,
     ) -> Result<KeyRing, OpenError> {
-        match SqliteStore::peek(path).await?.as_slice() {
+        match place.peek().await?.as_slice() {
             [] => Ok(ring),
             rows => Ok(Self::of(rows.to_vec(), Arc::clone(masters), ring)?.ring),
         }

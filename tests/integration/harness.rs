@@ -6,6 +6,8 @@ pub(crate) mod certificates;
 mod client;
 pub(crate) mod frames;
 mod h2;
+#[expect(dead_code, reason = "the library's tests use the rest")]
+pub(crate) mod postgres;
 mod sidecar;
 mod upstream;
 mod wire;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 pub(crate) use certificates::{Identity, KeyKind};
 pub(crate) use client::{Client, Tls};
 pub(crate) use h2::H2;
+pub(crate) use postgres::Postgres;
 pub(crate) use sidecar::{Setup, Sidecar};
 pub(crate) use upstream::{Exchange, Upstream};
 pub(crate) use wire::Answer;

@@ -29,7 +29,7 @@ fn succeed(output: &Output) -> String {
     String::from_utf8_lossy(said).into_owned()
 }
 
-fn rotate(sidecar: &Sidecar, options: &[&str]) -> Value {
+pub(crate) fn rotate(sidecar: &Sidecar, options: &[&str]) -> Value {
     let arguments = [&["vault", "rotate", "--json"], options].concat();
     serde_json::from_str(&succeed(&tillgate(sidecar, &arguments).output().unwrap())).unwrap()
 }
@@ -49,7 +49,11 @@ fn buy_until(sidecar: &Sidecar, stop: &Arc<AtomicBool>) -> thread::JoinHandle<us
 }
 
 /// Every token that the shop has seen reveals the number whose last four digits it has.
-fn assert_all_revealed(sidecar: &Sidecar, shop: &Upstream, provider: &Upstream) -> usize {
+pub(crate) fn assert_all_revealed(
+    sidecar: &Sidecar,
+    shop: &Upstream,
+    provider: &Upstream,
+) -> usize {
     let mut gateway = sidecar.gateway("pay");
     let tokens: HashSet<_> = shop.seen().iter().map(|request| request.form("number")).collect();
     let tokens: Vec<_> = tokens.into_iter().collect();

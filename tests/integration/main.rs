@@ -23,6 +23,8 @@ mod login;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod redact;

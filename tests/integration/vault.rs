@@ -10,11 +10,16 @@ use crate::harness::{Client, Identity, Setup, Sidecar, Upstream, cards};
 
 #[test]
 fn p2_no_token_that_left_the_process_is_lost_by_kill_9() {
+    kill_9_loses_no_token("");
+}
+
+/// With these further tables of the configuration.
+pub(crate) fn kill_9_loses_no_token(tables: &str) {
     let shop = Upstream::ok();
     let provider = Upstream::start_tls(&Identity::new(&["localhost"]), |exchange| {
         exchange.answer(200, &[("content-type", "application/json")], b"{\"ok\":true}")
     });
-    let mut sidecar = Setup::new(&shop).gateway("pay", &provider).start();
+    let mut sidecar = Setup::new(&shop).gateway("pay", &provider).tables(tables).start();
     let mut bought = std::collections::HashSet::new();
     for round in 1..=3 {
         let cards: Vec<Vec<_>> =

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::super::tests::{FORMAT, card, masters, opened, pan, settings, tamper, token};
-use super::super::{Tokenized, Vault, VaultError};
+use super::super::{StorePlace, Tokenized, Vault, VaultError};
 use super::master::MasterRotation;
 use super::*;
 use crate::keys::{FileKey, IfMissing, MasterKeys};
 
 async fn keeper(folder: &Path) -> Keeper {
-    Keeper::open(&folder.join("vault.db"), masters(1, None), IfMissing::Refuse).await.ok().unwrap()
+    Keeper::open(&settings(folder).store, masters(1, None), IfMissing::Refuse).await.ok().unwrap()
 }
 
 async fn filled(vault: &Vault, cards: usize) -> Vec<Token> {
@@ -156,8 +156,7 @@ async fn file_vault(folder: &Path) -> Vault {
 }
 
 async fn file_keeper(folder: &Path) -> Keeper {
-    let path = folder.join("vault.db");
-    Keeper::open(&path, in_file(folder), IfMissing::Refuse).await.ok().unwrap()
+    Keeper::open(&settings(folder).store, in_file(folder), IfMissing::Refuse).await.ok().unwrap()
 }
 
 #[tokio::test]
@@ -221,10 +220,10 @@ async fn a_configured_new_key_wraps_everything_and_the_old_one_nothing() {
     let vault = opened(folder.path()).await;
     let tokens = filled(&vault, 3).await;
     drop(vault);
-    let path = folder.path().join("vault.db");
+    let place = settings(folder.path()).store;
     let open = |current, previous| {
-        let path = path.clone();
-        async move { Keeper::open(&path, masters(current, previous), IfMissing::Refuse).await }
+        let place = place.clone();
+        async move { Keeper::open(&place, masters(current, previous), IfMissing::Refuse).await }
     };
     // What cannot be replaced in its place says what to do.
     let refused = open(1, None).await.ok().unwrap().rotate_master(&mut |_| ()).await.err().unwrap();
@@ -284,11 +283,12 @@ async fn a_wrong_or_missing_key_touches_nothing() {
         let before = content();
         let refused = Vault::open(settings(folder.path()), in_file(folder.path())).await.err();
         assert!(refused.unwrap().to_string().contains("key"));
-        let path = folder.path().join("vault.db");
-        assert!(Keeper::open(&path, in_file(folder.path()), IfMissing::Refuse).await.is_err());
+        let place = settings(folder.path()).store;
+        assert!(Keeper::open(&place, in_file(folder.path()), IfMissing::Refuse).await.is_err());
         assert!(content() == before, "a refused start changed a file");
     }
     let absent = folder.path().join("absent.db");
-    assert!(Keeper::open(&absent, in_file(folder.path()), IfMissing::Create).await.is_err());
+    let place = StorePlace::Sqlite(absent.clone());
+    assert!(Keeper::open(&place, in_file(folder.path()), IfMissing::Create).await.is_err());
     assert!(!absent.exists() && !key.exists());
 }

@@ -1,0 +1,92 @@
+//! One connection and its upkeep: opened when needed, closed after any failure.
+//!
+//! Not a pool: the vault's loops do one thing at a time each, and a pool would hold them back
+//! behind dead connections, retry refused ones until its own deadline, and know one server only.
+
+use std::time::Duration;
+
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, timeout};
+
+use super::connect::{Access, Connector};
+use super::failure::PostgresFailure;
+
+/// How long a statement may take, seen from here: the server ends it earlier if the server can.
+pub(super) const CALL_WAIT: Duration = Duration::from_secs(3);
+
+/// The same for an operator's command, which may count millions of rows.
+pub(super) const UPKEEP_WAIT: Duration = Duration::from_secs(11 * 60);
+
+/// A connection that was idle for so long is asked whether it still stands before it is used.
+const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+
+/// How long that answer may take.
+const PING_WAIT: Duration = Duration::from_millis(500);
+
+/// A connection, or the means to open one. One call at a time holds it.
+pub(super) struct Lane {
+    connector: Connector,
+    access: Access,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// A connection in nobody's hands.
+struct Kept {
+    connection: PgConnection,
+    used: Instant,
+}
+
+/// A connection in use. Dropped without [`Held::keep`] it is closed: after a failure, and after a
+/// caller that stopped waiting, nobody knows what the server is still doing on it.
+pub(super) struct Held<'a> {
+    pub(super) connection: PgConnection,
+    place: MutexGuard<'a, Option<Kept>>,
+}
+
+impl Lane {
+    pub(super) fn new(connector: Connector, access: Access) -> Self {
+        Self { connector, access, kept: Mutex::new(None) }
+    }
+
+    /// The connection, once it is free and known to stand.
+    pub(super) async fn hold(&self) -> Result<Held<'_>, PostgresFailure> {
+        let mut place = self.kept.lock().await;
+        if let Some(kept) = place.take()
+            && let Some(connection) = kept.standing().await
+        {
+            return Ok(Held { connection, place });
+        }
+        let connection = self.connector.connect(self.access).await?;
+        Ok(Held { connection, place })
+    }
+}
+
+impl Kept {
+    /// The connection, unless the server or the way to it has gone meanwhile.
+    async fn standing(mut self) -> Option<PgConnection> {
+        if self.used.elapsed() > IDLE_TRUSTED {
+            timeout(PING_WAIT, self.connection.ping()).await.ok()?.ok()?;
+        }
+        Some(self.connection)
+    }
+}
+
+impl Held<'_> {
+    /// Puts the connection back for the next call.
+    pub(super) fn keep(mut self) {
+        *self.place = Some(Kept { connection: self.connection, used: Instant::now() });
+    }
+}
+
+/// Waits for an answer, but not for ever.
+pub(super) async fn in_time<T>(
+    wait: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, PostgresFailure> {
+    match timeout(wait, answer).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(PostgresFailure::Stalled),
+    }
+}

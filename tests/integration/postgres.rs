@@ -1,0 +1,198 @@
+//! A vault that instances share (DESIGN.md section 4; promises P2 and P3 on PostgreSQL).
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::harness::canary::{self, Tape};
+use crate::harness::{Client, Identity, Postgres, Setup, Sidecar, Upstream, cards, eventually};
+use crate::keys::{assert_all_revealed, rotate};
+use crate::vault::kill_9_loses_no_token;
+
+/// A database and the master key of those who share it.
+struct Shared {
+    server: Postgres,
+    keys: TempDir,
+    seen: Tape,
+}
+
+impl Shared {
+    fn start() -> Option<Self> {
+        let server = Postgres::start(&["log_statement=all"])?;
+        server.database("vault");
+        let keys = tempfile::tempdir().unwrap();
+        Some(Self { server, keys, seen: canary::tape("the database or its log") })
+    }
+
+    /// The `[vault]` table of an instance.
+    fn tables(&self) -> String {
+        let (url, keys) = (self.server.url("vault"), self.keys.path().display());
+        format!("[vault]\nstore = \"{url}\"\nmaster_key = {{ file = \"{keys}/master.key\" }}")
+    }
+
+    /// Has all that the server holds, and has logged, searched for cards.
+    fn look(&self) {
+        let rows = self.server.sql("vault", "SELECT t::text FROM tokens AS t");
+        let mut seen = self.seen.lock().unwrap();
+        seen.extend_from_slice(rows.as_bytes());
+        seen.extend_from_slice(self.server.log().as_bytes());
+    }
+}
+
+fn provider() -> Upstream {
+    Upstream::start_tls(&Identity::new(&["localhost"]), |exchange| {
+        exchange.answer(200, &[("content-type", "application/json")], b"{\"ok\":true}")
+    })
+}
+
+fn buy(client: &mut Client, card: &str) -> u16 {
+    client.form("/buy", &format!("number={card}")).status
+}
+
+#[test]
+fn two_instances_agree_on_every_card_that_both_see_at_once() {
+    let Some(shared) = Shared::start() else { return };
+    let (shops, provider) = ([Upstream::ok(), Upstream::ok()], provider());
+    let instance = |shop| Setup::new(shop).gateway("pay", &provider).tables(&shared.tables());
+    let sidecars = [instance(&shops[0]).start(), instance(&shops[1]).start()];
+    let cards: Vec<_> = (0..100).map(|_| cards::fresh("visa")).collect();
+    let together = Barrier::new(2);
+    thread::scope(|scope| {
+        for sidecar in &sidecars {
+            let (address, cards, together) = (sidecar.address("http"), &cards, &together);
+            scope.spawn(move || {
+                let mut client = Client::plain(address);
+                for card in cards {
+                    together.wait();
+                    assert_eq!(buy(&mut client, card), 200);
+                }
+            });
+        }
+    });
+    let [ours, theirs] = shops.each_ref().map(|shop| shop.wait(cards.len()));
+    // Whichever made it, the other reveals it.
+    let mut gateways = sidecars.each_ref().map(|sidecar| sidecar.gateway("pay"));
+    for (place, card) in cards.iter().enumerate() {
+        let token = ours[place].form("number");
+        assert_eq!(token, theirs[place].form("number"), "two tokens for one card");
+        cards::assert_brand_four(&token, card);
+        let gateway = &mut gateways[place % 2];
+        assert_eq!(gateway.json("/charge", &format!("{{\"card\":\"{token}\"}}")).status, 200);
+        assert_eq!(provider.last().json()["card"], *card);
+    }
+    shared.look();
+}
+
+#[test]
+fn p2_no_token_that_left_the_process_is_lost_by_kill_9_on_postgresql() {
+    let Some(shared) = Shared::start() else { return };
+    kill_9_loses_no_token(&shared.tables());
+}
+
+#[test]
+fn p3_cards_are_refused_while_the_server_is_away_and_all_else_goes_on() {
+    let Some(mut shared) = Shared::start() else { return };
+    let shop = Upstream::ok();
+    let sidecar = Sidecar::start(&shop, &shared.tables());
+    let known = cards::fresh("visa");
+    assert_eq!(buy(&mut sidecar.https(), &known), 200);
+    let token = shop.last().form("number");
+
+    shared.server.stop();
+    refuses_cards_only(&sidecar);
+    shared.server.start_again();
+    heals(&sidecar);
+
+    shared.server.kill9();
+    refuses_cards_only(&sidecar);
+    shared.server.start_again();
+    heals(&sidecar);
+
+    shared.server.freeze();
+    refuses_cards_only(&sidecar);
+    shared.server.thaw();
+    heals(&sidecar);
+
+    assert_eq!(buy(&mut sidecar.https(), &known), 200);
+    assert_eq!(shop.last().form("number"), token);
+    shared.look();
+}
+
+fn refuses_cards_only(sidecar: &Sidecar) {
+    let card = cards::fresh("mastercard");
+    let answer = sidecar.http().form("/buy", &format!("number={card}"));
+    answer.assert_refused(503);
+    assert!(answer.field("retry-after").is_some());
+    assert_eq!(sidecar.http().get("/").status, 200);
+    assert_eq!(sidecar.http().form("/buy", "colour=red").status, 200);
+    assert_eq!(sidecar.admin("/readyz").status, 503);
+}
+
+/// By itself: nobody has to send a card first.
+fn heals(sidecar: &Sidecar) {
+    eventually("the vault is ready", || (sidecar.admin("/readyz").status == 200).then_some(()));
+    assert_eq!(buy(&mut sidecar.http(), &cards::fresh("visa")), 200);
+}
+
+#[test]
+fn a_missing_or_wrong_master_key_is_refused_and_none_is_made() {
+    let Some(shared) = Shared::start() else { return };
+    let sidecar = Sidecar::start(&Upstream::ok(), &shared.tables());
+    sidecar.sigterm();
+    sidecar.exit_status();
+    let key = shared.keys.path().join("master.key");
+    let refused = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tillgate"));
+        let output = command.args(["run", "--config"]).arg(sidecar.config()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let before = shared.server.sql("vault", "SELECT k::text FROM data_keys AS k");
+    std::fs::remove_file(&key).unwrap();
+    assert!(refused().contains("put the key file back"));
+    assert!(!key.exists(), "a new key hides that the old one is lost");
+    std::fs::write(&key, [7; 32]).unwrap();
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(refused().contains("not the one this vault was made with"));
+    assert_eq!(shared.server.sql("vault", "SELECT k::text FROM data_keys AS k"), before);
+}
+
+#[test]
+fn a_command_replaces_every_key_under_two_instances() {
+    let Some(shared) = Shared::start() else { return };
+    let (shop, provider) = (Upstream::ok(), provider());
+    let instance = || Setup::new(&shop).gateway("pay", &provider).tables(&shared.tables()).start();
+    let sidecars = [instance(), instance()];
+    let stop = AtomicBool::new(false);
+    let bought: usize = thread::scope(|scope| {
+        let buyers = sidecars.each_ref().map(|sidecar| {
+            let (address, stop) = (sidecar.address("http"), &stop);
+            scope.spawn(move || {
+                let (mut client, mut bought) = (Client::plain(address), 0);
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(buy(&mut client, &cards::fresh("visa")), 200);
+                    bought += 1;
+                }
+                bought
+            })
+        });
+        shop.wait(50);
+        let rotated = rotate(&sidecars[0], &[]);
+        assert!(rotated["dropped"] == 1 && rotated["rows"].as_u64().unwrap() >= 50, "{rotated}");
+        // The file of the master key is shared too: both read it again.
+        assert_eq!(rotate(&sidecars[1], &["--master"])["steps"].as_array().unwrap().len(), 6);
+        assert_eq!(rotate(&sidecars[0], &[])["dropped"], 1);
+        stop.store(true, Ordering::Relaxed);
+        buyers.into_iter().map(|buyer| buyer.join().unwrap()).sum()
+    });
+    for sidecar in &sidecars {
+        assert_eq!(assert_all_revealed(sidecar, &shop, &provider), bought);
+    }
+    let keys = "SELECT count(*) FROM data_keys WHERE purpose = 'seal'";
+    assert_eq!(shared.server.sql("vault", keys), "1");
+    shared.look();
+}
