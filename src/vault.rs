@@ -13,8 +13,11 @@ mod cipher;
 mod draw;
 mod envelope;
 mod error;
+mod export;
 mod health;
+mod intake;
 mod keeper;
+mod listing;
 mod place;
 mod rotate;
 mod standin;
@@ -43,14 +46,17 @@ use crate::keys::{KeyRing, MasterKeys, SecretKey};
 use crate::policy::Live;
 
 pub use error::{OpenError, VaultError};
+pub use export::{ExportError, Exported, Imported, TransferProgress, exported_rows};
 pub use health::{Health, Outage};
+pub use intake::Refusal;
 pub use keeper::{Keeper, Record};
+pub use listing::{BadLine, LINE_MAX, ListError, ListImported, ListNews, ListRequest};
 pub use place::StorePlace;
 pub use rotate::{MasterStep, RotateError, RotateProgress, Rotated};
 pub use standin::{CODES_MAX, StandInError, StandIns};
 pub use store::postgres::{PostgresFailure, PostgresOpenError};
 pub use store::sqlite::SqliteOpenError;
-pub use store::{Census, KeyFacts, KeyId, KeyPurpose};
+pub use store::{Census, KeyFacts, KeyId, KeyPurpose, Kind};
 pub use unlock::{KeyEvent, KeyEventKind, KeyListener};
 
 /// How long a call waits for the store before it is refused as stalled.

@@ -72,6 +72,9 @@ impl Token {
 }
 
 impl TokenFormat {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::BrandFour, Self::SixFour, Self::SixFourInvalid];
+
     /// The name used in configuration, rows and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -80,6 +83,12 @@ impl TokenFormat {
             Self::SixFour => "six-four",
             Self::SixFourInvalid => "six-four-invalid",
         }
+    }
+
+    /// The format of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.as_str() == name)
     }
 }
 

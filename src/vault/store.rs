@@ -20,7 +20,7 @@ use super::Outage;
 use crate::card::{Brand, Token, TokenFormat};
 use crate::keys::MasterId;
 
-pub use upkeep::{Census, KeyFacts};
+pub use upkeep::{Census, KeyFacts, Kind};
 pub(super) use upkeep::{
     KeyChange, KeysChanged, Obstacle, Resealed, StoreKeeper, StoredRow, Upkeep,
 };
@@ -151,10 +151,4 @@ impl KeyPurpose {
     fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
     }
-}
-
-/// The format of that name, as rows hold it.
-fn format_named(name: &str) -> Option<TokenFormat> {
-    let formats = [TokenFormat::BrandFour, TokenFormat::SixFour, TokenFormat::SixFourInvalid];
-    formats.into_iter().find(|format| format.as_str() == name)
 }

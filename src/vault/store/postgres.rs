@@ -26,9 +26,9 @@ use self::lane::{CALL_WAIT, Lane, in_time};
 use self::migrate::Age;
 use super::{
     Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
-    TokenStore, format_named,
+    TokenStore,
 };
-use crate::card::Token;
+use crate::card::{Token, TokenFormat};
 use crate::keys::MasterId;
 use crate::policy::PostgresAddress;
 
@@ -312,7 +312,7 @@ fn sealed_row(row: &PgRow) -> Result<SealedRow, StoreError> {
         token: token(value(row, "token")?)?,
         token_print: Fingerprint(value(row, "token_print")?),
         card_print: Fingerprint(value(row, "card_print")?),
-        format: format_named(format).ok_or(StoreError::Damaged { column: "format" })?,
+        format: TokenFormat::named(format).ok_or(StoreError::Damaged { column: "format" })?,
         version: version(row)?,
         data_key: KeyId(value(row, "data_key")?),
         sealed: value(row, "sealed")?,

@@ -20,9 +20,9 @@ use thiserror::Error;
 use self::keys::{kept_keys, offer_keys};
 use super::{
     Fingerprint, Inserted, KeyId, KeyRow, NewRow, SealedRow, StoreError, StoreFuture, TokenStore,
-    files, format_named,
+    files,
 };
-use crate::card::Token;
+use crate::card::{Token, TokenFormat};
 use crate::vault::Outage;
 
 /// How long a statement waits for another process's lock; well within `vault::CALL_DEADLINE`.
@@ -279,7 +279,7 @@ fn sealed_row(row: &SqliteRow) -> Result<SealedRow, StoreError> {
         token: token(row.try_get("token")?)?,
         token_print: Fingerprint(bytes(row, "token_print")?),
         card_print: Fingerprint(bytes(row, "card_print")?),
-        format: format_named(&format).ok_or(StoreError::Damaged { column: "format" })?,
+        format: TokenFormat::named(&format).ok_or(StoreError::Damaged { column: "format" })?,
         version: row.try_get("version")?,
         data_key: KeyId(bytes(row, "data_key")?),
         sealed: row.try_get("sealed")?,
