@@ -1,6 +1,7 @@
 //! Wiring: the only place where every part meets.
 
 mod parts;
+mod session;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{Loaded, Startup};
+use crate::keys::KeyError;
 use crate::policy::Live;
 use crate::proxy::{Generation, Proxy, Role, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
@@ -27,6 +29,7 @@ use crate::telemetry::{AuditEvent, CardsSeen, ListenerRole, Metrics, SeenReport}
 use crate::tls::{Acceptor, Identities, IdentityError, IdentityWarning};
 use crate::{reload, vault};
 
+pub use session::{Found, VaultSession, VaultStatus};
 pub use upkeep::{KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
 
 /// How often the list of seen cards is written.
@@ -38,6 +41,15 @@ pub enum AppError {
     /// The audit log cannot be opened.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
+    /// There is no backup.
+    #[error(transparent)]
+    Backup(#[from] vault::BackupError),
+    /// A server's database is not ours to copy.
+    #[error(
+        "the vault is in PostgreSQL, whose own tools copy one moment of it while it is in use: run \
+         pg_dump --format=custom --file=FILE DATABASE; the master key is not in what it writes"
+    )]
+    BackupOfServer,
     /// The list of seen cards cannot be read.
     #[error("cannot read {}", path.display())]
     CardsSeen {
@@ -54,6 +66,18 @@ pub enum AppError {
         /// What is wrong with it.
         source: std::io::Error,
     },
+    /// An export was not written or read.
+    #[error(transparent)]
+    Export(#[from] vault::ExportError),
+    /// The key of an export cannot be used.
+    #[error("the export key cannot be used")]
+    ExportKey(#[source] KeyError),
+    /// The key of an export is not there.
+    #[error("{} is missing; only the key that the export was made with opens it", path.display())]
+    ExportKeyMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// A certificate cannot be used.
     #[error("cannot use the certificates")]
     Identity(#[from] IdentityError),
@@ -63,6 +87,9 @@ pub enum AppError {
     /// An access log cannot be opened.
     #[error("cannot open the access log")]
     Log(#[source] std::io::Error),
+    /// A list of cards was not taken in.
+    #[error(transparent)]
+    List(#[from] vault::ListError),
     /// A key was not replaced.
     #[error("the key is not replaced yet; the same command goes on where this one stopped")]
     Rotate(#[from] vault::RotateError),
@@ -75,6 +102,9 @@ pub enum AppError {
     /// The vault cannot be opened.
     #[error("cannot open the vault")]
     Vault(#[from] vault::OpenError),
+    /// The open vault fails.
+    #[error(transparent)]
+    VaultCall(#[from] vault::VaultError),
     /// The files cannot be watched.
     #[error("cannot watch the files of the configuration")]
     Watch(#[from] WatchError),

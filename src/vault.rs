@@ -9,6 +9,7 @@
 //! one brand prefix and last four digits, and `f` free digits (the check digit not counted), the
 //! odds are `n` in `10^f` for each such card: `f` is 10 for a 16-digit Visa in `brand-four`.
 
+mod backup;
 mod cipher;
 mod draw;
 mod envelope;
@@ -45,6 +46,7 @@ use crate::card::{Pan, Token, TokenFormat};
 use crate::keys::{KeyRing, MasterKeys, SecretKey};
 use crate::policy::Live;
 
+pub use backup::{BackedUp, BackupError, CopyFault};
 pub use error::{OpenError, VaultError};
 pub use export::{ExportError, Exported, Imported, TransferProgress, exported_rows};
 pub use health::{Health, Outage};

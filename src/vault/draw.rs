@@ -98,7 +98,9 @@ impl Shape {
             Check::Holds => luhn::holds(token),
             Check::Fails => !luhn::holds(token),
         };
-        checks && card.get(..self.head) == token.get(..self.head) && card.get(tail..) == token.get(tail..)
+        checks
+            && card.get(..self.head) == token.get(..self.head)
+            && card.get(tail..) == token.get(tail..)
     }
 
     /// Replaces the middle of `digits`, the last place of it by what the check digit asks for.
@@ -218,7 +220,8 @@ mod tests {
         ] {
             assert!(!fits(foreign, format));
         }
-        let invalid = super::fits(&pan(b"4222222222222"), &Token::parse(b"4").unwrap(), TokenFormat::SixFour);
+        let invalid =
+            super::fits(&pan(b"4222222222222"), &Token::parse(b"4").unwrap(), TokenFormat::SixFour);
         assert_eq!(invalid, Err(VaultError::NoRoom { format: TokenFormat::SixFour, length: 13 }));
     }
 

@@ -156,7 +156,8 @@ impl Keeper {
         tell: &mut dyn FnMut(TransferProgress),
     ) -> Result<Exported, ExportError> {
         let total = self.census().await?.rows;
-        let head = Head { vault: self.name().ok_or(VaultError::Damaged)?, rows: total, begun_at: now() };
+        let head =
+            Head { vault: self.name().ok_or(VaultError::Damaged)?, rows: total, begun_at: now() };
         let left = if resume { Writer::resume(path, key)? } else { (Left::Nothing, None) };
         if left.1.is_some_and(|found| found.vault != head.vault) {
             return Err(ExportError::OtherVault { path: path.to_owned() });
@@ -172,7 +173,8 @@ impl Keeper {
         };
         let cipher = self.keys.cipher.load();
         let after = last.map(|token| cipher.fingerprint(token.as_bytes()));
-        let mut exported = Exported { resumed, rows: 0, since: 0, damaged: 0, damaged_tokens: Vec::new() };
+        let mut exported =
+            Exported { resumed, rows: 0, since: 0, damaged: 0, damaged_tokens: Vec::new() };
         exported.rows = self.export_from(writer, after, &mut exported, (total, tell)).await?;
         exported.since = self.census().await?.rows.saturating_sub(exported.rows + exported.damaged);
         Ok(exported)
@@ -279,7 +281,9 @@ impl Imported {
             Taken::New(_) => self.new += 1,
             Taken::Refused(why) => {
                 self.refused += 1;
-                if let (Wish::Exactly(token), true) = (incoming.wish, self.refusals.len() < NAMED_MAX) {
+                if let (Wish::Exactly(token), true) =
+                    (incoming.wish, self.refusals.len() < NAMED_MAX)
+                {
                     self.refusals.push((token, why));
                 }
             }

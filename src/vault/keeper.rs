@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
-use super::store::{
-    Census, KeyId, KeyPurpose, StoreError, StoreFuture, StoreKeeper, StoredRow,
-};
+use super::store::{Census, KeyId, KeyPurpose, StoreError, StoreFuture, StoreKeeper, StoredRow};
 use super::unlock::{KeyListener, Unlocked};
 use super::{OpenError, StorePlace, VaultError};
 use crate::card::{Brand, Pan, Token, TokenFormat};

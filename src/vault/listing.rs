@@ -230,7 +230,9 @@ fn listed(
 ) -> Result<Listed, BadLine> {
     let (old, card) = columns.read(text?)?;
     let wish = match old.as_deref().map(Token::parse) {
-        Some(Ok(token)) if draw::fits(&card, &token, format).unwrap_or(false) => Wish::IfFree(token),
+        Some(Ok(token)) if draw::fits(&card, &token, format).unwrap_or(false) => {
+            Wish::IfFree(token)
+        }
         Some(_) | None => Wish::Any,
     };
     Ok(Listed { line, old, incoming: Incoming { card, format, wish } })
@@ -241,7 +243,9 @@ fn count_lines(path: &Path) -> io::Result<u64> {
     let (mut file, mut room, mut lines) = (File::open(path)?, vec![0; 1 << 16], 0);
     loop {
         let length = file.read(&mut room)?;
-        let Some(read) = room.get(..length).filter(|read| !read.is_empty()) else { return Ok(lines) };
+        let Some(read) = room.get(..length).filter(|read| !read.is_empty()) else {
+            return Ok(lines);
+        };
         lines += u64::try_from(memchr::memchr_iter(b'\n', read).count()).unwrap_or(u64::MAX);
     }
 }

@@ -309,11 +309,7 @@ fn list(tokens: &[Token]) -> String {
 
 impl From<StoreError> for RotateError {
     fn from(failure: StoreError) -> Self {
-        let cause = match failure {
-            StoreError::Damaged { .. } => Outage::Corrupt,
-            StoreError::Down { outage, .. } => outage,
-        };
-        Self::Store { cause }
+        Self::Store { cause: failure.outage() }
     }
 }
 

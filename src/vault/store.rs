@@ -127,6 +127,16 @@ pub(super) enum StoreError {
     Down { outage: Outage, source: Box<dyn StdError + Send + Sync> },
 }
 
+impl StoreError {
+    /// What ails the store, in one word.
+    pub(super) fn outage(&self) -> Outage {
+        match self {
+            Self::Damaged { .. } => Outage::Corrupt,
+            Self::Down { outage, .. } => *outage,
+        }
+    }
+}
+
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

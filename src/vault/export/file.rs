@@ -13,7 +13,7 @@ use super::frames::{
     WRAPPED_BYTES, read_rows, write_rows,
 };
 use crate::card::Token;
-use crate::keys::{MasterKey, SecretKey, WrapError};
+use crate::keys::{MasterKey, SecretKey, WrapError, sync_folder};
 
 /// An export that is being written.
 pub(super) struct Writer {
@@ -55,7 +55,11 @@ pub(super) enum Left {
 
 impl Writer {
     /// Begins a file that is not there yet, for its owner alone.
-    pub(super) fn create(path: &Path, key: &dyn MasterKey, head: Head) -> Result<Self, ExportError> {
+    pub(super) fn create(
+        path: &Path,
+        key: &dyn MasterKey,
+        head: Head,
+    ) -> Result<Self, ExportError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::AlreadyExists => ExportError::Exists { path: path.to_owned() },
             _ => ExportError::Write { path: path.to_owned(), source },
@@ -65,14 +69,18 @@ impl Writer {
         let wrapped = key.wrap(&file_key, &head).map_err(ExportError::Wrap)?;
         let cipher = FrameCipher::new(&file_key, head).map_err(|_| ExportError::Random)?;
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        let mut file =
+            options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
         file.write_all(&[head.as_slice(), &wrapped].concat()).map_err(failed)?;
         Ok(Self { path: path.to_owned(), file, cipher, index: 0, rows: 0 })
     }
 
     /// Goes on with what an earlier command left: whatever stands behind its last whole frame is cut
     /// off.
-    pub(super) fn resume(path: &Path, key: &dyn MasterKey) -> Result<(Left, Option<Head>), ExportError> {
+    pub(super) fn resume(
+        path: &Path,
+        key: &dyn MasterKey,
+    ) -> Result<(Left, Option<Head>), ExportError> {
         let mut reader = match Reader::open(path, key) {
             Err(ExportError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok((Left::Nothing, None));
@@ -116,11 +124,7 @@ impl Writer {
     /// Returns when it is whole, and on the disk.
     pub(super) fn finish(mut self) -> Result<u64, ExportError> {
         self.frame(Kind::End, Zeroizing::new(self.rows.to_be_bytes().to_vec()))?;
-        let folder = match self.path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let synced = self.file.sync_all().and_then(|()| File::open(folder)?.sync_all());
+        let synced = self.file.sync_all().and_then(|()| sync_folder(&self.path));
         synced.map_err(|source| ExportError::Write { path: self.path.clone(), source })?;
         Ok(self.rows)
     }

@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn lines_have_their_numbers_and_a_ceiling() {
-        let text = [b"\xef\xbb\xbfcard\r\n\r\none\n".to_vec(), vec![b'9'; 9000], b"\nlast".to_vec()];
+        let text =
+            [b"\xef\xbb\xbfcard\r\n\r\none\n".to_vec(), vec![b'9'; 9000], b"\nlast".to_vec()];
         let text = text.concat();
         let mut lines = Lines::new(text.as_slice());
         assert!(lines.header().unwrap().is_some());

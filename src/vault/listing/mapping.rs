@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::ListError;
 use crate::card::Token;
+use crate::keys::sync_folder;
 
 /// Written under another name, for its owner alone, and named when it is whole: a list that is taken
 /// in again gives the same tokens, so that a half one is never needed.
@@ -37,7 +38,12 @@ impl Mapping {
         Ok(Self { path: path.to_owned(), draft, writer, rows: 0 })
     }
 
-    pub(super) fn add(&mut self, line: u64, old: Option<&[u8]>, new: &Token) -> Result<(), ListError> {
+    pub(super) fn add(
+        &mut self,
+        line: u64,
+        old: Option<&[u8]>,
+        new: &Token,
+    ) -> Result<(), ListError> {
         let number = line.to_string();
         let written = self.writer.write_record([old.unwrap_or(number.as_bytes()), new.as_bytes()]);
         written.map_err(|error| self.failed(error.into()))?;
@@ -50,6 +56,7 @@ impl Mapping {
         if self.rows > 0 {
             let synced = self.writer.flush().and_then(|()| self.writer.get_ref().sync_all());
             let named = synced.and_then(|()| fs::rename(&self.draft, &self.path));
+            let named = named.and_then(|()| sync_folder(&self.path));
             named.map_err(|source| self.failed(source))?;
         }
         Ok(self.rows)

@@ -10,8 +10,8 @@ use super::{LOCK_KEYS, PostgresStore, keep_keys, kept_keys, key_row, sealed_row,
 use crate::card::{Brand, TokenFormat};
 use crate::keys::MasterId;
 use crate::vault::store::{
-    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Kind, Obstacle, Resealed,
-    StoreError, StoreFuture, StoredRow, Upkeep,
+    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Kind, Obstacle,
+    Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
 };
 
 const PAGE: &str = "

@@ -10,8 +10,8 @@ use super::{BEGIN, SqliteStore, bytes, sealed_row, settle};
 use crate::card::{Brand, TokenFormat};
 use crate::keys::MasterId;
 use crate::vault::store::{
-    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Kind, Obstacle, Resealed,
-    StoreError, StoreFuture, StoredRow, Upkeep,
+    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Kind, Obstacle,
+    Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
 };
 
 const PAGE: &str = "
@@ -100,7 +100,7 @@ impl Upkeep for SqliteStore {
     }
 }
 
-async fn page(
+pub(super) async fn page(
     connection: &mut SqliteConnection,
     after: Option<Fingerprint>,
     limit: u32,
