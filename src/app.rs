@@ -30,7 +30,7 @@ use crate::tls::{Acceptor, Identities, IdentityError, IdentityWarning};
 use crate::{reload, vault};
 
 pub use session::{Found, VaultSession, VaultStatus};
-pub use upkeep::{KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
+pub use upkeep::{CheckedLog, KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
 
 /// How often the list of seen cards is written.
 const SEEN_EVERY: Duration = Duration::from_secs(10);

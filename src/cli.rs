@@ -210,16 +210,15 @@ fn check(path: &Path) -> Result<ExitCode, CliError> {
 fn audit_verify(path: &Path) -> Result<ExitCode, CliError> {
     let mut out = std::io::stdout();
     let mut code = ExitCode::SUCCESS;
-    for (log, found) in app::verify_audit(&config::load(path)?.startup)? {
-        match found {
-            Ok(verified) => {
-                writeln!(out, "{}: {} records, unbroken", log.display(), verified.records)?
-            }
+    for log in app::verify_audit(&config::load(path)?.startup)? {
+        let name = log.path.display();
+        match log.found {
+            Ok(verified) => writeln!(out, "{name}: {} records, unbroken", verified.records)?,
             Err(fault) => {
-                writeln!(out, "{}: {fault}", log.display())?;
+                writeln!(out, "{name}: {fault}")?;
                 code = ExitCode::FAILURE;
             }
-        }
+        };
     }
     Ok(code)
 }

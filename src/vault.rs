@@ -48,7 +48,7 @@ use crate::policy::Live;
 
 pub use backup::{BackedUp, BackupError, CopyFault};
 pub use error::{OpenError, VaultError};
-pub use export::{ExportError, Exported, Imported, TransferProgress, exported_rows};
+pub use export::{ExportError, Exported, Imported, TransferProgress};
 pub use health::{Health, Outage};
 pub use intake::Refusal;
 pub use keeper::{Keeper, Record};

@@ -289,5 +289,5 @@ fn export_key(path: &Path, missing: IfMissing) -> Result<Arc<dyn MasterKey>, App
         return Err(AppError::ExportKeyMissing { path: path.to_owned() });
     }
     let obtained = FileKey { path: path.to_owned() }.obtain(missing);
-    Ok(obtained.map(Obtained::into_key).map_err(AppError::ExportKey)?)
+    obtained.map(Obtained::into_key).map_err(AppError::ExportKey)
 }

@@ -44,6 +44,15 @@ pub enum RotateNews {
     Step(MasterStep),
 }
 
+/// A log whose chain was walked.
+#[derive(Debug)]
+pub struct CheckedLog {
+    /// Which.
+    pub path: PathBuf,
+    /// What was found.
+    pub found: Result<Verified, AuditFault>,
+}
+
 /// Replaces a key of the vault.
 ///
 /// # Errors
@@ -88,16 +97,14 @@ pub fn rotate_keys(
 ///
 /// # Errors
 /// When the key that the chains are made with cannot be read.
-pub fn verify_audit(
-    startup: &Startup,
-) -> Result<Vec<(PathBuf, Result<Verified, AuditFault>)>, AppError> {
+pub fn verify_audit(startup: &Startup) -> Result<Vec<CheckedLog>, AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AppError::System)?;
     let keeper = runtime.block_on(parts::keeper(startup, IfMissing::Refuse))?;
     let key = keeper.audit_key();
     let walk = |path: PathBuf, key: AuditKey| {
         let found = audit::verify(&path, &key);
-        (path, found)
+        CheckedLog { path, found }
     };
     let mut walked = vec![walk(parts::audit_path(startup), AuditKey::new(key.expose()))];
     let commands = parts::commands_audit_path(startup);

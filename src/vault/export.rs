@@ -253,14 +253,6 @@ impl Keeper {
     }
 }
 
-/// How many rows an export was begun with; its head and its key are looked at.
-///
-/// # Errors
-/// When it is no export, or not this key's.
-pub fn exported_rows(path: &Path, key: &dyn MasterKey) -> Result<u64, ExportError> {
-    Ok(Reader::open(path, key)?.expected())
-}
-
 /// A page of rows, opened.
 struct OpenedPage {
     rows: Vec<CardRow>,
@@ -299,3 +291,6 @@ fn now() -> u64 {
 fn count(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use self::line::{Columns, Lines};
+use self::line::{Columns, Line, Lines};
 use self::mapping::Mapping;
 use super::export::TransferProgress;
 use super::intake::{Incoming, Taken, Wish};
@@ -142,7 +142,7 @@ impl Keeper {
             keeper: self,
             tell,
         };
-        while let Some((line, text)) = lines.next().map_err(failed)? {
+        while let Some(Line { number: line, text }) = lines.next().map_err(failed)? {
             match listed(line, text, &columns, request.format) {
                 Ok(listed) => intake.group.push(listed),
                 Err(what) if request.strict => {

@@ -5,6 +5,8 @@
 //! numbers of the test; one hit fails it.
 
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod drain;

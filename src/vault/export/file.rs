@@ -173,11 +173,6 @@ impl Reader {
         self.rows
     }
 
-    /// How many rows there were when it was begun.
-    pub(super) fn expected(&self) -> u64 {
-        self.head.rows
-    }
-
     pub(super) fn next(&mut self) -> Result<Next, ExportError> {
         let damaged = ExportError::Damaged { path: self.path.clone(), frame: self.index };
         let mut prefix = [0; PREFIX_BYTES];

@@ -44,6 +44,14 @@ pub(super) struct Lines<R> {
     text: Zeroizing<Vec<u8>>,
 }
 
+/// One of them, without its end.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Line<'a> {
+    /// From 1.
+    pub(super) number: u64,
+    pub(super) text: Result<&'a [u8], BadLine>,
+}
+
 /// Which columns there are.
 pub(super) struct Columns {
     delimiter: u8,
@@ -59,12 +67,12 @@ impl<R: BufRead> Lines<R> {
 
     /// The columns that the first line names; nothing if none is for cards.
     pub(super) fn header(&mut self) -> io::Result<Option<Columns>> {
-        let Some((_, Ok(text))) = self.next()? else { return Ok(None) };
+        let Some(Line { text: Ok(text), .. }) = self.next()? else { return Ok(None) };
         Ok(Columns::named(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)))
     }
 
-    /// The next line that is not empty, with its number, from 1.
-    pub(super) fn next(&mut self) -> io::Result<Option<(u64, Result<&[u8], BadLine>)>> {
+    /// The next line that is not empty.
+    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
             self.text.zeroize();
             let most = u64::try_from(LINE_MAX).unwrap_or(u64::MAX);
@@ -74,10 +82,12 @@ impl<R: BufRead> Lines<R> {
             self.line += 1;
             if self.text.len() == LINE_MAX && !self.text.ends_with(b"\n") {
                 self.reader.skip_until(b'\n')?;
-                return Ok(Some((self.line, Err(BadLine::TooLong))));
+                let text = Err(BadLine::TooLong);
+                return Ok(Some(Line { number: self.line, text }));
             }
             if !self.text.trim_ascii().is_empty() {
-                return Ok(Some((self.line, Ok(self.text.trim_ascii_end()))));
+                let text = Ok(self.text.trim_ascii_end());
+                return Ok(Some(Line { number: self.line, text }));
             }
         }
     }
@@ -204,9 +214,10 @@ mod tests {
         let text = text.concat();
         let mut lines = Lines::new(text.as_slice());
         assert!(lines.header().unwrap().is_some());
-        assert_eq!(lines.next().unwrap(), Some((3, Ok(&b"one"[..]))));
-        assert_eq!(lines.next().unwrap(), Some((4, Err(BadLine::TooLong))));
-        assert_eq!(lines.next().unwrap(), Some((5, Ok(&b"last"[..]))));
+        let line = |number, text| Some(Line { number, text });
+        assert_eq!(lines.next().unwrap(), line(3, Ok(&b"one"[..])));
+        assert_eq!(lines.next().unwrap(), line(4, Err(BadLine::TooLong)));
+        assert_eq!(lines.next().unwrap(), line(5, Ok(&b"last"[..])));
         assert_eq!(lines.next().unwrap(), None);
     }
 }
