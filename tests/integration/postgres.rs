@@ -196,3 +196,34 @@ fn a_command_replaces_every_key_under_two_instances() {
     assert_eq!(shared.server.sql("vault", keys), "1");
     shared.look();
 }
+
+#[test]
+fn a_password_comes_from_the_password_file_and_can_be_changed_without_a_restart() {
+    let Some(shared) = Shared::start() else { return };
+    let (server, folder) = (&shared.server, shared.keys.path());
+    let file = folder.join("pgpass");
+    let change = |password: &str| {
+        server.sql("vault", &format!("ALTER ROLE tillgate PASSWORD '{password}'"));
+        // Others may not read it for a moment either.
+        let text = format!("127.0.0.1:{}:vault:*:{password}\n", server.port());
+        let draft = folder.join("draft");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::set_permissions(&draft, PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::rename(draft, &file).unwrap();
+    };
+    change("first-horse");
+    server.file("pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
+    server.sql("vault", "SELECT pg_reload_conf()");
+    let shop = Upstream::ok();
+    let setup = Setup::new(&shop).tables(&shared.tables());
+    let sidecar = setup.variable("PGPASSFILE", &file.display().to_string()).start();
+    assert_eq!(buy(&mut sidecar.http(), &cards::fresh("visa")), 200);
+    change("second-horse");
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE application_name = 'tillgate'";
+    server.sql("vault", cut);
+    let card = cards::fresh("visa");
+    eventually("new connections log in", || (buy(&mut sidecar.http(), &card) == 200).then_some(()));
+    assert!(!sidecar.written().contains("horse"));
+    shared.look();
+}
