@@ -41,6 +41,8 @@ mod tls;
 #[cfg(test)]
 mod tokenize;
 #[cfg(test)]
+mod transfers;
+#[cfg(test)]
 mod vault;
 #[cfg(test)]
 mod websocket;
