@@ -8,7 +8,6 @@ mod frames;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use thiserror::Error;
 
@@ -115,7 +114,7 @@ pub struct TransferProgress {
 }
 
 /// What an export holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Exported {
     /// An earlier export was gone on with.
     pub resumed: bool,
@@ -155,27 +154,23 @@ impl Keeper {
         resume: bool,
         tell: &mut dyn FnMut(TransferProgress),
     ) -> Result<Exported, ExportError> {
-        let total = self.census().await?.rows;
-        let head =
-            Head { vault: self.name().ok_or(VaultError::Damaged)?, rows: total, begun_at: now() };
-        let left = if resume { Writer::resume(path, key)? } else { (Left::Nothing, None) };
-        if left.1.is_some_and(|found| found.vault != head.vault) {
-            return Err(ExportError::OtherVault { path: path.to_owned() });
-        }
-        let (writer, last, resumed) = match left.0 {
-            Left::Begun(writer, last) => (writer, last, true),
-            Left::Nothing => (Writer::create(path, key, head)?, None, false),
-            Left::Whole(rows) => {
-                let (damaged, damaged_tokens) = (0, Vec::new());
-                let since = total.saturating_sub(rows);
-                return Ok(Exported { resumed: true, rows, since, damaged, damaged_tokens });
+        let (rows, vault) = (self.census().await?.rows, self.name().ok_or(VaultError::Damaged)?);
+        let left = if resume { Writer::resume(path, key, vault)? } else { Left::Nothing };
+        let mut exported = Exported::default();
+        let (writer, last) = match left {
+            Left::Begun(writer, last) => {
+                exported.resumed = true;
+                (writer, last)
+            }
+            Left::Nothing => (Writer::create(path, key, Head { vault, rows })?, None),
+            Left::Whole(done) => {
+                let since = rows.saturating_sub(done);
+                return Ok(Exported { resumed: true, rows: done, since, ..exported });
             }
         };
         let cipher = self.keys.cipher.load();
         let after = last.map(|token| cipher.fingerprint(token.as_bytes()));
-        let mut exported =
-            Exported { resumed, rows: 0, since: 0, damaged: 0, damaged_tokens: Vec::new() };
-        exported.rows = self.export_from(writer, after, &mut exported, (total, tell)).await?;
+        exported.rows = self.export_from(writer, after, &mut exported, (rows, tell)).await?;
         exported.since = self.census().await?.rows.saturating_sub(exported.rows + exported.damaged);
         Ok(exported)
     }
@@ -226,8 +221,8 @@ impl Keeper {
         Ok(OpenedPage { rows, damaged, last })
     }
 
-    /// Takes in what an export holds and is not here yet. The whole file is looked through first: of
-    /// one that was cut or changed, nothing is taken.
+    /// Takes in what an export holds and is not here yet. The whole file is looked through first, and
+    /// `tell` hears of that too: of one that was cut or changed, nothing is taken.
     ///
     /// # Errors
     /// When the file or the vault fails.
@@ -238,7 +233,9 @@ impl Keeper {
         tell: &mut dyn FnMut(TransferProgress),
     ) -> Result<Imported, ExportError> {
         let mut look = Reader::open(path, key)?;
-        while let Next::Rows(_) = look.next()? {}
+        while let Next::Rows(_) = look.next()? {
+            tell(TransferProgress { done: look.rows(), total: look.expected() });
+        }
         let total = look.rows();
         let (mut reader, mut imported) = (Reader::open(path, key)?, Imported::default());
         while let Next::Rows(rows) = reader.next()? {
@@ -281,11 +278,6 @@ impl Imported {
             }
         }
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 fn count(rows: usize) -> u64 {

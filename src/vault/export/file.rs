@@ -14,6 +14,7 @@ use super::frames::{
 };
 use crate::card::Token;
 use crate::keys::{MasterKey, SecretKey, WrapError, sync_folder};
+use crate::vault::store::KeyId;
 
 /// An export that is being written.
 pub(super) struct Writer {
@@ -75,39 +76,42 @@ impl Writer {
         Ok(Self { path: path.to_owned(), file, cipher, index: 0, rows: 0 })
     }
 
-    /// Goes on with what an earlier command left: whatever stands behind its last whole frame is cut
-    /// off.
+    /// Goes on with what an earlier command left of this vault: whatever stands behind its last whole
+    /// frame is cut off.
     pub(super) fn resume(
         path: &Path,
         key: &dyn MasterKey,
-    ) -> Result<(Left, Option<Head>), ExportError> {
+        vault: KeyId,
+    ) -> Result<Left, ExportError> {
+        let failed = |source| ExportError::Write { path: path.to_owned(), source };
         let mut reader = match Reader::open(path, key) {
             Err(ExportError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok((Left::Nothing, None));
+                return Ok(Left::Nothing);
             }
             Err(ExportError::Cut { .. }) => {
-                let failed = |source| ExportError::Write { path: path.to_owned(), source };
                 std::fs::remove_file(path).map_err(failed)?;
-                return Ok((Left::Nothing, None));
+                return Ok(Left::Nothing);
             }
             opened => opened?,
         };
+        if reader.head.vault != vault {
+            return Err(ExportError::OtherVault { path: path.to_owned() });
+        }
         let mut last = None;
         loop {
             match reader.next() {
-                Ok(Next::End) => return Ok((Left::Whole(reader.rows), Some(reader.head))),
+                Ok(Next::End) => return Ok(Left::Whole(reader.rows)),
                 Ok(Next::Rows(rows)) => last = rows.last().map(|row| row.token).or(last),
                 // What a power cut leaves need not be short: it may be noise.
                 Err(ExportError::Cut { .. } | ExportError::Damaged { .. }) => break,
                 Err(error) => return Err(error),
             }
         }
-        let Reader { cipher, head, index, rows, at, .. } = reader;
-        let failed = |source| ExportError::Write { path: path.to_owned(), source };
+        let Reader { cipher, index, rows, at, .. } = reader;
         let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
         file.set_len(at).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
-        let writer = Self { path: path.to_owned(), file, cipher, index, rows };
-        Ok((Left::Begun(writer, last), Some(head)))
+        let path = path.to_owned();
+        Ok(Left::Begun(Self { path, file, cipher, index, rows }, last))
     }
 
     /// How many rows it holds.
@@ -171,6 +175,11 @@ impl Reader {
     /// How many rows have been read.
     pub(super) fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// How many rows there were when it was begun.
+    pub(super) fn expected(&self) -> u64 {
+        self.head.rows
     }
 
     pub(super) fn next(&mut self) -> Result<Next, ExportError> {

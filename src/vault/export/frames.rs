@@ -1,6 +1,6 @@
 //! How an export is laid out and sealed.
 //!
-//! A head in clear (magic, version, the vault's name, rows, time) and the file's own key, wrapped by
+//! A head in clear (magic, version, the vault's name, rows) and the file's own key, wrapped by
 //! the export key and bound to the head; then frames of rows, then a last frame that says how many
 //! rows there were. After the STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár 2015) each
 //! frame is bound to the head, to its number and to whether it is the last, so that frames cannot be
@@ -21,8 +21,8 @@ pub(super) const MAGIC: &[u8; 16] = b"tillgate export\n";
 /// How this program lays one out.
 pub(super) const VERSION: u8 = 1;
 
-/// Magic, version, the vault's name, rows and seconds.
-pub(super) const HEAD_BYTES: usize = 16 + 1 + 16 + 8 + 8;
+/// Magic, version, the vault's name and rows.
+pub(super) const HEAD_BYTES: usize = 16 + 1 + 16 + 8;
 
 /// Nonce, key and tag.
 pub(super) const WRAPPED_BYTES: usize = 12 + 32 + 16;
@@ -45,8 +45,6 @@ pub(super) struct Head {
     pub(super) vault: KeyId,
     /// How many rows there were when it was begun.
     pub(super) rows: u64,
-    /// When that was, in seconds since 1970.
-    pub(super) begun_at: u64,
 }
 
 /// A card and its token.
@@ -73,8 +71,8 @@ impl Head {
     pub(super) fn to_bytes(self) -> [u8; HEAD_BYTES] {
         let mut bytes = [0; HEAD_BYTES];
         let parts = MAGIC.iter().chain([&VERSION]).chain(&self.vault.0).copied();
-        let numbers = self.rows.to_be_bytes().into_iter().chain(self.begun_at.to_be_bytes());
-        bytes.iter_mut().zip(parts.chain(numbers)).for_each(|(to, from)| *to = from);
+        let parts = parts.chain(self.rows.to_be_bytes());
+        bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
         bytes
     }
 
@@ -82,13 +80,8 @@ impl Head {
     pub(super) fn from_bytes(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
         let (_, rest) = bytes.split_at_checked(MAGIC.len() + 1)?;
         let (vault, rest) = rest.split_first_chunk()?;
-        let (rows, rest) = rest.split_first_chunk()?;
-        let (begun_at, _) = rest.split_first_chunk()?;
-        Some(Self {
-            vault: KeyId(*vault),
-            rows: u64::from_be_bytes(*rows),
-            begun_at: u64::from_be_bytes(*begun_at),
-        })
+        let (rows, _) = rest.split_first_chunk()?;
+        Some(Self { vault: KeyId(*vault), rows: u64::from_be_bytes(*rows) })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::card::{Pan, TokenFormat};
 use crate::keys::{KEY_BYTES, MemoryKey, SecretKey};
 use crate::vault::store::KeyId;
 
-const HEAD: Head = Head { vault: KeyId([9; 16]), rows: 3, begun_at: 1 };
+const HEAD: Head = Head { vault: KeyId([9; 16]), rows: 3 };
 
 fn key(seed: u8) -> MemoryKey {
     MemoryKey::new(SecretKey::from_bytes(&[seed; KEY_BYTES]).unwrap())
@@ -100,7 +100,7 @@ fn a_cut_at_any_byte_is_gone_on_with_from_the_last_whole_frame() {
     let places = frames(&bytes);
     for length in 0..bytes.len() {
         fs::write(&path, &bytes[..length]).unwrap();
-        let (left, _) = Writer::resume(&path, &key(1)).unwrap();
+        let left = Writer::resume(&path, &key(1), HEAD.vault).unwrap();
         let Left::Begun(mut writer, last) = left else {
             assert!(length < places[0] && !path.exists());
             continue;
@@ -115,9 +115,11 @@ fn a_cut_at_any_byte_is_gone_on_with_from_the_last_whole_frame() {
         let (tokens, end) = read(&path);
         assert!(tokens.len() == 3 && end.is_ok());
     }
-    let (Left::Whole(3), Some(HEAD)) = Writer::resume(&path, &key(1)).unwrap() else {
+    let Left::Whole(3) = Writer::resume(&path, &key(1), HEAD.vault).unwrap() else {
         panic!("a whole export was begun again")
     };
+    let other = Writer::resume(&path, &key(1), KeyId([8; 16]));
+    assert!(matches!(other, Err(ExportError::OtherVault { .. })));
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn what_is_no_export_is_never_cut_or_removed() {
     let path = folder.path().join("letters");
     for text in [&b"dear"[..], &[b'x'; 500]] {
         fs::write(&path, text).unwrap();
-        let Err(ExportError::Foreign { .. }) = Writer::resume(&path, &key(1)) else {
+        let Err(ExportError::Foreign { .. }) = Writer::resume(&path, &key(1), HEAD.vault) else {
             panic!("taken for an export")
         };
         assert_eq!(fs::read(&path).unwrap(), text);
