@@ -130,6 +130,8 @@ enum CliError {
 /// What clap cannot see is wrong.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 enum UsageError {
+    #[error("a card's number must not be an argument, which other users can see: use `--card -`")]
+    CardInArguments,
     #[error("what was read is no card number: it has 12 to 19 digits")]
     NoCard,
     #[error("there is no terminal to ask at; to go ahead unasked, add --yes")]

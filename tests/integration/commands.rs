@@ -299,7 +299,8 @@ fn an_erased_card_is_gone_under_all_its_tokens_for_who_serves_too() {
         );
         let status = json(&sidecar, &["status"]);
         assert_eq!((&status["rows"], &status["erased"]), (&0.into(), &3.into()));
-        assert!(told(&run(&sidecar, &["erase", "--card", &card, "--yes"]), 2).contains("--card"));
+        let said = told(&run(&sidecar, &["erase", "--card", &card, "--yes"]), 2);
+        assert!(said.contains("--card -") && !said.contains(&card), "{said}");
         audit_verified(&sidecar);
     });
 }

@@ -43,7 +43,7 @@ pub(in crate::cli) struct EraseOptions {
     #[arg(long, value_name = "TOKEN", group = "target")]
     token: Option<String>,
     /// The card's number, read from standard input: arguments can be seen by other users.
-    #[arg(long, value_name = "-", value_parser = ["-"], group = "target")]
+    #[arg(long, value_name = "-", group = "target")]
     card: Option<String>,
     /// Why, for the audit log.
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -88,6 +88,10 @@ pub(super) fn reveal(options: &RevealOptions) -> Result<ExitCode, CliError> {
 
 pub(super) fn erase(options: &EraseOptions) -> Result<ExitCode, CliError> {
     let token = options.token.as_deref().map(token).transpose()?;
+    // Not left to clap, which would show what was given.
+    if options.card.as_ref().is_some_and(|place| place != "-") {
+        return Err(UsageError::CardInArguments.into());
+    }
     if !options.yes {
         ask::demand_terminal()?;
     }
