@@ -1,6 +1,7 @@
 //! Wiring: the only place where every part meets.
 
 mod parts;
+mod session;
 mod sockets;
 mod upkeep;
 
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{Loaded, Startup};
+use crate::keys::KeyError;
 use crate::policy::Live;
 use crate::proxy::{Generation, Proxy, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
@@ -31,7 +33,8 @@ use crate::tls::{
 use crate::{reload, vault};
 use sockets::Sockets;
 
-pub use upkeep::{KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
+pub use session::{Found, VaultSession, VaultStatus};
+pub use upkeep::{CheckedLog, KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
 
 /// How often the list of seen cards is written.
 const SEEN_EVERY: Duration = Duration::from_secs(10);
@@ -45,6 +48,15 @@ pub enum AppError {
     /// The authority of the forward proxy cannot be used.
     #[error("the forward proxy's authority cannot be used")]
     Authority(#[from] AuthorityError),
+    /// There is no backup.
+    #[error(transparent)]
+    Backup(#[from] vault::BackupError),
+    /// A server's database is not ours to copy.
+    #[error(
+        "the vault is in PostgreSQL, whose own tools copy one moment of it while it is in use: run \
+         pg_dump --format=custom --file=FILE DATABASE; the master key is not in what it writes"
+    )]
+    BackupOfServer,
     /// The list of seen cards cannot be read.
     #[error("cannot read {}", path.display())]
     CardsSeen {
@@ -61,6 +73,18 @@ pub enum AppError {
         /// What is wrong with it.
         source: std::io::Error,
     },
+    /// An export was not written or read.
+    #[error(transparent)]
+    Export(#[from] vault::ExportError),
+    /// The key of an export cannot be used.
+    #[error("the export key cannot be used")]
+    ExportKey(#[source] KeyError),
+    /// The key of an export is not there.
+    #[error("{} is missing; only the key that the export was made with opens it", path.display())]
+    ExportKeyMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// A certificate cannot be used.
     #[error("cannot use the certificates")]
     Identity(#[from] IdentityError),
@@ -70,6 +94,9 @@ pub enum AppError {
     /// An access log cannot be opened.
     #[error("cannot open the access log")]
     Log(#[source] std::io::Error),
+    /// A list of cards was not taken in.
+    #[error(transparent)]
+    List(#[from] vault::ListError),
     /// A key was not replaced.
     #[error("the key is not replaced yet; the same command goes on where this one stopped")]
     Rotate(#[from] vault::RotateError),
@@ -82,6 +109,9 @@ pub enum AppError {
     /// The vault cannot be opened.
     #[error("cannot open the vault")]
     Vault(#[from] vault::OpenError),
+    /// The open vault fails.
+    #[error(transparent)]
+    VaultCall(#[from] vault::VaultError),
     /// The files cannot be watched.
     #[error("cannot watch the files of the configuration")]
     Watch(#[from] WatchError),

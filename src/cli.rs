@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out.
 
+mod ask;
 mod gateway;
 mod progress;
 mod seen;
@@ -125,12 +126,32 @@ enum CliError {
     Inspect(#[from] InspectError),
     #[error("cannot start logging")]
     Logging(#[from] LoggingError),
-    #[error("cannot write the answer")]
+    #[error("cannot read or write at the terminal")]
     Output(#[from] std::io::Error),
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+}
+
+/// What clap cannot see is wrong.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+enum UsageError {
+    #[error("a card's number must not be an argument, which other users can see: use `--card -`")]
+    CardInArguments,
+    #[error("what was read is no card number: it has 12 to 19 digits")]
+    NoCard,
+    #[error("there is no terminal to ask at; to go ahead unasked, add --yes")]
+    NoTerminal,
+    #[error("this is no token")]
+    NoToken,
+    #[error(
+        "standard output is a file, and a card number must not be in one; run this at a terminal, \
+         or pipe it to the program that needs the number"
+    )]
+    OutputIsFile,
 }
 
 impl Cli {
-    /// Does what was asked for. 0 is fine, 1 found or failed; 2, wrong usage, is clap's.
+    /// Does what was asked for. 0 is fine, 1 found or failed, 2 wrong usage.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let done = match self.command {
@@ -146,7 +167,10 @@ impl Cli {
         };
         done.unwrap_or_else(|error| {
             tell(&error);
-            ExitCode::FAILURE
+            match error {
+                CliError::Usage(_) | CliError::App(AppError::BackupOfServer) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         })
     }
 }
@@ -193,16 +217,18 @@ fn check(path: &Path) -> Result<ExitCode, CliError> {
 
 fn audit_verify(path: &Path) -> Result<ExitCode, CliError> {
     let mut out = std::io::stdout();
-    match app::verify_audit(&config::load(path)?.startup)? {
-        Ok(verified) => {
-            writeln!(out, "{} records, unbroken", verified.records)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(fault) => {
-            writeln!(out, "{fault}")?;
-            Ok(ExitCode::FAILURE)
-        }
+    let mut code = ExitCode::SUCCESS;
+    for log in app::verify_audit(&config::load(path)?.startup)? {
+        let name = log.path.display();
+        match log.found {
+            Ok(verified) => writeln!(out, "{name}: {} records, unbroken", verified.records)?,
+            Err(fault) => {
+                writeln!(out, "{name}: {fault}")?;
+                code = ExitCode::FAILURE;
+            }
+        };
     }
+    Ok(code)
 }
 
 fn cards_seen(path: &Path, json: bool) -> Result<ExitCode, CliError> {

@@ -27,6 +27,7 @@ pub use master::{KEY_BYTES, MemoryKey, SecretKey};
 pub use pin::PinSource;
 pub use pkcs11::Pkcs11Key;
 pub use replace::Replacement;
+pub(crate) use replace::sync_folder;
 pub use ring::{KeyRing, MasterKeys};
 
 /// A key that wraps other keys. Its bytes may be in a device that never gives them away.
@@ -106,7 +107,7 @@ pub enum IfMissing {
 #[derive(Debug, Error)]
 pub enum KeyError {
     /// The file could not be made durable.
-    #[error("cannot write a new master key to {}", path.display())]
+    #[error("cannot write a new key to {}", path.display())]
     Create {
         /// The key file.
         path: PathBuf,
@@ -182,7 +183,7 @@ pub enum KeyError {
     },
     /// The file is no key file.
     #[error(
-        "{} has {bytes} bytes, a master key has {KEY_BYTES}; put the key file back from its backup",
+        "{} has {bytes} bytes, a key has {KEY_BYTES}; put the key file back from its backup",
         path.display()
     )]
     FileSize {

@@ -45,15 +45,19 @@
 //! new format when its number is next sent, and the same one from then on; changing back brings the
 //! old one back. Nothing has to be converted, and a shop may keep both.
 
+mod backup;
 mod cache;
 mod cipher;
 mod draw;
 mod envelope;
 mod error;
+mod export;
 mod filter;
 mod health;
+mod intake;
 mod issued;
 mod keeper;
+mod listing;
 mod memory;
 mod place;
 mod presented;
@@ -87,16 +91,20 @@ use crate::card::{Pan, Token, TokenFormat};
 use crate::keys::{KeyRing, MasterKeys, SecretKey};
 use crate::policy::Live;
 
+pub use backup::{BackedUp, BackupError, CopyFault};
 pub use error::{OpenError, VaultError};
+pub use export::{ExportError, Exported, Imported, TransferProgress};
 pub use health::{Health, Outage};
+pub use intake::Refusal;
 pub use keeper::{Keeper, Record};
+pub use listing::{BadLine, LINE_MAX, ListError, ListImported, ListNews, ListRequest};
 pub use place::{CodesPlace, StorePlace};
 pub use presented::Presented;
 pub use rotate::{MasterStep, RotateError, RotateProgress, Rotated};
 pub use standin::{CODES_MAX, MemoryStandIns, StandInError, StandInFuture, StandInStore};
 pub use store::postgres::{PostgresFailure, PostgresOpenError};
 pub use store::sqlite::SqliteOpenError;
-pub use store::{Census, KeyFacts, KeyId, KeyPurpose};
+pub use store::{Census, KeyFacts, KeyId, KeyPurpose, Kind};
 pub use unlock::{KeyEvent, KeyEventKind, KeyListener};
 
 /// How long a call waits for the store before it is refused as stalled.

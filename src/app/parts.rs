@@ -129,7 +129,7 @@ pub(super) async fn keeper(startup: &Startup, missing: IfMissing) -> Result<Keep
 }
 
 /// Where the master keys come from.
-fn master_keys(startup: &Startup) -> MasterKeys {
+pub(super) fn master_keys(startup: &Startup) -> MasterKeys {
     let source = |source: &MasterKeySource| -> Box<dyn KeySource> {
         match source {
             MasterKeySource::Env(name) => Box::new(EnvKey { name: name.clone() }),
@@ -164,7 +164,7 @@ pub(super) fn key_record(event: KeyEvent) -> AuditEvent {
 }
 
 /// Where the vault's rows are kept.
-fn store_place(startup: &Startup) -> StorePlace {
+pub(super) fn store_place(startup: &Startup) -> StorePlace {
     match &startup.vault.store {
         VaultStore::Postgres(address) => StorePlace::Postgres(Arc::clone(address)),
         VaultStore::Sqlite => StorePlace::Sqlite(startup.data_dir.join("vault.db")),
@@ -188,6 +188,12 @@ async fn link(address: &Arc<RedisAddress>) -> Result<Arc<Link>, AppError> {
 /// Where the audit log lies.
 pub(super) fn audit_path(startup: &Startup) -> PathBuf {
     startup.data_dir.join("audit.log")
+}
+
+/// Where the records of operators' commands lie. Apart from the log that a running instance holds:
+/// a command's record must be on the disk before what it tells of is done, whoever else runs.
+pub(super) fn commands_audit_path(startup: &Startup) -> PathBuf {
+    startup.data_dir.join("audit-commands.log")
 }
 
 /// Where the list of seen cards lies.

@@ -1,7 +1,7 @@
 //! Operators' commands on the vault, beside running instances or without any.
 
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -44,6 +44,15 @@ pub enum RotateNews {
     Step(MasterStep),
 }
 
+/// A log whose chain was walked.
+#[derive(Debug)]
+pub struct CheckedLog {
+    /// Which.
+    pub path: PathBuf,
+    /// What was found.
+    pub found: Result<Verified, AuditFault>,
+}
+
 /// Replaces a key of the vault.
 ///
 /// # Errors
@@ -84,16 +93,25 @@ pub fn rotate_keys(
     })
 }
 
-/// Walks the audit log's chain.
+/// Walks the chains of the audit log and, if there are any, of the commands' records.
 ///
 /// # Errors
-/// When the key that the chain is made with cannot be read.
-pub fn verify_audit(startup: &Startup) -> Result<Result<Verified, AuditFault>, AppError> {
+/// When the key that the chains are made with cannot be read.
+pub fn verify_audit(startup: &Startup) -> Result<Vec<CheckedLog>, AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AppError::System)?;
     let keeper = runtime.block_on(parts::keeper(startup, IfMissing::Refuse))?;
-    let key = AuditKey::new(keeper.audit_key().expose());
-    Ok(audit::verify(&parts::audit_path(startup), &key))
+    let key = keeper.audit_key();
+    let walk = |path: PathBuf, key: AuditKey| {
+        let found = audit::verify(&path, &key);
+        CheckedLog { path, found }
+    };
+    let mut walked = vec![walk(parts::audit_path(startup), AuditKey::new(key.expose()))];
+    let commands = parts::commands_audit_path(startup);
+    if audit::begun(&commands) {
+        walked.push(walk(commands, AuditKey::of_commands(key.expose())));
+    }
+    Ok(walked)
 }
 
 /// Writes key events to the audit log. Where a running instance has it, that one sees the same
@@ -106,18 +124,17 @@ fn auditor(
 ) -> KeyListener {
     let (path, key) = (parts::audit_path(startup), keeper.audit_key());
     Box::new(move |event| {
-        if let Err(error) = record(&path, AuditKey::new(key.expose()), parts::key_record(event)) {
-            *failed.lock() = Some(error);
+        match record(&path, AuditKey::new(key.expose()), parts::key_record(event)) {
+            Ok(()) | Err(AuditError::InUse { .. }) => {}
+            Err(error) => *failed.lock() = Some(error),
         }
     })
 }
 
-fn record(path: &Path, key: AuditKey, event: AuditEvent) -> Result<(), AuditError> {
+/// Opens a log for one record, and returns when it is on the disk.
+pub(super) fn record(path: &Path, key: AuditKey, event: AuditEvent) -> Result<(), AuditError> {
     let dropped = Metrics::new().lines_dropped("audit");
-    let audit = match Audit::open(path, key, dropped, SystemTime::now()) {
-        Err(AuditError::InUse { .. }) => return Ok(()),
-        opened => opened?,
-    };
+    let audit = Audit::open(path, key, dropped, SystemTime::now())?;
     // A thread of its own, because the caller's is within a runtime and may not wait here.
     let failed = |source| AuditError::Open { path: path.to_owned(), source };
     let write = || {

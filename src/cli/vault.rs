@@ -1,21 +1,73 @@
 //! `tillgate vault …`: care for tokens, cards and keys.
 
-use std::io::Write as _;
-use std::num::NonZeroU32;
-use std::path::PathBuf;
+mod backup;
+mod card;
+mod rotate;
+mod status;
+mod transfer;
+
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand};
-use serde_json::json;
+use clap::Subcommand;
 
-use super::{CliError, progress};
-use crate::app::{self, KeyRotated, RotateNews, RotateRequest};
-use crate::config;
-use crate::vault::MasterStep;
+use self::backup::BackupOptions;
+use self::card::{EraseOptions, RevealOptions};
+use self::rotate::RotateOptions;
+use self::status::StatusOptions;
+use self::transfer::{ExportOptions, ImportOptions};
+use super::CliError;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum VaultCommand {
+    /// Copy the vault's database while instances serve.
+    ///
+    /// The copy is of one moment, is looked into before it is named, and opens with the master key
+    /// only, which is not in it. Put it in place of vault.db, with its -wal and -shm files removed,
+    /// while nothing runs. For PostgreSQL, use its own tools.
+    #[command(after_help = "Example:\n  tillgate vault backup --config \
+                            /etc/tillgate/tillgate.toml --to /backup/vault.db")]
+    Backup(BackupOptions),
+    /// Erase a customer's card, under all tokens it has (GDPR article 17).
+    ///
+    /// The tokens stay, never to be given again, and reveal nothing from now on, whoever serves. The
+    /// same card gets a new token when it is next seen. Backups, exports and, until its next vacuum,
+    /// PostgreSQL's files still hold the sealed number: it is noise once `vault rotate` has dropped
+    /// the key and their own key is gone.
+    #[command(after_help = "Examples:\n  \
+        tillgate vault erase --config /etc/tillgate/tillgate.toml --token 4929010000001111\n  \
+        tillgate vault erase --config /etc/tillgate/tillgate.toml --card - --yes < number")]
+    Erase(EraseOptions),
+    /// Write every card and its token to a sealed file, to be moved to another vault.
+    ///
+    /// The file opens with its key only, which is made beside it if it is not there: move the two
+    /// apart. Killed at any moment, the same command with --resume goes on. Cards that are first seen
+    /// meanwhile may be missing. Erased cards are not in it, and neither are their tokens.
+    #[command(after_help = "Examples:\n  \
+        tillgate vault export --config /etc/tillgate/tillgate.toml --to cards.export\n  \
+        tillgate vault export --config /etc/tillgate/tillgate.toml --to cards.export --resume")]
+    Export(ExportOptions),
+    /// Take in an export, or another provider's list of cards.
+    ///
+    /// Nothing here is overwritten: what contradicts is told and left out. Run again, the same
+    /// command goes on where it was stopped.
+    ///
+    /// A list is CSV whose first line names a column `card` and, if the shop has tokens already, a
+    /// column `token`. A token of digits that could be one of ours and is free is kept. Every other
+    /// card gets one of ours, and a file of old and new tokens says what to change in the shop's
+    /// database; without old tokens, it goes by the numbers of the lines.
+    #[command(after_help = "Examples:\n  \
+        tillgate vault import --config /etc/tillgate/tillgate.toml --from cards.export\n  \
+        tillgate vault import --config /etc/tillgate/tillgate.toml --csv provider.csv --strict")]
+    Import(ImportOptions),
+    /// Show the card behind a token.
+    ///
+    /// The number goes to standard output, never into a file, after the audit log says who asked and
+    /// why.
+    #[command(after_help = "Examples:\n  \
+        tillgate vault reveal 4929010000001111 --config /etc/tillgate/tillgate.toml \
+        --reason \"refund 4711\"\n  \
+        tillgate vault reveal 4929010000001111 --config /etc/tillgate/tillgate.toml --masked")]
+    Reveal(RevealOptions),
     /// Replace the key that seals the cards, or the master key, while instances serve.
     ///
     /// Every card is sealed anew under a new key, and the old key is dropped; tokens stay. Stopped
@@ -28,86 +80,20 @@ pub(super) enum VaultCommand {
                             tillgate vault rotate --config /etc/tillgate/tillgate.toml\n  \
                             tillgate vault rotate --config /etc/tillgate/tillgate.toml --master")]
     Rotate(RotateOptions),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RotateOptions {
-    /// The configuration file, which names the store and the master key.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Replace the master key instead.
-    #[arg(long)]
-    master: bool,
-    /// At most so many rows per second [default: half of what the store can do].
-    #[arg(long, value_name = "ROWS_PER_S", conflicts_with = "master")]
-    rate: Option<NonZeroU32>,
-    /// Say what was done as JSON.
-    #[arg(long)]
-    json: bool,
+    /// Say what the vault holds, how old its keys are, and whether it can be written to.
+    #[command(after_help = "Example:\n  tillgate vault status --config \
+                            /etc/tillgate/tillgate.toml")]
+    Status(StatusOptions),
 }
 
 pub(super) fn run(command: VaultCommand) -> Result<ExitCode, CliError> {
-    let VaultCommand::Rotate(options) = command;
-    rotate(&options)
-}
-
-fn rotate(options: &RotateOptions) -> Result<ExitCode, CliError> {
-    let startup = config::load(&options.config)?.startup;
-    let request = if options.master {
-        RotateRequest::MasterKey
-    } else {
-        RotateRequest::DataKey { rate: options.rate }
-    };
-    let (bar, began, mut steps) = (progress::rows("sealing"), Instant::now(), Vec::new());
-    let rotated = app::rotate_keys(&startup, request, &mut |news| match news {
-        RotateNews::Rows(rows) => {
-            bar.set_length(rows.total);
-            bar.set_position(rows.seen);
-        }
-        RotateNews::Step(step) => steps.push(step),
-    });
-    bar.finish_and_clear();
-    let rotated = rotated?;
-    let text = if options.json {
-        as_json(rotated, &steps, began.elapsed())
-    } else {
-        as_text(rotated, &steps)
-    };
-    std::io::stdout().write_all(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn as_json(rotated: KeyRotated, steps: &[MasterStep], took: Duration) -> String {
-    let seconds = took.as_secs_f64();
-    let value = match rotated {
-        KeyRotated::Data(done) => json!({
-            "key": "data", "resumed": done.resumed, "rows": done.rows, "dropped": done.dropped,
-            "seconds": seconds,
-        }),
-        KeyRotated::Master => {
-            let steps: Vec<_> = steps.iter().map(|step| step.as_str()).collect();
-            json!({ "key": "master", "steps": steps, "seconds": seconds })
-        }
-    };
-    format!("{value}\n")
-}
-
-fn as_text(rotated: KeyRotated, steps: &[MasterStep]) -> String {
-    match rotated {
-        KeyRotated::Data(done) => {
-            let begun = if done.resumed { "went on with an earlier rotation: " } else { "" };
-            let (rows, dropped) = (done.rows, done.dropped);
-            format!("{begun}{rows} rows sealed under the new key, {dropped} old keys dropped\n")
-        }
-        KeyRotated::Master if steps.is_empty() => {
-            "the configured master key is in force and the previous one opens nothing; \
-             previous_master_key can be removed\n"
-                .to_owned()
-        }
-        KeyRotated::Master => {
-            "the new master key is in force and the old one opens nothing; back it up: copies of \
-             the vault made before open with the old one only\n"
-                .to_owned()
-        }
+    match command {
+        VaultCommand::Backup(options) => backup::run(&options),
+        VaultCommand::Erase(options) => card::erase(&options),
+        VaultCommand::Export(options) => transfer::export(&options),
+        VaultCommand::Import(options) => transfer::import(&options),
+        VaultCommand::Reveal(options) => card::reveal(&options),
+        VaultCommand::Rotate(options) => rotate::run(&options),
+        VaultCommand::Status(options) => status::run(&options),
     }
 }

@@ -124,7 +124,7 @@ fn remove(file: &FileKey) -> Result<(), KeyError> {
 }
 
 /// A name must survive a power cut too.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

@@ -40,6 +40,11 @@ impl Anchor {
         Ok(parse(&text, key).map_or(Self::Forged, Self::Holds))
     }
 
+    /// Whether the log at `log` has one, whatever it says.
+    pub(super) fn stands(log: &Path) -> bool {
+        file_of(log).exists()
+    }
+
     /// Replaces the anchor of the log at `log`. Call it after the log is on the disk, so that the
     /// anchor is never ahead of it.
     pub(super) fn write(log: &Path, key: &AuditKey, end: ChainEnd) -> io::Result<()> {

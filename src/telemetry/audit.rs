@@ -23,7 +23,7 @@ use super::lines::DroppedLines;
 use super::verify::Walk;
 
 pub use super::chain::AuditKey;
-pub use super::verify::{AuditFault, FaultKind, Verified, verify};
+pub use super::verify::{AuditFault, FaultKind, Verified, begun, verify};
 
 /// How many records may wait.
 const QUEUE_MAX: usize = 4096;

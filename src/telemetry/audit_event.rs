@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 
 use super::mask::mask_text;
+use super::operator::Operator;
 use super::seen::without_digits;
 use super::timestamp::Rfc3339;
 use crate::card::{Pan, Token};
@@ -27,6 +28,17 @@ pub enum AuditEvent {
         #[serde(serialize_with = "instant")]
         until: SystemTime,
     },
+    /// A customer's card is erased by a command, with all tokens it has.
+    CardErased {
+        /// By whom.
+        operator: Operator,
+        /// The tokens, which stay and stand for nothing.
+        #[serde(serialize_with = "token_texts")]
+        tokens: Vec<Token>,
+        /// Why, as it was given.
+        #[serde(serialize_with = "masked")]
+        reason: String,
+    },
     /// A card number went to a payment gateway.
     CardRevealed {
         /// Which gateway.
@@ -44,6 +56,21 @@ pub enum AuditEvent {
     AuthorityIssued {
         /// The names that it may sign for.
         hosts: Vec<String>,
+    },
+    /// A card number is shown by a command.
+    CardShown {
+        /// To whom.
+        operator: Operator,
+        /// How much of it: `full` or `masked`.
+        extent: &'static str,
+        /// What the shop knows it as.
+        #[serde(serialize_with = "token_text")]
+        token: Token,
+        /// Its last four digits.
+        last_four: LastFour,
+        /// Why, as it was given.
+        #[serde(serialize_with = "masked")]
+        reason: String,
     },
     /// New certificates are in force.
     CertificatesReloaded {
@@ -123,6 +150,30 @@ pub enum AuditEvent {
         #[serde(serialize_with = "masked")]
         request_id: String,
     },
+    /// The vault's database is copied by a command.
+    VaultBackedUp {
+        /// By whom.
+        operator: Operator,
+        /// To which file.
+        #[serde(serialize_with = "masked")]
+        file: String,
+    },
+    /// Every card of the vault is written to a sealed file by a command.
+    VaultExported {
+        /// By whom.
+        operator: Operator,
+        /// To which file.
+        #[serde(serialize_with = "masked")]
+        file: String,
+    },
+    /// Cards are taken into the vault by a command.
+    VaultImported {
+        /// By whom.
+        operator: Operator,
+        /// From which file.
+        #[serde(serialize_with = "masked")]
+        file: String,
+    },
     /// A call to a webhook was not the provider's. Not every one of a flood is told.
     WebhookRefused {
         /// Which webhook.
@@ -173,6 +224,10 @@ impl Serialize for LastFour {
 
 fn token_text<S: Serializer>(token: &Token, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(token.as_str())
+}
+
+fn token_texts<S: Serializer>(tokens: &[Token], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(tokens.iter().map(Token::as_str))
 }
 
 fn instant<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

@@ -61,6 +61,14 @@ impl AuditKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
+    /// The key of the commands' log, derived from the other log's: a record of one is none of the
+    /// other.
+    #[must_use]
+    pub fn of_commands(key: &[u8; 32]) -> Self {
+        let derived = Self::new(key).mac("commands", &[]);
+        Self::new(&derived)
+    }
+
     /// The mac of `parts` for one purpose; purposes never share a mac.
     pub(super) fn mac(&self, purpose: &'static str, parts: &[&[u8]]) -> Mac {
         let mut context = self.begin(purpose);

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 
 /// RFC 3339, UTC, to the millisecond.
-pub(super) struct Rfc3339(pub(super) SystemTime);
+pub struct Rfc3339(pub SystemTime);
 
 /// The time of Apache's log formats: `10/Oct/2000:13:55:36 +0000`.
 pub(super) struct ApacheTime(pub(super) SystemTime);

@@ -89,6 +89,12 @@ struct Torn {
     digest: hmac::Context,
 }
 
+/// Whether a log was ever begun at `path`: it, or the anchor that stands for it, is there.
+#[must_use]
+pub fn begun(path: &Path) -> bool {
+    path.exists() || Anchor::stands(path)
+}
+
 /// Checks every record of the log at `path`, and that none is missing.
 ///
 /// # Errors

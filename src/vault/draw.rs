@@ -70,6 +70,18 @@ fn opaque(entropy: Entropy<'_>) -> Result<Token, VaultError> {
 static ANYTHING: LazyLock<Arc<Rules>> =
     LazyLock::new(|| Arc::new(Rules::responses(FieldRules::default()).strict()));
 
+/// Whether a token given elsewhere could have been drawn here.
+///
+/// # Errors
+/// When no token can be, in this format.
+pub(super) fn fits(card: &Pan, token: &Token, format: TokenFormat) -> Result<bool, VaultError> {
+    let issuer = issuer_of(card)?;
+    let Some(shape) = Shape::of(card, issuer, format)? else { return Ok(token.is_opaque()) };
+    let (card, token) = (card.expose(), token.as_bytes());
+    let same_brand = iin::issuer(token).is_some_and(|other| other.brand == issuer.brand);
+    Ok(same_brand && token.len() == card.len() && token != card && shape.keeps(card, token))
+}
+
 /// Who issued the card.
 ///
 /// # Errors
@@ -105,6 +117,18 @@ impl Shape {
             return Err(VaultError::NoRoom { format, length });
         }
         Ok(Some(shape))
+    }
+
+    /// Whether `token` has what the shape keeps of `card`, of whose length it is.
+    fn keeps(&self, card: &[u8], token: &[u8]) -> bool {
+        let tail = card.len().saturating_sub(self.tail);
+        let checks = match self.check {
+            Check::Holds => luhn::holds(token),
+            Check::Fails => !luhn::holds(token),
+        };
+        checks
+            && card.get(..self.head) == token.get(..self.head)
+            && card.get(tail..) == token.get(tail..)
     }
 
     /// Replaces the middle of `digits`, the last place of it by what the check digit asks for.
@@ -225,6 +249,32 @@ mod tests {
         };
         let token = draw(&pan(b"4111111111111111"), TokenFormat::Opaque, &mut next).unwrap();
         assert!(token.as_str().starts_with("tok_AAAA"), "{token}");
+    }
+
+    #[test]
+    fn a_token_given_elsewhere_fits_if_it_could_have_been_drawn() {
+        let card = pan(b"4111111111111111");
+        let fit =
+            |digits: &[u8], format| fits(&card, &Token::parse(digits).unwrap(), format).unwrap();
+        for _ in 0..20 {
+            for format in TokenFormat::ALL {
+                assert!(fit(draw(&card, format, &mut system).unwrap().as_bytes(), format));
+            }
+        }
+        let format = TokenFormat::BrandFour;
+        // The card itself, another length, last four, brand, and a wrong check digit.
+        for foreign in [
+            &b"4111111111111111"[..],
+            b"4222222222221111111",
+            b"4012888888881881",
+            b"5555555555551111",
+            b"4000000000001111",
+        ] {
+            assert!(!fit(foreign, format));
+        }
+        let invalid =
+            fits(&pan(b"4222222222222"), &Token::parse(b"4").unwrap(), TokenFormat::SixFour);
+        assert_eq!(invalid, Err(VaultError::NoRoom { format: TokenFormat::SixFour, length: 13 }));
     }
 
     #[test]

@@ -1,13 +1,21 @@
 //! The vault as operators' commands see it: opened for one command, beside running instances.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::store::{Census, StoreKeeper, StoredRow};
+use tokio::time::sleep;
+
+use super::store::{Census, KeyId, KeyPurpose, StoreError, StoreFuture, StoreKeeper, StoredRow};
 use super::unlock::{KeyListener, Unlocked};
 use super::{OpenError, StorePlace, VaultError};
 use crate::card::{Brand, Pan, Token, TokenFormat};
 use crate::keys::{IfMissing, MasterKeys, SecretKey};
+
+/// How often a store that does not answer is asked again for the same rows.
+const TRIES_MAX: u32 = 30;
+
+/// How long to wait in between.
+const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// An open vault without queues, threads or deadlines: one caller at a time, as long as it takes.
 pub struct Keeper {
@@ -120,9 +128,41 @@ impl Keeper {
             tokens.iter().map(|token| cipher.fingerprint(token.as_bytes())).collect();
         Ok(self.store.erase(&prints).await?)
     }
+
+    /// Writes something harmless.
+    ///
+    /// # Errors
+    /// When writing does not work.
+    pub async fn check(&self) -> Result<(), VaultError> {
+        Ok(self.store.check().await?)
+    }
+
+    /// The public name of this vault: the one of the key that never changes.
+    pub(super) fn name(&self) -> Option<KeyId> {
+        let mut keys = self.keys.rows.iter();
+        keys.find(|key| key.purpose == KeyPurpose::Fingerprint).map(|key| key.id)
+    }
+
+    /// Asks again for as long as a lock, a failover or a restart may take.
+    pub(super) async fn patiently<'a, T>(
+        &'a self,
+        ask: impl Fn(&'a dyn StoreKeeper) -> StoreFuture<'a, T>,
+    ) -> Result<T, StoreError> {
+        for _ in 1..TRIES_MAX {
+            match ask(self.store.as_ref()).await {
+                Err(StoreError::Down { .. }) => sleep(TRY_EVERY).await,
+                done => return done,
+            }
+        }
+        ask(self.store.as_ref()).await
+    }
 }
 
 impl Record {
+    pub(super) fn of(row: StoredRow) -> Self {
+        Self(row)
+    }
+
     /// The token.
     #[must_use]
     pub fn token(&self) -> Token {

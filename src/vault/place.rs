@@ -1,5 +1,6 @@
 //! Where a vault's rows are kept, and how its store is opened.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,6 +30,16 @@ pub enum CodesPlace {
     Redis(Arc<Link>),
 }
 
+impl fmt::Display for StorePlace {
+    /// Without a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(address) => address.fmt(f),
+            Self::Sqlite(path) => path.display().fmt(f),
+        }
+    }
+}
+
 impl StorePlace {
     /// Whether a master key may be made: only if it is certain that there is no vault yet.
     pub(super) async fn if_missing(&self) -> Result<IfMissing, OpenError> {
@@ -44,11 +55,7 @@ impl StorePlace {
         if self.if_missing().await? == IfMissing::Refuse {
             return Ok(());
         }
-        let place = match self {
-            Self::Postgres(address) => address.to_string(),
-            Self::Sqlite(path) => path.display().to_string(),
-        };
-        Err(OpenError::NoVault { place })
+        Err(OpenError::NoVault { place: self.to_string() })
     }
 
     /// The keys of the vault, none where there is no vault. Nothing is changed.

@@ -17,7 +17,6 @@ use super::envelope::{self, KeysRefused};
 use super::keeper::Keeper;
 use super::store::{
     KeyChange, KeyId, KeyPurpose, KeyRow, KeysChanged, Obstacle, Resealed, SealedRow, StoreError,
-    StoreFuture, StoreKeeper,
 };
 use super::unlock::KEYS_EVERY;
 use super::{Outage, worker::GROUP_MAX};
@@ -29,12 +28,6 @@ pub use master::MasterStep;
 /// How often the rows are gone through for what instances sealed under the old key meanwhile; they
 /// learn of the new one within `KEYS_EVERY`.
 const PASSES_MAX: u32 = 100;
-
-/// How often a store that does not answer is asked again for the same rows.
-const TRIES_MAX: u32 = 30;
-
-/// How long to wait in between.
-const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// How many damaged rows are named.
 const NAMED_MAX: usize = 20;
@@ -250,20 +243,6 @@ impl Keeper {
         Ok(done)
     }
 
-    /// Asks again for as long as a lock, a failover or a restart may take.
-    async fn patiently<'a, T>(
-        &'a self,
-        ask: impl Fn(&'a dyn StoreKeeper) -> StoreFuture<'a, T>,
-    ) -> Result<T, RotateError> {
-        for _ in 1..TRIES_MAX {
-            match ask(self.store.as_ref()).await {
-                Err(StoreError::Down { .. }) => sleep(TRY_EVERY).await,
-                done => return Ok(done?),
-            }
-        }
-        Ok(ask(self.store.as_ref()).await?)
-    }
-
     /// Drops every sealing key but the newest that no row lies under. Gives how many were dropped
     /// and how many are left.
     async fn drop_seal_keys(&mut self) -> Result<(u64, u64), RotateError> {
@@ -330,11 +309,7 @@ fn list(tokens: &[Token]) -> String {
 
 impl From<StoreError> for RotateError {
     fn from(failure: StoreError) -> Self {
-        let cause = match failure {
-            StoreError::Damaged { .. } => Outage::Corrupt,
-            StoreError::Down { outage, .. } => outage,
-        };
-        Self::Store { cause }
+        Self::Store { cause: failure.outage() }
     }
 }
 

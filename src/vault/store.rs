@@ -23,7 +23,7 @@ use crate::card::{Brand, Token, TokenFormat};
 use crate::keys::MasterId;
 
 pub(super) use ledger::Ledger;
-pub use upkeep::{Census, KeyFacts};
+pub use upkeep::{Census, KeyFacts, Kind};
 pub(super) use upkeep::{
     KeyChange, KeysChanged, Obstacle, Resealed, StoreKeeper, StoredRow, Upkeep,
 };
@@ -169,6 +169,16 @@ pub(super) enum StoreError {
     /// It cannot work now.
     #[error("{outage}")]
     Down { outage: Outage, source: Box<dyn StdError + Send + Sync> },
+}
+
+impl StoreError {
+    /// What ails the store, in one word.
+    pub(super) fn outage(&self) -> Outage {
+        match self {
+            Self::Damaged { .. } => Outage::Corrupt,
+            Self::Down { outage, .. } => *outage,
+        }
+    }
 }
 
 impl fmt::Display for KeyId {

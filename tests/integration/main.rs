@@ -5,6 +5,8 @@
 //! numbers of the test; one hit fails it.
 
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod drain;
@@ -52,6 +54,8 @@ mod thirdparty;
 mod tls;
 #[cfg(test)]
 mod tokenize;
+#[cfg(test)]
+mod transfers;
 #[cfg(test)]
 mod vault;
 #[cfg(test)]

@@ -13,14 +13,14 @@ use crate::harness::{Client, Identity, Postgres, Setup, Sidecar, Upstream, cards
 use crate::keys::{assert_all_revealed, rotate};
 
 /// A database and the master key of those who share it.
-struct Shared {
-    server: Postgres,
+pub(crate) struct Shared {
+    pub(crate) server: Postgres,
     keys: TempDir,
     seen: Tape,
 }
 
 impl Shared {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let server = Postgres::start(&["log_statement=all"])?;
         server.database("vault");
         let keys = tempfile::tempdir().unwrap();
@@ -28,13 +28,13 @@ impl Shared {
     }
 
     /// The `[vault]` table of an instance.
-    fn tables(&self) -> String {
+    pub(crate) fn tables(&self) -> String {
         let (url, keys) = (self.server.url("vault"), self.keys.path().display());
         format!("[vault]\nstore = \"{url}\"\nmaster_key = {{ file = \"{keys}/master.key\" }}")
     }
 
     /// Has all that the server holds, and has logged, searched for cards.
-    fn look(&self) {
+    pub(crate) fn look(&self) {
         let rows = self.server.sql("vault", "SELECT t::text FROM tokens AS t");
         let mut seen = self.seen.lock().unwrap();
         seen.extend_from_slice(rows.as_bytes());

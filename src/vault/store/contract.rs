@@ -279,6 +279,9 @@ async fn a_census_counts_rows_keys_and_times(open: Open<'_>) {
     let _moved = store.reseal(&[resealed(4, 2, 7)]).await.unwrap();
     let census = store.census().await.unwrap();
     assert!(census.rows == 3 && census.oldest.is_some() && census.oldest <= census.newest);
+    assert!(census.bytes > 0);
+    let [kind] = census.kinds.as_slice() else { panic!("{:?}", census.kinds) };
+    assert!(kind.rows == 3 && kind.format == row(1, 2).row.format && kind.brand == row(1, 2).brand);
     let keys: Vec<_> = census.keys.iter().map(|key| (key.id.0[0], key.purpose, key.rows)).collect();
     let (fingerprint, seal) = (KeyPurpose::Fingerprint, KeyPurpose::Seal);
     assert_eq!(keys, [(1, fingerprint, 0), (2, seal, 2), (7, seal, 1)]);

@@ -1,5 +1,6 @@
 //! The store in one file: SQLite in WAL mode, every commit synced.
 
+mod copy;
 mod issued;
 mod keys;
 mod probe;

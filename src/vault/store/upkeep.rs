@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::{Fingerprint, KeyId, KeyPurpose, KeyRow, SealedRow, StoreFuture, TokenStore};
-use crate::card::Brand;
+use crate::card::{Brand, TokenFormat};
 use crate::keys::MasterId;
 
 /// The care of a store that serves at the same time, from this process or from others.
@@ -99,8 +99,23 @@ pub struct Census {
     pub oldest: Option<SystemTime>,
     /// When the newest one was made.
     pub newest: Option<SystemTime>,
+    /// How many bytes the rows and their indexes take on the disk.
+    pub bytes: u64,
+    /// The rows that are not erased, by format and brand.
+    pub kinds: Vec<Kind>,
     /// The data keys, oldest first.
     pub keys: Vec<KeyFacts>,
+}
+
+/// How many tokens of one format stand for cards of one brand.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Kind {
+    /// The format of the tokens.
+    pub format: TokenFormat,
+    /// The brand of the cards.
+    pub brand: Brand,
+    /// How many there are.
+    pub rows: u64,
 }
 
 /// A data key, as far as anyone may know it.

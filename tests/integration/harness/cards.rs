@@ -31,6 +31,17 @@ pub(crate) fn quiet(brand: &str) -> String {
     format!("{digits}{}", check_digit(&digits))
 }
 
+/// Another number of the same brand, length and last four digits, which holds Luhn: what a token of
+/// another provider may look like.
+pub(crate) fn like(number: &str) -> String {
+    let (head, tail) = (&number[..number.len() - 5], &number[number.len() - 4..]);
+    let mut middle: u64 = head[1..].parse().unwrap();
+    middle -= 7;
+    let width = head.len() - 1;
+    let candidates = (0..10).map(|check| format!("{}{middle:0width$}{check}{tail}", &head[..1]));
+    candidates.into_iter().find(|candidate| luhn(candidate)).unwrap()
+}
+
 /// The same digits with a wrong check digit.
 pub(crate) fn broken(number: &str) -> String {
     let (body, last) = number.split_at(number.len() - 1);

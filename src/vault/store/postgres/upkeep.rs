@@ -7,11 +7,11 @@ use sqlx::postgres::{PgConnection, PgRow};
 
 use super::lane::{UPKEEP_WAIT, in_time};
 use super::{LOCK_KEYS, PostgresStore, keep_keys, kept_keys, key_row, sealed_row, value};
-use crate::card::Brand;
+use crate::card::{Brand, TokenFormat};
 use crate::keys::MasterId;
 use crate::vault::store::{
-    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Obstacle, Resealed,
-    StoreError, StoreFuture, StoredRow, Upkeep,
+    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Kind, Obstacle,
+    Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
 };
 
 const PAGE: &str = "
@@ -53,6 +53,12 @@ const COUNT: &str = "
            floor(extract(epoch FROM max(created_at) FILTER (WHERE erased_at IS NULL)))::bigint
                AS newest
       FROM tokens";
+
+const COUNT_KINDS: &str = "
+    SELECT format, brand, count(*) AS \"rows\" FROM tokens
+     WHERE erased_at IS NULL GROUP BY format, brand ORDER BY format, brand";
+
+const BYTES: &str = "SELECT pg_total_relation_size('tokens') AS bytes";
 
 const COUNT_KEYS: &str = "
     SELECT id, purpose, floor(extract(epoch FROM created_at))::bigint AS created_at, master,
@@ -103,9 +109,9 @@ impl Upkeep for PostgresStore {
     fn census(&self) -> StoreFuture<'_, Census> {
         Box::pin(async move {
             let mut held = self.keeper.hold().await?;
-            let (count, keys) = in_time(UPKEEP_WAIT, count(&mut held.connection)).await?;
+            let counts = in_time(UPKEEP_WAIT, count(&mut held.connection)).await?;
             held.keep();
-            census(&count, &keys)
+            census(&counts)
         })
     }
 }
@@ -172,17 +178,28 @@ async fn erase(connection: &mut PgConnection, tokens: &[Fingerprint]) -> Result<
     Ok(done.rows_affected())
 }
 
-async fn count(connection: &mut PgConnection) -> Result<(PgRow, Vec<PgRow>), sqlx::Error> {
-    let mut transaction = connection.begin_with(BEGIN_CENSUS).await?;
-    let count = sqlx::query(COUNT).fetch_one(&mut *transaction).await?;
-    let keys = sqlx::query(COUNT_KEYS).fetch_all(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok((count, keys))
+/// What a census is made of.
+struct Counts {
+    whole: PgRow,
+    size: PgRow,
+    kinds: Vec<PgRow>,
+    keys: Vec<PgRow>,
 }
 
-fn census(count: &PgRow, rows: &[PgRow]) -> Result<Census, StoreError> {
+async fn count(connection: &mut PgConnection) -> Result<Counts, sqlx::Error> {
+    let mut transaction = connection.begin_with(BEGIN_CENSUS).await?;
+    let whole = sqlx::query(COUNT).fetch_one(&mut *transaction).await?;
+    let keys = sqlx::query(COUNT_KEYS).fetch_all(&mut *transaction).await?;
+    let kinds = sqlx::query(COUNT_KINDS).fetch_all(&mut *transaction).await?;
+    let size = sqlx::query(BYTES).fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(Counts { whole, size, kinds, keys })
+}
+
+fn census(counts: &Counts) -> Result<Census, StoreError> {
+    let count = &counts.whole;
     let mut keys: Vec<KeyFacts> = Vec::new();
-    for row in rows {
+    for row in &counts.keys {
         let facts = key_facts(row)?;
         match keys.last_mut() {
             Some(last) if last.id == facts.id => last.masters.extend(facts.masters),
@@ -194,6 +211,8 @@ fn census(count: &PgRow, rows: &[PgRow]) -> Result<Census, StoreError> {
         erased: number(count, "erased")?,
         oldest: value::<Option<i64>>(count, "oldest")?.map(time).transpose()?,
         newest: value::<Option<i64>>(count, "newest")?.map(time).transpose()?,
+        bytes: number(&counts.size, "bytes")?,
+        kinds: counts.kinds.iter().map(kind).collect::<Result<_, _>>()?,
         keys,
     })
 }
@@ -204,6 +223,15 @@ fn stored_row(row: &PgRow) -> Result<StoredRow, StoreError> {
         brand: Brand::named(value(row, "brand")?).ok_or(StoreError::Damaged { column: "brand" })?,
         last_four: value(row, "last_four")?,
         created_at: time(value(row, "created_at")?)?,
+    })
+}
+
+fn kind(row: &PgRow) -> Result<Kind, StoreError> {
+    let (format, brand) = (value(row, "format")?, value(row, "brand")?);
+    Ok(Kind {
+        format: TokenFormat::named(format).ok_or(StoreError::Damaged { column: "format" })?,
+        brand: Brand::named(brand).ok_or(StoreError::Damaged { column: "brand" })?,
+        rows: number(row, "rows")?,
     })
 }
 

@@ -7,11 +7,11 @@ use sqlx::{Connection, Row, SqliteConnection};
 
 use super::keys::{keep_keys, kept_keys};
 use super::{BEGIN, SqliteStore, bytes, sealed_row, settle};
-use crate::card::Brand;
+use crate::card::{Brand, TokenFormat};
 use crate::keys::MasterId;
 use crate::vault::store::{
-    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Ledger, Obstacle,
-    Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
+    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Kind, Ledger,
+    Obstacle, Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
 };
 
 const PAGE: &str = "
@@ -44,6 +44,13 @@ const COUNT: &str = "
            min(created_at) FILTER (WHERE erased_at IS NULL) AS oldest,
            max(created_at) FILTER (WHERE erased_at IS NULL) AS newest
       FROM tokens";
+
+const COUNT_KINDS: &str = "
+    SELECT format, brand, count(*) AS \"rows\" FROM tokens
+     WHERE erased_at IS NULL GROUP BY format, brand ORDER BY format, brand";
+
+const BYTES: &str = "
+    SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()";
 
 const COUNT_KEYS: &str = "
     SELECT id, purpose, created_at, master,
@@ -93,7 +100,7 @@ impl Upkeep for SqliteStore {
     }
 }
 
-async fn page(
+pub(super) async fn page(
     connection: &mut SqliteConnection,
     after: Option<Fingerprint>,
     limit: u32,
@@ -173,6 +180,8 @@ async fn census(connection: &mut SqliteConnection) -> Result<Census, StoreError>
     let mut transaction = connection.begin().await?;
     let count = sqlx::query(COUNT).fetch_one(&mut *transaction).await?;
     let rows = sqlx::query(COUNT_KEYS).fetch_all(&mut *transaction).await?;
+    let kinds = sqlx::query(COUNT_KINDS).fetch_all(&mut *transaction).await?;
+    let size = sqlx::query(BYTES).fetch_one(&mut *transaction).await?;
     transaction.commit().await?;
     let mut keys: Vec<KeyFacts> = Vec::new();
     for row in &rows {
@@ -189,6 +198,8 @@ async fn census(connection: &mut SqliteConnection) -> Result<Census, StoreError>
         erased: number(&count, "erased")?,
         oldest: oldest.map(time).transpose()?,
         newest: newest.map(time).transpose()?,
+        bytes: number(&size, "bytes")?,
+        kinds: kinds.iter().map(kind).collect::<Result<_, _>>()?,
         keys,
     })
 }
@@ -200,6 +211,15 @@ fn stored_row(row: &SqliteRow) -> Result<StoredRow, StoreError> {
         brand: Brand::named(&brand).ok_or(StoreError::Damaged { column: "brand" })?,
         last_four: row.try_get("last_four")?,
         created_at: time(row.try_get("created_at")?)?,
+    })
+}
+
+fn kind(row: &SqliteRow) -> Result<Kind, StoreError> {
+    let (format, brand): (String, String) = (row.try_get("format")?, row.try_get("brand")?);
+    Ok(Kind {
+        format: TokenFormat::named(&format).ok_or(StoreError::Damaged { column: "format" })?,
+        brand: Brand::named(&brand).ok_or(StoreError::Damaged { column: "brand" })?,
+        rows: number(row, "rows")?,
     })
 }
 
