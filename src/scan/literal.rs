@@ -54,14 +54,26 @@ fn ends_character(text: &[u8]) -> bool {
     })
 }
 
-/// The length of `.0`.
+/// The longest rest of a number literal that is followed.
+const REST_MAX: usize = 64;
+
+/// The length of `.0`, `.25e3` or `e15` (RFC 8259 §6).
 fn fraction(view: &View<'_>, at: usize) -> usize {
-    if view.byte(at) != Some(b'.') {
-        return 0;
+    let digits = |from: usize| {
+        (from..from + REST_MAX)
+            .take_while(|&place| view.byte(place).is_some_and(|byte| byte.is_ascii_digit()))
+            .count()
+    };
+    let point = if view.byte(at) == Some(b'.') { 1 + digits(at + 1) } else { 0 };
+    let mark = at + point;
+    if !matches!(view.byte(mark), Some(b'e' | b'E')) {
+        return point;
     }
-    1 + (1..4)
-        .take_while(|&place| view.byte(at + place).is_some_and(|b| b.is_ascii_digit()))
-        .count()
+    let sign = usize::from(matches!(view.byte(mark + 1), Some(b'+' | b'-')));
+    match digits(mark + 1 + sign) {
+        0 => point,
+        count => point + 1 + sign + count,
+    }
 }
 
 fn opens(view: &View<'_>, start: usize) -> bool {
