@@ -193,7 +193,7 @@ impl Stream {
             let near = search.next(at);
             if let Some(place) = tokens.before(near, at) {
                 view.focus(place);
-                let find = token::find(view, place);
+                let find = token::find(view, place, &lists);
                 if view.starved() {
                     return Scanned { finds, decided: place, vetoed: counted };
                 }

@@ -8,6 +8,7 @@ use memchr::memmem::Finder;
 
 use super::field;
 use super::find::{self, Coding, Find, FindKind, Medium};
+use super::lists::Lists;
 use super::view::View;
 use crate::card::{TOKEN_BYTES_MAX, Token, is_token_byte};
 
@@ -28,7 +29,7 @@ pub(super) fn next(text: &[u8], from: usize) -> Option<usize> {
 }
 
 /// The token that begins at `at`.
-pub(super) fn find(view: &View<'_>, at: usize) -> Option<Find> {
+pub(super) fn find(view: &View<'_>, at: usize, lists: &Lists) -> Option<Find> {
     let mut text = [0; TOKEN_BYTES_MAX];
     for (place, byte) in text.iter_mut().enumerate() {
         *byte = view.byte(at + place).filter(|byte| is_token_byte(*byte))?;
@@ -38,7 +39,7 @@ pub(super) fn find(view: &View<'_>, at: usize) -> Option<Find> {
         return None;
     }
     let token = Token::parse(&text).ok()?;
-    let field = field::of(view, at).map(|field| field.name).unwrap_or_default();
+    let field = field::of(view, at, lists).map(|field| field.name).unwrap_or_default();
     Some(Find {
         span: at..at + text.len(),
         kind: FindKind::Token(token),
