@@ -61,7 +61,7 @@ fn near<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
     let first = before.len().saturating_sub(VALUE_MAX);
     let mut walked = Walked::default();
     let mut rest = before.get(first..)?;
-    while let Some(place) = rest.iter().rposition(|&byte| is_mark(byte)) {
+    while let Some(place) = last_mark(rest) {
         walked.pass(rest.get(place + 1..)?);
         let (end, byte) = (first + place, *rest.get(place)?);
         rest = rest.get(..place)?;
@@ -106,6 +106,18 @@ impl Walked {
         let head = text.get(..before).unwrap_or_default();
         self.spaced |= memchr::memchr2(b' ', b'\t', head).is_some();
     }
+}
+
+/// Where the last mark of a text stands; sixteen bytes that have none are passed at once, which takes
+/// half of what it takes to ask each.
+fn last_mark(mut text: &[u8]) -> Option<usize> {
+    while let Some((head, bytes)) = text.split_last_chunk::<16>() {
+        if bytes.iter().fold(false, |any, &byte| any | is_mark(byte)) {
+            break;
+        }
+        text = head;
+    }
+    text.iter().rposition(|&byte| is_mark(byte))
 }
 
 /// Whether a byte may introduce or end a value.

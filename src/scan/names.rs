@@ -250,6 +250,9 @@ pub(super) fn is_card_word(word: &[u8]) -> bool {
 /// Whether text before a number speaks of cards. Among numbers alone it costs a tenth since numbers
 /// are not read as words, nor other scripts looked for where there are none.
 pub(super) fn speaks_of_cards(text: &[u8]) -> bool {
+    if !text.iter().fold(false, |any, byte| any | byte.is_ascii_alphabetic() | !byte.is_ascii()) {
+        return false;
+    }
     let pieces = text.split(|byte| !byte.is_ascii_alphanumeric());
     let mut names = pieces.filter(|piece| {
         (2..=WORDS_LENGTH_MAX).contains(&piece.len()) && !piece.iter().all(u8::is_ascii_digit)
