@@ -26,13 +26,13 @@ fn sum(digits: &[u8]) -> u32 {
         length @ 9..=16 => (0, length - 8),
         length @ 17..=24 => {
             let middle = digits.get(length - 16..).and_then(|tail| tail.first_chunk());
-            (middle.map_or(0, |eight| u64::from_le_bytes(*eight)), length - 16)
+            (middle.map_or(0, |eight| weigh_eight(u64::from_le_bytes(*eight))), length - 16)
         }
         _ => return sum_of_any(digits),
     };
     // The first digits, moved to where the last of eight stand.
     let first = u64::from_le_bytes(*first) << (64 - rest * 8);
-    let lanes = weigh_eight(first) + weigh_eight(middle) + weigh_eight(u64::from_le_bytes(*last));
+    let lanes = weigh_eight(first) + middle + weigh_eight(u64::from_le_bytes(*last));
     u32::try_from(lanes.wrapping_mul(ONES) >> 56).unwrap_or(0)
 }
 

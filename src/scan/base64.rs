@@ -24,6 +24,10 @@ const BREAKS: [&[u8]; 6] = [b"\r\n", b"\n", b"\\r\\n", b"\\n", b"%0D%0A", b"%0A"
 /// Where three groups of encoded digits stand, at `at` or within the group of four after it: the
 /// group before may hold the number's first digits.
 pub(super) fn begins(view: &View<'_>, at: usize) -> Option<usize> {
+    // Nearly all that is asked about: a tenth of what a decision about a number took.
+    if view.ahead(at).first_chunk::<5>().is_some_and(|five| five.iter().all(u8::is_ascii_digit)) {
+        return None;
+    }
     for first in at..=at + 4 {
         if stands(view, first) {
             return Some(first);

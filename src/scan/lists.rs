@@ -1,7 +1,7 @@
 //! Where lists of columns may stand in a text. Each byte is read once, however many numbers ask for
 //! the name of their column: a body full of short rows costs no more than any other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use memchr::{memchr_iter, memmem};
@@ -41,7 +41,20 @@ pub(super) enum Mark {
 
 /// The marks of one text, as far as they were asked for.
 #[derive(Default)]
-pub(super) struct Lists(RefCell<Known>);
+pub(super) struct Lists {
+    known: RefCell<Known>,
+    /// The element of a row that was asked for last.
+    element: Cell<Option<Element>>,
+}
+
+/// An element of a row.
+#[derive(Clone, Copy)]
+pub(super) struct Element {
+    /// Where what stands before it ends.
+    pub(super) end: usize,
+    /// Where the row opens, and how many elements stand before this one.
+    pub(super) row: Option<(usize, usize)>,
+}
 
 #[derive(Default)]
 struct Known {
@@ -54,6 +67,15 @@ struct Known {
 }
 
 impl Lists {
+    /// The element that was asked for last.
+    pub(super) fn element(&self) -> Option<Element> {
+        self.element.get()
+    }
+
+    pub(super) fn keep_element(&self, element: Element) {
+        self.element.set(Some(element));
+    }
+
     /// The last mark within a range of the text.
     pub(super) fn last(
         &self,
@@ -61,7 +83,7 @@ impl Lists {
         mark: Mark,
         within: &Range<usize>,
     ) -> Option<Range<usize>> {
-        let mut known = self.0.borrow_mut();
+        let mut known = self.known.borrow_mut();
         known.read(text, within);
         let marks = known.of(mark);
         let count = marks.partition_point(|found| found.end <= within.end);
@@ -76,7 +98,7 @@ impl Lists {
         mark: Mark,
         within: &Range<usize>,
     ) -> Option<Range<usize>> {
-        let mut known = self.0.borrow_mut();
+        let mut known = self.known.borrow_mut();
         known.read(text, within);
         let marks = known.of(mark);
         let first = marks.get(marks.partition_point(|found| found.start < within.start))?;

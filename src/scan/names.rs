@@ -181,6 +181,9 @@ const OTHER_PROSE: [&str; 14] = [
     "sscc", "tracking", "upc",
 ];
 
+/// The longest of them.
+const PROSE_LENGTH_MAX: usize = 8;
+
 /// The most words of a name that count.
 const WORDS_MAX: usize = 12;
 /// The most letters of a name that count.
@@ -244,10 +247,18 @@ pub(super) fn is_card_word(word: &[u8]) -> bool {
     contains(&CARD, word) || compound && !NOT.iter().any(|not| word.starts_with(not))
 }
 
-/// Whether text before a number speaks of cards.
+/// Whether text before a number speaks of cards. Among numbers alone it costs a tenth since numbers
+/// are not read as words, nor other scripts looked for where there are none.
 pub(super) fn speaks_of_cards(text: &[u8]) -> bool {
+    if !text.iter().fold(false, |any, byte| any | byte.is_ascii_alphabetic() | !byte.is_ascii()) {
+        return false;
+    }
     let pieces = text.split(|byte| !byte.is_ascii_alphanumeric());
-    let mut names = pieces.filter(|piece| (2..=WORDS_LENGTH_MAX).contains(&piece.len()));
+    let mut names = pieces.filter(|piece| {
+        (2..=WORDS_LENGTH_MAX).contains(&piece.len()) && !piece.iter().all(u8::is_ascii_digit)
+    });
+    let foreign =
+        || CARD_FOREIGN.iter().any(|word| memchr::memmem::find(text, word.as_bytes()).is_some());
     names.any(|name| {
         let words = Words::of(name);
         let whole = words.last(words.count());
@@ -255,16 +266,17 @@ pub(super) fn speaks_of_cards(text: &[u8]) -> bool {
             || is_card_word(whole)
             || contains(&CODE, whole)
             || whole == b"paymentmethod"
-    }) || CARD_FOREIGN.iter().any(|word| memchr::memmem::find(text, word.as_bytes()).is_some())
+    }) || !text.is_ascii() && foreign()
 }
 
 /// Whether the last word of prose before a number names it as something else.
 pub(super) fn prose_says_other(text: &[u8]) -> bool {
     let trimmed = text.trim_ascii_end();
     let trimmed = trimmed.strip_suffix(b":").or(trimmed.strip_suffix(b"#")).unwrap_or(trimmed);
-    let letters = trimmed.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-    let words = Words::of(trimmed.get(trimmed.len() - letters..).unwrap_or_default());
-    contains(&OTHER_PROSE, words.last(words.count()))
+    let letters = trimmed.iter().rev().take(PROSE_LENGTH_MAX + 1);
+    let length = letters.take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let word = trimmed.get(trimmed.len() - length..).unwrap_or_default();
+    OTHER_PROSE.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The lower-case words of a name: `payment[ccNumber]` has `payment`, `cc` and `number`.
@@ -358,6 +370,25 @@ mod tests {
         for list in [&CARD[..], &CODE, &OTHER, &OTHER_PROSE] {
             assert!(list.is_sorted());
         }
+    }
+
+    #[test]
+    fn words_of_prose_are_read_whole() {
+        assert!(OTHER_PROSE.iter().all(|word| word.len() <= PROSE_LENGTH_MAX));
+        for text in ["the EAN: ", "ean#", "an Iccid ", "(trackinG", "no. isbn"] {
+            assert!(prose_says_other(text.as_bytes()), "{text}");
+        }
+        for text in ["", "ean13 ", "xtracking ", "bean: ", "123 ", "ean #", "ean: x "] {
+            assert!(!prose_says_other(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_about_cards_are_found_among_numbers() {
+        for text in ["4111 17 card 12", "12 卡号 34", "5 visa,", "x track2 9"] {
+            assert!(speaks_of_cards(text.as_bytes()), "{text}");
+        }
+        assert!(!speaks_of_cards("4111111111111111 12 é 0".as_bytes()));
     }
 
     #[test]

@@ -73,7 +73,11 @@ impl<'a> Search<'a> {
         if here.digit >> bit & 1 == 0 {
             return self.leads(place);
         }
-        let digits = (wide(here.digit, ahead.digit) >> bit).trailing_ones();
+        // The run is followed over more than 64 digits only where it has so many.
+        let digits = match (here.digit >> bit | ahead.digit << 1 << (63 - bit)).trailing_ones() {
+            u64::BITS => (wide(here.digit, ahead.digit) >> bit).trailing_ones(),
+            digits => digits,
+        };
         if digits >= TWELVE {
             return self.mesh.numbers == Numbers::Any || !self.ruled_out(place, digits);
         }

@@ -108,14 +108,15 @@ pub(super) fn may_be_card(lengths: &LengthsByHead, digits: &[u8]) -> bool {
 /// overlap, the stronger range wins, then the one that leaves the more likely neighbours, then the
 /// longer number, then the earlier.
 pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
-    if cluster.groups().len() == 1 {
+    if stands_alone(cluster) {
         let alone = |issuer: &'static Issuer| Window {
             first: 0,
             last: 0,
             issuer,
             strength: issuer.strength,
         };
-        return issuer_of(cluster.digits(), luhn).map(alone).into_iter().collect();
+        let issuer = issuer_of(cluster.digits_of(0, 0), luhn);
+        return issuer.filter(|_| !joined(cluster, 0, 0)).map(alone).into_iter().collect();
     }
     let long = |first: &usize| {
         let begin = cluster.groups().get(*first).map_or(0, |group| group.first);
@@ -141,6 +142,20 @@ pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
     }
     chosen.sort_by_key(|window| window.first);
     chosen.iter().filter(|window| !listed(cluster, window, &chosen)).copied().collect()
+}
+
+/// Whether the first group alone can be a number: no grouping begins with so many digits. It takes a
+/// third of what it takes to try them all, and most long numbers among others are such.
+fn stands_alone(cluster: &Cluster) -> bool {
+    /// The longest group that a grouping begins with.
+    const GROUP_MAX: usize = 8;
+    match cluster.groups() {
+        [_] => true,
+        [head, next, ..] => {
+            cluster.heads == 1 && head.count > GROUP_MAX && next.gap != Some(Gap::Tags)
+        }
+        [] => false,
+    }
 }
 
 /// The windows that begin with one group.
