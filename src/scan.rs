@@ -162,6 +162,9 @@ mod tests {
             "x=41111111.11111111 y=1",
             "/img/4111111111111111.jpg",
             r#"{"t":"4222222222222"}"#,
+            "<script>fbq('init', '378282246310005');</script>",
+            r#"fbq("init","4111111111111111",{})"#,
+            "<a href=\"/p?variant=4111111111111111\">",
         ];
         for body in cases {
             assert_eq!(masked(response, Carrier::Text, body), body);
@@ -185,6 +188,9 @@ mod tests {
                 r#"{"cvc":100,"securityCode":"****"}"#,
             ),
             (Carrier::Xml, "<CVV>123</CVV>", "<CVV>***</CVV>"),
+            (Carrier::Xml, "<CVV><![CDATA[123]]></CVV>", "<CVV><![CDATA[***]]></CVV>"),
+            (Carrier::Xml, "<a:cvv>\r\n\t123\r\n</a:cvv>", "<a:cvv>\r\n\t***\r\n</a:cvv>"),
+            (Carrier::Xml, "<cvNumber>123</cvNumber>", "<cvNumber>***</cvNumber>"),
             (Carrier::Text, "cvv: 123", "cvv: ***"),
             (Carrier::Json, r#"{"cvv":"12345","zip":"123"}"#, r#"{"cvv":"12345","zip":"123"}"#),
         ];

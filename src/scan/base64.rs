@@ -15,6 +15,9 @@ use super::view::View;
 const AROUND: usize = 384;
 /// Groups of four that tell a number.
 const GROUPS: usize = 3;
+/// Groups of digits that are dealt with at once: with [`AROUND`] characters decoded, there is room
+/// behind them for a number of 19 digits with separators.
+const GROUPS_MAX: usize = (AROUND - 64) / 4;
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -64,13 +67,20 @@ fn stands(view: &View<'_>, at: usize) -> bool {
     true
 }
 
-/// Where groups of encoded digits that begin at `at` end.
+/// Where groups of encoded digits that begin at `at` end, or as many as are dealt with at once.
 pub(super) fn end(view: &View<'_>, at: usize) -> usize {
-    let mut end = at;
-    while group_stands(view, end) {
-        end += 4;
+    groups(view, at).1
+}
+
+/// How many groups those are, and where they end. A line break does not end them: each line would be
+/// decoded with all around it.
+fn groups(view: &View<'_>, at: usize) -> (usize, usize) {
+    let (mut count, mut end, mut next) = (0, at, at);
+    while count < GROUPS_MAX && group_stands(view, next) {
+        (count, end) = (count + 1, next + 4);
+        next = end + line_break(view, end);
     }
-    end
+    (count, end)
 }
 
 /// Whether four characters write a digit and two more or one and a separator.
@@ -93,7 +103,8 @@ fn group_stands(view: &View<'_>, at: usize) -> bool {
 pub(super) fn find(view: &View<'_>, at: usize, least: usize, setting: &Setting<'_>) -> Vec<Find> {
     let token = Token::around(view, at);
     let first = token.before / 4 * 3;
-    let inner = Inner { bytes: &token.bytes, first, place: at };
+    let until = first + groups(view, at).0 * 3;
+    let inner = Inner { bytes: &token.bytes, first, until, place: at };
     let mut finds = inner.finds(view, setting);
     finds.retain_mut(|find| {
         let (first_bit, end_bit) = (find.span.start * 8, find.span.end * 8);

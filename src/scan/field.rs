@@ -76,7 +76,10 @@ fn near<'a>(view: &View<'a>, at: usize) -> Option<Field<'a>> {
                 return found(label_before(head));
             }
             b'>' => return found(element_name(head)),
-            b'\n' => return found(part_name(before.get(..=end)?)),
+            b'\n' => return found(part_name(before.get(..=end)?).or_else(|| element_before(head))),
+            b'[' if head.ends_with(b"<![CDATA") => {
+                return found(element_before(head.strip_suffix(b"<![CDATA")?));
+            }
             b',' | b'[' | b'(' if direct => return found(array_name(before.get(..=end)?)),
             b'&' | b'?' | b'<' | b'{' | b'}' | b';' | b'|' => return None,
             b'(' | b'[' | b',' => {}
@@ -224,6 +227,11 @@ fn name_before(head: &[u8]) -> Option<&[u8]> {
     let length = head.iter().rev().take(NAME_MAX * 2).take_while(|byte| held(byte)).count();
     let name = head.get(head.len() - length..)?;
     (length > 0).then_some(name)
+}
+
+/// The element whose text begins with the white space that ends `head`, if any.
+fn element_before(head: &[u8]) -> Option<&[u8]> {
+    element_name(head.trim_ascii_end().strip_suffix(b">")?)
 }
 
 /// The element whose text begins after `head` and `>`; for markup that only styles, its class.

@@ -59,7 +59,8 @@ pub(super) fn find(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Vec<Fin
     let hexadecimal = |at: &usize| view.byte(*at).is_some_and(|byte| hex(byte).is_some());
     let after = (place..place + AROUND * 2).take_while(hexadecimal).count();
     let bytes = decode(view.seen(start, place + after));
-    let mut finds = Inner { bytes: &bytes, first: pairs, place }.finds(view, setting);
+    let inner = Inner { bytes: &bytes, first: pairs, until: pairs + length / 2, place };
+    let mut finds = inner.finds(view, setting);
     finds.iter_mut().for_each(|find| {
         find.span = start + find.span.start * 2..start + find.span.end * 2;
         find.coding = Coding::Hex;

@@ -74,9 +74,11 @@ const CARD_FOREIGN: [&str; 9] =
     ["карт", "カード", "卡号", "卡號", "银行卡", "信用卡", "بطاقة", "کارت", "카드"];
 
 /// Names of verification codes, alone or as the last words of a longer name.
-const CODE: [&str; 22] = [
+const CODE: [&str; 29] = [
     "cardcode",
     "cardsecuritycode",
+    "cardsecuritynumber",
+    "cardvalidationcode",
     "cardverificationcode",
     "cardverificationnumber",
     "cardverificationvalue",
@@ -84,31 +86,38 @@ const CODE: [&str; 22] = [
     "ccid",
     "ccv",
     "cid",
+    "cryptogramme",
     "csc",
+    "cv2",
     "cvc",
     "cvc2",
     "cvd",
     "cve",
     "cvn",
     "cvn2",
+    "cvnumber",
     "cvv",
     "cvv2",
     "cvvcode",
     "cvvnumber",
+    "kartenpruefnummer",
+    "pruefnummer",
     "securitycode",
     "verificationvalue",
 ];
 
 /// How they end.
-const CODE_ENDS: [&[u8; 3]; 15] = [
-    b"av2", b"ber", b"ccv", b"cid", b"csc", b"cvc", b"cvd", b"cve", b"cvn", b"cvv", b"lue", b"ode",
-    b"vc2", b"vn2", b"vv2",
+const CODE_ENDS: [&[u8; 3]; 18] = [
+    b"av2", b"ber", b"ccv", b"cid", b"csc", b"cv2", b"cvc", b"cvd", b"cve", b"cvn", b"cvv", b"lue",
+    b"mer", b"mme", b"ode", b"vc2", b"vn2", b"vv2",
 ];
 
 /// Words that make a name that of some other number.
-const OTHER: [&str; 66] = [
+const OTHER: [&str; 74] = [
+    "auftragsnummer",
     "aweme",
     "barcode",
+    "bestellnummer",
     "build",
     "checksum",
     "cookie",
@@ -149,6 +158,7 @@ const OTHER: [&str; 66] = [
     "meid",
     "meter",
     "mobile",
+    "mpn",
     "msisdn",
     "nonce",
     "offset",
@@ -156,8 +166,11 @@ const OTHER: [&str; 66] = [
     "orderno",
     "orderref",
     "phone",
+    "pixel",
     "product",
+    "rechnungsnummer",
     "revision",
+    "sendungsnummer",
     "seq",
     "sequence",
     "serial",
@@ -171,6 +184,8 @@ const OTHER: [&str; 66] = [
     "uid",
     "upc",
     "uuid",
+    "variant",
+    "variants",
     "version",
     "vin",
 ];
@@ -271,12 +286,24 @@ pub(super) fn speaks_of_cards(text: &[u8]) -> bool {
 
 /// Whether the last word of prose before a number names it as something else.
 pub(super) fn prose_says_other(text: &[u8]) -> bool {
+    if names_pixel(text) {
+        return true;
+    }
     let trimmed = text.trim_ascii_end();
     let trimmed = trimmed.strip_suffix(b":").or(trimmed.strip_suffix(b"#")).unwrap_or(trimmed);
     let letters = trimmed.iter().rev().take(PROSE_LENGTH_MAX + 1);
     let length = letters.take_while(|byte| byte.is_ascii_alphanumeric()).count();
     let word = trimmed.get(trimmed.len() - length..).unwrap_or_default();
     OTHER_PROSE.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Whether the number after `text` is that of an advertiser, of 15 or 16 digits like a card's, which
+/// every page of a shop hands to Meta's script: `fbq('init', '…')`.
+fn names_pixel(text: &[u8]) -> bool {
+    let head = text.strip_suffix(b"'").or(text.strip_suffix(b"\"")).unwrap_or(text);
+    let Some(head) = head.trim_ascii_end().strip_suffix(b",") else { return false };
+    let calls = [&b"fbq('init'"[..], b"fbq(\"init\"", b"fbq('trackSingle'", b"fbq(\"trackSingle\""];
+    calls.iter().any(|call| head.ends_with(call))
 }
 
 /// The lower-case words of a name: `payment[ccNumber]` has `payment`, `cc` and `number`.
@@ -364,6 +391,16 @@ fn contains(list: &[&str], word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_of_gateways_and_shops_are_known() {
+        for code in ["cvNumber", "CV2", "ns1.cardSecurityNumber", "kartenpruefnummer"] {
+            assert!(is_code(code), "{code}");
+        }
+        for other in ["facebookPixel", "variant", "Bestellnummer", "mpn"] {
+            assert_eq!(sense(other), Sense::Other, "{other}");
+        }
+    }
 
     #[test]
     fn lists_are_sorted() {

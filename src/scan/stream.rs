@@ -189,8 +189,12 @@ impl Stream {
         let mut tokens = Tokens::new(&self.rules, text, &range);
         let mut finds = Vec::new();
         let mut at = range.start;
+        let mut near = search.next(at);
         loop {
-            let near = search.next(at);
+            // Asked again only once it is passed: else each `tok_` would walk the rest of the text.
+            if near.is_some_and(|near| near < at) {
+                near = search.next(at);
+            }
             if let Some(place) = tokens.before(near, at) {
                 view.focus(place);
                 let find = token::find(view, place, &lists);
