@@ -131,7 +131,7 @@ mod tests {
     fn path_info_hides_neither_the_script_nor_the_route() {
         let whole: Vec<_> = views("/index.php/account/login").collect();
         assert_eq!(whole, ["/index.php/account/login", "/index.php", "/account/login"]);
-        let views = |path| super::views(path).map(str::to_owned).collect::<Vec<_>>();
+        let views = |path| views(path).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(views("/login/Index.php"), ["/login/Index.php", "/login"]);
         assert_eq!(views("/index.php"), ["/index.php"]);
     }
