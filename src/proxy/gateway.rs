@@ -70,15 +70,30 @@ impl Proxy {
 
         let (mut head, source) = sent?.into_parts(exchange, timeouts.response_body_idle);
         headers::strip_answer(&mut head.headers);
+        let told = self.tokenize_answer(place, exchange, (&mut head.headers, source)).await;
+        let body = told.map_err(|why| match why {
+            Rejection::UpstreamBody(_) | Rejection::UpstreamCoding(_) => why,
+            ours => Rejection::AnswerHeld(Box::new(ours)),
+        })?;
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// A short answer is edited before its head is sent, so that the shop learns why it has none.
+    async fn tokenize_answer(
+        &self,
+        place: &GatewayPlace<'_>,
+        exchange: &Arc<Exchange>,
+        (headers, source): (&mut HeaderMap, Source),
+    ) -> Result<Body, Rejection> {
+        let limits = &place.gateway.limits;
         // Whatever card number the provider tells, the shop sees its token only.
         let format = place.gateway.format;
         let tokenize = Action::Tokenize { format, invalid: InvalidCard::Pass };
         let editor = self.editor(exchange, place.metrics, limits, (tokenize, Direction::Response));
         let rules = &place.gateway.response_rules;
-        cards::rewrite_head(&editor, rules, None, &mut head.headers).await?;
+        cards::rewrite_head(&editor, rules, None, headers).await?;
         let task = Task { editor, rules, limits, forward: Forward::Whole, opaque: Opaque::Scan };
-        let body = cards::rewrite_response(&task, &mut head.headers, source).await?;
-        Ok(Response::from_parts(head, body))
+        cards::rewrite_response(&task, headers, source).await
     }
 
     /// Tokens in the query; those in a path have no field, and are left.
