@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue};
-use http::{HeaderMap, Request, Response, Uri, request};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{Body, Source};
@@ -69,6 +69,10 @@ impl Proxy {
         let sent = peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await;
 
         let (mut head, source) = sent?.into_parts(exchange, timeouts.response_body_idle);
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // No request to a provider asks for another protocol.
+            return Err(Rejection::UnaskedUpgrade);
+        }
         headers::strip_answer(&mut head.headers);
         let told = self.tokenize_answer(place, exchange, (&mut head.headers, source)).await;
         let body = told.map_err(|why| match why {
