@@ -98,12 +98,12 @@ impl Access {
 }
 
 impl RevealPolicy {
-    /// Whether a request may hold tokens that become card numbers. The path must match as it is
-    /// written and as a server will read it: neither spelling may be a way round the other.
+    /// Whether a request may hold tokens that become card numbers. Every method and path that it may be
+    /// read as must do: no spelling may be a way round another.
     #[must_use]
-    pub fn admits(&self, method: &Method, written: &str, read: &str) -> bool {
-        let leads = |path: &str| self.paths.iter().any(|pattern| pattern.matches(path));
-        self.methods.contains(method) && leads(written) && leads(read)
+    pub fn admits(&self, methods: &[Method], paths: &[&str]) -> bool {
+        let leads = |path: &&str| self.paths.iter().any(|pattern| pattern.matches(path));
+        methods.iter().all(|method| self.methods.contains(method)) && paths.iter().all(leads)
     }
 }
 
@@ -135,12 +135,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_must_match_as_written_and_as_read() {
+    fn every_reading_of_a_method_and_a_path_must_match() {
         let paths = vec![PathPattern::parse("/v1/cards*").unwrap()];
         let policy = RevealPolicy { paths, ..RevealPolicy::default() };
-        assert!(policy.admits(&Method::POST, "/v1/cards/1", "/v1/cards/1"));
-        assert!(!policy.admits(&Method::POST, "/v1/cards/../notes", "/v1/notes"));
-        assert!(!policy.admits(&Method::POST, "/v1/x/../cards", "/v1/cards"));
-        assert!(!policy.admits(&Method::GET, "/v1/cards", "/v1/cards"));
+        let post = [Method::POST];
+        assert!(policy.admits(&post, &["/v1/cards/1", "/v1/cards/1"]));
+        assert!(!policy.admits(&post, &["/v1/cards/../notes", "/v1/notes"]));
+        assert!(!policy.admits(&post, &["/v1/x/../cards", "/v1/cards"]));
+        assert!(!policy.admits(&[Method::GET], &["/v1/cards"]));
+        assert!(!policy.admits(&[Method::POST, Method::GET], &["/v1/cards"]));
     }
 }

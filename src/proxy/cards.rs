@@ -116,7 +116,9 @@ pub(super) async fn rewrite_response(
     let codings = Coding::of(headers).map_err(Rejection::UpstreamCoding)?;
     let mut prompt = carrier == Carrier::EventStream;
     // Only what is described byte for byte, or would have to be coded anew, is worth waiting for.
-    let described = describes_bytes(headers) || task.editor.resizes();
+    let whole = task.forward == Forward::Whole;
+    let described = describes_bytes(headers) || whole || task.editor.resizes();
+    let mut ended = false;
     if !prompt && (!codings.is_empty() || described) {
         let read = source.read_while(RESPONSE_WHOLE_BYTES, RESPONSE_PATIENCE).await;
         let (pieces, reached) = read.map_err(Rejection::UpstreamBody)?;
@@ -125,7 +127,7 @@ pub(super) async fn rewrite_response(
             && !Coded::holds_any(&pieces, &codings, bounds(task.limits), scanned)
                 .await
                 .map_err(Rejection::UpstreamCoding)?;
-        prompt = reached == Reached::Pause;
+        (prompt, ended) = (reached == Reached::Pause, reached == Reached::End);
         source.put_back(pieces);
         if clean {
             return Ok(Body::Passed(Box::new(source)));
@@ -147,6 +149,9 @@ pub(super) async fn rewrite_response(
     };
     let stream = Stream::new(Arc::clone(task.rules), carrier);
     let rewritten = Rewritten::new(source, coded, (stream, carrier), Arc::clone(&task.editor));
+    if whole && ended {
+        return Ok(Body::Whole(edited(task, headers, rewritten).await?));
+    }
     Ok(Body::Rewritten(Box::new(rewritten)))
 }
 
@@ -174,10 +179,19 @@ async fn recode_request(
     source.put_back(pieces);
     let coded = Coded::new(codings, bounds, false).map_err(Rejection::Coding)?;
     let stream = Stream::new(Arc::clone(task.rules), carrier);
-    let mut rewritten =
+    let rewritten =
         Rewritten::new(source, Some(coded), (stream, carrier), Arc::clone(&task.editor));
+    Ok(Body::Whole(edited(task, headers, rewritten).await?))
+}
+
+/// All of a body that has been read whole, so that a refusal has its status. Not unbounded: what was
+/// read is bounded, and so is what it decodes to.
+async fn edited(
+    task: &Task<'_>,
+    headers: &mut HeaderMap,
+    mut rewritten: Rewritten,
+) -> Result<Bytes, Rejection> {
     let mut whole = BytesMut::new();
-    // Not unbounded: what was read is bounded by the route, and so is what it decodes to.
     while let Some(frame) = std::future::poll_fn(|context| rewritten.poll_frame(context)).await {
         let frame = frame.map_err(|error| task.editor.exchange.refusal(error))?;
         if let Ok(bytes) = frame.into_data() {
@@ -185,7 +199,7 @@ async fn recode_request(
         }
     }
     headers.remove(CONTENT_LENGTH);
-    Ok(Body::Whole(whole.freeze()))
+    Ok(whole.freeze())
 }
 
 async fn edit_whole(

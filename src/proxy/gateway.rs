@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue};
-use http::{Request, Response, Uri, request};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, request};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{Body, Source};
@@ -53,8 +53,7 @@ impl Proxy {
         let body = if source.is_empty() {
             Body::Empty
         } else {
-            let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-            let editor = self.reveal_editor(place, exchange, (&head, Outline::of(kind)));
+            let editor = self.reveal_editor(place, exchange, (&head, outline(&head.headers)));
             let rules = &place.gateway.request_rules;
             // Never in part: a charge that is refused must not have begun.
             let task =
@@ -70,16 +69,35 @@ impl Proxy {
         let sent = peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await;
 
         let (mut head, source) = sent?.into_parts(exchange, timeouts.response_body_idle);
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // No request to a provider asks for another protocol.
+            return Err(Rejection::UnaskedUpgrade);
+        }
         headers::strip_answer(&mut head.headers);
+        let told = self.tokenize_answer(place, exchange, (&mut head.headers, source)).await;
+        let body = told.map_err(|why| match why {
+            Rejection::UpstreamBody(_) | Rejection::UpstreamCoding(_) => why,
+            ours => Rejection::AnswerHeld(Box::new(ours)),
+        })?;
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// A short answer is edited before its head is sent, so that the shop learns why it has none.
+    async fn tokenize_answer(
+        &self,
+        place: &GatewayPlace<'_>,
+        exchange: &Arc<Exchange>,
+        (headers, source): (&mut HeaderMap, Source),
+    ) -> Result<Body, Rejection> {
+        let limits = &place.gateway.limits;
         // Whatever card number the provider tells, the shop sees its token only.
         let format = place.gateway.format;
         let tokenize = Action::Tokenize { format, invalid: InvalidCard::Pass };
         let editor = self.editor(exchange, place.metrics, limits, (tokenize, Direction::Response));
         let rules = &place.gateway.response_rules;
-        cards::rewrite_head(&editor, rules, None, &mut head.headers).await?;
+        cards::rewrite_head(&editor, rules, None, headers).await?;
         let task = Task { editor, rules, limits, forward: Forward::Whole, opaque: Opaque::Scan };
-        let body = cards::rewrite_response(&task, &mut head.headers, source).await?;
-        Ok(Response::from_parts(head, body))
+        cards::rewrite_response(&task, headers, source).await
     }
 
     /// Tokens in the query; those in a path have no field, and are left.
@@ -99,16 +117,24 @@ impl Proxy {
         exchange: &Arc<Exchange>,
         (head, outline): (&request::Parts, Outline),
     ) -> Arc<Editor> {
-        let asked = (&head.method, head.uri.path());
-        let reveal = Action::Reveal(Reveal::new(place.gateway, asked, outline));
+        let reveal = Action::Reveal(Reveal::new(place.gateway, head, outline));
         let limits = &place.gateway.limits;
         self.editor(exchange, place.metrics, limits, (reveal, Direction::Request))
     }
 }
 
+/// Names in a body are as its type says. Of two types the provider may believe the other one: then no
+/// place has a name.
+fn outline(headers: &HeaderMap) -> Outline {
+    let mut types = headers.get_all(CONTENT_TYPE).into_iter().map(HeaderValue::as_bytes);
+    let kind = types.next().filter(|_| types.next().is_none());
+    Outline::of(kind.unwrap_or_default())
+}
+
 /// The provider sees a request to its own name, and nothing of ours.
 fn prepare(head: &mut request::Parts, place: &GatewayPlace<'_>, exchange: &Exchange) {
     headers::strip_hop_by_hop(&mut head.headers);
+    headers::drop_never(&mut head.headers);
     head.headers.remove(EXPECT);
     head.headers.insert(request_id::REQUEST_ID, exchange.id.value());
     if let Ok(host) = HeaderValue::from_str(&place.gateway.upstream.authority()) {

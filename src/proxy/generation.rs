@@ -133,8 +133,10 @@ impl Generation {
         let target = &exchange.asked.target;
         let written = target.split('?').next().unwrap_or_default();
         let read = login::normalise(written);
+        // Some servers decode twice.
+        let again = login::normalise(&read);
         let site = &place.site.name.0;
-        let paths = || login::views(&read).chain([written]);
+        let paths = || login::views(&read).chain(login::views(&again)).chain([written]);
         let covers = |webhook: &&Arc<Webhook>| paths().any(|path| webhook.covers(site, path));
         self.snapshot.webhooks.iter().find(covers)
     }

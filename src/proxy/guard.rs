@@ -11,6 +11,7 @@ use super::Proxy;
 use super::body::{Reached, Source};
 use super::exchange::Exchange;
 use super::generation::{Generation, Place};
+use super::headers::METHOD_OVERRIDES;
 use super::login::{Attempt, BODY_LOOK_BYTES, Judgement, LoginGuard, Unreadable, Verdict};
 use super::reject::Rejection;
 use crate::coding::{Bounds, Coding, Decoder};
@@ -20,9 +21,6 @@ use crate::policy::Site;
 /// The largest login that is read: what does not fit is refused (413), or padding would hide the
 /// account's name; [`Expected::must_be_read`](super::login::Expected::must_be_read) tells where.
 const LOGIN_BYTES_MAX: usize = 64 << 10;
-/// Fields that frameworks take a method from.
-const METHOD_OVERRIDES: [&str; 3] =
-    ["x-http-method", "x-http-method-override", "x-method-override"];
 /// What a coded login, or a coded answer to one, may decode to.
 const DECODED: Bounds = Bounds { bytes_max: 1 << 20, ratio_max: 1_000 };
 

@@ -31,9 +31,13 @@ const HEARSAY: [&str; 7] = [
     "x-real-ip",
 ];
 
-/// What no client may tell a shop: where its own requests go (httpoxy, CVE-2016-5385), and another path
+/// What no client may tell a shop, and no shop a provider: where its own requests go (httpoxy, CVE-2016-5385), and another path
 /// than the one that was checked.
 const NEVER: [&str; 3] = ["proxy", "x-original-url", "x-rewrite-url"];
+
+/// Fields that frameworks take a method from.
+pub(super) const METHOD_OVERRIDES: [&str; 3] =
+    ["x-http-method", "x-http-method-override", "x-method-override"];
 
 /// The protocol that a request wants to change to, if the connection may change at all.
 #[must_use]
@@ -121,9 +125,7 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
         }
         drop_lookalikes(headers);
     }
-    for name in NEVER {
-        headers.remove(name);
-    }
+    drop_never(headers);
     let node = match peer {
         IpAddr::V4(address) => address.to_string(),
         // RFC 7239 §6: an IPv6 address is bracketed and quoted.
@@ -135,6 +137,13 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
     append(headers, FORWARDED, &format!("for={node};host={quote}{host}{quote};proto={scheme}"));
     keep_or_set(headers, X_FORWARDED_PROTO, scheme);
     keep_or_set(headers, X_FORWARDED_HOST, host);
+}
+
+/// Drops what nobody may tell the next hop.
+pub(super) fn drop_never(headers: &mut HeaderMap) {
+    for name in NEVER {
+        headers.remove(name);
+    }
 }
 
 /// CGI and its heirs read `X_Real_IP` as `X-Real-IP` (RFC 3875 §4.1.18): a stranger's field whose name

@@ -32,6 +32,9 @@ const VAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// A refusal.
 #[derive(Debug, Error)]
 pub enum Rejection {
+    /// A provider has answered, and the card numbers in its answer cannot become tokens.
+    #[error("a provider's answer cannot be told")]
+    AnswerHeld(#[source] Box<Self>),
     /// What must be provable cannot be recorded.
     #[error("the audit log cannot be written")]
     Audit(#[source] AuditError),
@@ -248,7 +251,9 @@ impl Rejection {
             Self::ConnectOnly | Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
-            Self::TunnelFailed(_)
+            // Not 503: what may have charged a card is not to be repeated without a look.
+            Self::AnswerHeld(_)
+            | Self::TunnelFailed(_)
             | Self::UnaskedUpgrade
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)
@@ -267,6 +272,7 @@ impl Rejection {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::AnswerHeld(_) => "answer_held",
             Self::Audit(_) => "audit",
             Self::Authority(_) => "authority",
             Self::BodyBroken(_) => "body_broken",

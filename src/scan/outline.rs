@@ -206,6 +206,29 @@ mod tests {
         assert_eq!(around("multipart/form-data", &format!("{head}#")), None);
     }
 
+    #[test]
+    fn a_part_that_servers_read_differently_has_no_name() {
+        let head = "--b\r\nContent-Disposition: form-data; name=\"card\"";
+        for body in [
+            // RFC 8187 names beside plain ones, and folded lines (RFC 5322 §2.2.3).
+            &format!("{head}; name*=utf-8''note\r\n\r\n#"),
+            &format!("{head}\r\n ; name=\"note\"\r\n\r\n#"),
+            &format!("{head}\n\n#"),
+            &format!("{head}\nX: \r\r\n\r\n#"),
+            // A boundary of one reader that is content to another.
+            "--b\r\nContent-Disposition: form-data; name=note\r\n\r\n1\n\
+             --b\r\nContent-Disposition: form-data; name=card\r\n\r\n#",
+            "--b\r\nContent-Disposition: form-data; name=note\r\n\r\n1\r\n\
+             --b\nContent-Disposition: form-data; name=card\r\n\r\n#",
+            "--b\r\nContent-Disposition: form-data; name=note\r\n\r\n1\r\n\
+             --b-x\r\nContent-Disposition: form-data; name=card\r\n\r\n#",
+        ] {
+            assert_eq!(around("multipart/form-data; boundary=b", body), None, "{body}");
+        }
+        let two = "multipart/form-data; boundary=b; boundary*=utf-8''c";
+        assert_eq!(around(two, &format!("{head}\r\n\r\n#")), None);
+    }
+
     proptest! {
         #[test]
         fn no_body_panics_and_no_cut_matters(

@@ -62,6 +62,17 @@ fn a_json_number_is_restored_as_a_number() {
 }
 
 #[test]
+fn a_provider_that_changes_the_protocol_unasked_is_not_followed() {
+    let shop = Upstream::ok();
+    let provider = Upstream::start_tls(&Identity::new(&["localhost"]), |exchange| {
+        exchange.answer(101, &[("connection", "upgrade"), ("upgrade", "other")], b"")
+    });
+    let sidecar = Setup::new(&shop).gateway("pay", &provider).start();
+    let fields = [("connection", "upgrade"), ("upgrade", "other")];
+    sidecar.gateway("pay").request("GET", "/", &fields, b"").assert_refused(502);
+}
+
+#[test]
 fn an_unknown_token_is_refused_and_not_sent() {
     let (shop, provider) = (Upstream::ok(), provider());
     let sidecar = Setup::new(&shop).gateway("pay", &provider).start();

@@ -115,6 +115,34 @@ fn p3_cards_are_refused_while_the_server_is_away_and_all_else_goes_on() {
     shared.look();
 }
 
+#[test]
+fn p3_a_providers_answer_that_cannot_be_tokenized_is_refused_in_words() {
+    let Some(mut shared) = Shared::start() else { return };
+    let (shop, card) = (Upstream::ok(), cards::fresh("visa"));
+    let told = format!("{{\"id\":\"ch_1\",\"number\":\"{card}\"}}");
+    let provider = Upstream::start_tls(&Identity::new(&["localhost"]), move |exchange| {
+        let seen = exchange.request()?;
+        let body = if seen.target() == "/charge" { &*told } else { "{\"id\":\"ch_2\"}" };
+        exchange.answer(200, &[("content-type", "application/json")], body.as_bytes())
+    });
+    let setup = Setup::new(&shop).gateway("pay", &provider).tables(&shared.tables());
+    let sidecar = setup.start();
+    shared.server.stop();
+    let answer = sidecar.gateway("pay").json("/charge", "{}");
+    answer.assert_refused(502);
+    assert!(answer.field("retry-after").is_none(), "a charge is not to be repeated unseen");
+    assert!(!answer.text().contains(&card));
+    assert_eq!(sidecar.metric("tillgate_requests_rejected_total", &["answer_held"]), 1.0);
+    assert_eq!(sidecar.gateway("pay").json("/refund", "{}").text(), "{\"id\":\"ch_2\"}");
+    shared.server.start_again();
+    heals(&sidecar);
+    let answer = sidecar.gateway("pay").json("/charge", "{}");
+    assert_eq!(answer.status, 200);
+    let told: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+    cards::assert_brand_four(told["number"].as_str().unwrap(), &card);
+    shared.look();
+}
+
 fn refuses_cards_only(sidecar: &Sidecar) {
     let card = cards::fresh("mastercard");
     let answer = sidecar.http().form("/buy", &format!("number={card}"));

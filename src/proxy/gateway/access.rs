@@ -34,7 +34,9 @@ impl Proxy {
             return Err(self.caller_refused(place, exchange, Rejection::CallerUnknown));
         }
         let Some(bearer) = &access.bearer else { return Ok(()) };
-        let client = exchange.client.0;
+        // Not whom it speaks for: the shop's machine may be a trusted proxy's too, and would name another
+        // client with every guess.
+        let client = peer.address.ip().to_canonical();
         let watch = &self.services.gateways;
         // Before the comparison: otherwise every answer but this one would still tell.
         watch.may_try(client).map_err(|retry_after| {

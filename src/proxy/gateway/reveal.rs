@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, request};
 use parking_lot::Mutex;
 
 use crate::policy::{FieldPattern, Gateway, enclosing, join_names, name_parts};
+use crate::proxy::headers::METHOD_OVERRIDES;
 use crate::proxy::login;
 use crate::scan::{Decided, Find, FindKind, Outline};
 
@@ -32,14 +33,20 @@ struct Fields {
 }
 
 impl Reveal {
-    /// For a text with this outline of a request with this method and path.
+    /// For a text with this outline of a request with this head.
     pub(super) fn new(
         gateway: &Arc<Gateway>,
-        (method, path): (&Method, &str),
+        head: &request::Parts,
         outline: Outline,
     ) -> Arc<Self> {
         let policy = &gateway.reveal;
-        let reach = if !policy.admits(method, path, &login::normalise(path)) {
+        let path = head.uri.path();
+        let read = login::normalise(path);
+        // Some servers decode twice.
+        let again = login::normalise(&read);
+        let admitted =
+            methods(head).is_some_and(|methods| policy.admits(&methods, &[path, &read, &again]));
+        let reach = if !admitted || read.contains(char::REPLACEMENT_CHARACTER) {
             Reach::Nowhere
         } else if policy.fields.is_some() {
             Reach::Fields(Fields { outline, around_cards: HashSet::new() })
@@ -104,6 +111,14 @@ impl Fields {
         self.outline.pass(run.bytes.get(passed..).unwrap_or_default());
         names
     }
+}
+
+/// Every method that the provider may take the request's to be; nothing where one of them is none.
+fn methods(head: &request::Parts) -> Option<Vec<Method>> {
+    let others = METHOD_OVERRIDES.iter().flat_map(|name| head.headers.get_all(*name));
+    let others =
+        others.map(|value| Method::from_bytes(&value.as_bytes().to_ascii_uppercase()).ok());
+    others.chain([Some(head.method.clone())]).collect()
 }
 
 fn whole_name(names: &[String]) -> String {

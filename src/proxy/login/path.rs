@@ -9,12 +9,16 @@ pub(in crate::proxy) fn normalise(path: &str) -> Cow<'_, str> {
     if is_plain(path) { Cow::Borrowed(path) } else { Cow::Owned(rewrite(path)) }
 }
 
-/// The paths a shop may act on: the whole, the script without its path info (RFC 3875 §4.1.5), and
-/// the path info without its front controller.
+/// The paths a shop may act on: the whole, the script without its path info (RFC 3875 §4.1.5), the path
+/// info without its front controller, and the folder that an index stands for.
 pub(in crate::proxy) fn views(path: &str) -> impl Iterator<Item = &str> {
     let script = path.find(".php/").map(|at| at.saturating_add(".php".len()));
     let split = script.and_then(|end| path.split_at_checked(end));
-    [Some(path), split.map(|(script, _)| script), split.map(|(_, info)| info)].into_iter().flatten()
+    let folder = path.rsplit_once('/').filter(|(folder, file)| {
+        !folder.is_empty() && file.get(..6).is_some_and(|name| name.eq_ignore_ascii_case("index."))
+    });
+    let views = [split.map(|(script, _)| script), split.map(|(_, info)| info)];
+    [Some(path), folder.map(|(folder, _)| folder)].into_iter().chain(views).flatten()
 }
 
 fn is_plain(path: &str) -> bool {
@@ -34,7 +38,9 @@ fn rewrite(path: &str) -> String {
         let segment = segment.split([';', '\0']).next().unwrap_or_default();
         // File systems and routers ignore dots and blanks at a name's end.
         let idle = |c: char| c == '.' || c.is_whitespace() || c.is_control();
-        let segment = if segment == ".." { segment } else { segment.trim_end_matches(idle) };
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        let bare = segment.trim_end_matches(blank);
+        let segment = if bare == ".." { bare } else { segment.trim_end_matches(idle) };
         trailing_slash = matches!(segment, "" | "..");
         match segment {
             "" => {}
@@ -105,6 +111,8 @@ mod tests {
             "/login%20",
             "/login%0a",
             "/login.%20.",
+            "/x/..%20/login",
+            "/x/..%00/login",
         ];
         for path in same {
             assert_eq!(normalise(path), "/login", "{path}");
@@ -121,7 +129,10 @@ mod tests {
 
     #[test]
     fn path_info_hides_neither_the_script_nor_the_route() {
-        let views: Vec<_> = views("/index.php/account/login").collect();
-        assert_eq!(views, ["/index.php/account/login", "/index.php", "/account/login"]);
+        let whole: Vec<_> = views("/index.php/account/login").collect();
+        assert_eq!(whole, ["/index.php/account/login", "/index.php", "/account/login"]);
+        let views = |path| views(path).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(views("/login/Index.php"), ["/login/Index.php", "/login"]);
+        assert_eq!(views("/index.php"), ["/index.php"]);
     }
 }

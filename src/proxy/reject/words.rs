@@ -6,6 +6,10 @@ impl Rejection {
     /// One sentence for the person at the other end.
     pub(in crate::proxy) fn words(&self) -> &'static str {
         match self {
+            Self::AnswerHeld(_) => {
+                "The payment provider has answered, but its answer cannot be shown. Please look the \
+                 payment up before trying again."
+            }
             Self::BodyBroken(_)
             | Self::ConnectTarget
             | Self::Frame(_)

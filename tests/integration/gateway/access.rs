@@ -66,6 +66,23 @@ fn guessing_a_secret_is_slowed_and_the_right_one_waits_too() {
 }
 
 #[test]
+fn a_caller_cannot_guess_faster_by_naming_others() {
+    let (shop, provider) = (Upstream::ok(), provider());
+    let lines = "access = { bearer = { file = \"gateway.key\" } }";
+    let setup = Setup::new(&shop).top("trusted_proxies = [\"127.0.0.0/8\"]");
+    let setup = setup.gateway_with("pay", &provider, lines).file("gateway.key", WORD);
+    let sidecar = setup.start();
+    let guess = |n: u8| {
+        let (word, other) = (format!("guess {n}"), format!("192.0.2.{n}"));
+        let fields = [("x-tillgate-key", &*word), ("x-forwarded-for", &*other)];
+        sidecar.gateway("pay").request("POST", "/charges", &fields, b"{}").status
+    };
+    let slowed = (0..30).map(guess).filter(|status| *status == 429).count();
+    assert!(slowed >= 19, "only {slowed} of 30 guesses were slowed");
+    assert_eq!(provider.count(), 0);
+}
+
+#[test]
 fn a_changed_secret_is_read_again() {
     let (_shop, _provider, sidecar) = guarded("access = { bearer = { file = \"gateway.key\" } }");
     assert_eq!(call(&sidecar, "x-tillgate-key", WORD, "{}").status, 200);

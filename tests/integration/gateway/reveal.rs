@@ -154,6 +154,52 @@ fn other_methods_and_paths_receive_the_token() {
 }
 
 #[test]
+fn no_second_reading_of_a_request_leads_round_the_policy() {
+    let scene = Scene::new(POLICY);
+    let token = scene.token(&cards::fresh("visa"));
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let plain = format!("card[number]={token}");
+    let path = "/v1/payment_methods";
+    for (target, fields, body) in [
+        (path.to_owned(), vec![form, ("x-http-method-override", "GET")], &plain),
+        (path.to_owned(), vec![form, ("x-method-override", "put")], &plain),
+        (format!("{path}/%252e%252e/notes"), vec![form], &plain),
+        (format!("{path}/..%20/notes"), vec![form], &plain),
+        (format!("{path}/%c0%ae%c0%ae/notes"), vec![form], &plain),
+    ] {
+        let mut gateway = scene.sidecar.gateway("pay");
+        assert_eq!(gateway.request("POST", &target, &fields, body.as_bytes()).status, 200);
+        assert_eq!(scene.provider.last().text(), *body, "{target} {fields:?}");
+    }
+    // Fields that name another path than the one that was judged go no further.
+    let fields = [form, ("x-original-url", "/v1/notes"), ("x-rewrite-url", "/v1/notes")];
+    scene.sidecar.gateway("pay").request("POST", path, &fields, plain.as_bytes());
+    assert!(!scene.provider.last().text().contains(&token));
+    assert!(scene.provider.last().head.fields.iter().all(|(_, value)| value != "/v1/notes"));
+    // The method that is meant may be one of the policy's.
+    let fields = [form, ("x-http-method-override", "POST")];
+    scene.sidecar.gateway("pay").request("POST", path, &fields, plain.as_bytes());
+    assert!(!scene.provider.last().text().contains(&token));
+}
+
+#[test]
+fn a_body_of_two_types_has_no_fields() {
+    let scene = Scene::new(&POLICY.replace(" }", ", otherwise = \"reject\" }"));
+    let token = scene.token(&cards::fresh("visa"));
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let json = ("content-type", "application/json");
+    for (fields, body) in [
+        ([form, json], format!("card[number]={token}")),
+        ([json, form], format!("{{\"source\":{{\"number\":\"{token}\"}}}}")),
+    ] {
+        let mut gateway = scene.sidecar.gateway("pay");
+        let answer = gateway.request("POST", "/v1/payment_methods", &fields, body.as_bytes());
+        answer.assert_refused(403);
+    }
+    assert_eq!(scene.provider.count(), 0);
+}
+
+#[test]
 fn a_policy_may_refuse_what_stands_outside() {
     let lines = POLICY.replace(" }", ", otherwise = \"reject\" }");
     let scene = Scene::new(&lines);
