@@ -172,6 +172,22 @@ mod tests {
     }
 
     #[test]
+    fn a_number_within_a_tag_is_no_gap_of_another() {
+        let cases = [
+            (
+                r#"4111<b x="5555555555554444">1111</b>11111111"#,
+                r#"4111<b x="555555******4444">1111</b>11111111"#,
+            ),
+            ("4111<b:1>1111</b>11111111", "4111<b:1>1111</b>11111111"),
+        ];
+        for (body, expected) in cases {
+            let once = masked(response, Carrier::Html, body);
+            assert_eq!(once, expected);
+            assert_eq!(masked(response, Carrier::Html, &once), once);
+        }
+    }
+
+    #[test]
     fn a_weak_number_needs_a_word_about_cards() {
         let body = r#"{"card":"4222222222222"}"#;
         assert_eq!(masked(response, Carrier::Json, body), r#"{"card":"42222****2222"}"#);

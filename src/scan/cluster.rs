@@ -102,6 +102,8 @@ impl Cluster {
         }
         if matches!(next, Next::Torn) {
             cluster.torn = true;
+            // What stands behind the last group counts, and is not known here.
+            cluster.heads = cluster.count.saturating_sub(1);
             cluster.resume = cluster.groups().last().map_or(at, |group| group.start);
         }
         cluster

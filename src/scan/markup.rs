@@ -123,12 +123,30 @@ fn tag(text: &[u8]) -> Tag {
     if next == b'>' {
         return Tag::Inline(1 + bars + length + 1);
     }
+    if !comment && !next.is_ascii_whitespace() && next != b'/' {
+        return Tag::Other;
+    }
     let end = memchr::memchr(b'>', text.get(..TAG_LENGTH_MAX).unwrap_or(text));
     match end {
+        Some(end) if text.get(..end).is_some_and(holds_number) => Tag::Other,
         Some(end) => Tag::Inline(end + 1),
         None if text.len() < TAG_LENGTH_MAX => Tag::Cut,
         None => Tag::Other,
     }
+}
+
+/// Whether a tag holds what may be a number of its own, masked or not: that one is looked for, so it
+/// is no part of the gap in another.
+fn holds_number(tag: &[u8]) -> bool {
+    let (mut digits, mut parted) = (0, false);
+    tag.iter().any(|byte| {
+        match byte {
+            b'0'..=b'9' | b'*' => (digits, parted) = (digits + 1, false),
+            b' ' | b'+' | b'-' | b'.' if digits > 0 && !parted => parted = true,
+            _ => (digits, parted) = (0, false),
+        }
+        digits >= PAN_DIGITS_MIN
+    })
 }
 
 /// Whether no element of [`is_inline`] begins with this letter: ends of paragraphs, cells and
