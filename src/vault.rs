@@ -47,6 +47,7 @@
 
 mod backup;
 mod cache;
+mod call;
 mod cipher;
 mod draw;
 mod envelope;
@@ -59,36 +60,31 @@ mod issued;
 mod keeper;
 mod listing;
 mod memory;
+mod opening;
 mod place;
 mod presented;
 mod rotate;
 mod standin;
 mod store;
+mod tokenize;
 mod unlock;
 mod worker;
 
-use std::borrow::Borrow;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::Duration;
 
-use aws_lc_rs::rand;
-use tokio::runtime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::cipher::Cipher;
-use self::filter::Filter;
 use self::memory::Memory;
-use self::standin::RedisStandIns;
-use self::store::{Fingerprint, Inserted, NewRow, SealedRow, TokenStore};
-use self::unlock::{Renewal, Unlocked};
-use self::worker::{Found, GROUP_MAX, Insertion, Lookup, QUEUE_MAX, Queues, Worker};
+use self::store::SealedRow;
+use self::unlock::Renewal;
+use self::worker::{GROUP_MAX, Insertion, Lookup};
 use crate::card::{Pan, Token, TokenFormat};
-use crate::keys::{KeyRing, MasterKeys, SecretKey};
+use crate::keys::SecretKey;
 use crate::policy::Live;
 
 pub use backup::{BackedUp, BackupError, CopyFault};
@@ -109,9 +105,6 @@ pub use unlock::{KeyEvent, KeyEventKind, KeyListener};
 
 /// How long a call waits for the store before it is refused as stalled.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
-
-/// How often a card is given another token because the drawn one was not free.
-const ROUNDS_MAX: usize = 16;
 
 /// What a vault is opened with.
 #[derive(Clone, Debug)]
@@ -164,96 +157,7 @@ pub enum Standing {
     Unknown,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn TokenStore>, OpenError>> + Send>>;
-
 impl Vault {
-    /// Opens the vault, and makes it on the first start; with it the master key, if its place is
-    /// empty and may hold a new one.
-    ///
-    /// # Errors
-    /// When the database cannot be opened, or the master key is not the one it was made with.
-    pub async fn open(
-        settings: VaultSettings,
-        masters: Arc<MasterKeys>,
-    ) -> Result<Self, OpenError> {
-        let (place, missing) = (settings.store.clone(), settings.store.if_missing().await?);
-        let ring = Unlocked::check(&place, &masters, masters.obtain(missing)?).await?;
-        let open = move || -> Opening {
-            Box::pin(async move {
-                let store: Box<dyn TokenStore> = place.open().await?;
-                Ok(store)
-            })
-        };
-        let codes = (settings.cvv_store, settings.cvv_ttl);
-        Self::start(open, codes, masters, ring).await
-    }
-
-    async fn start(
-        open: impl FnOnce() -> Opening + Send + 'static,
-        (cvv_store, cvv_ttl): (CodesPlace, Duration),
-        masters: Arc<MasterKeys>,
-        ring: KeyRing,
-    ) -> Result<Self, OpenError> {
-        let (lookups, lookup_queue) = mpsc::channel(QUEUE_MAX);
-        let (insertions, insertion_queue) = mpsc::channel(QUEUE_MAX);
-        let (renewals, renewal_queue) = mpsc::channel(QUEUE_MAX);
-        let (health, stop) = (watch::Sender::new(Health::Ready), CancellationToken::new());
-        let in_memory = Arc::new(MemoryStandIns::new(cvv_ttl));
-        let swept = matches!(cvv_store, CodesPlace::Memory).then(|| Arc::clone(&in_memory));
-        let serving = TaskTracker::new();
-        let (opened, ready) = oneshot::channel();
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(OpenError::Thread)?;
-        let parts = (health.clone(), renewals.clone(), swept, stop.clone());
-        let queues =
-            Queues { lookups: lookup_queue, insertions: insertion_queue, renewals: renewal_queue };
-        let master_made = ring.made;
-        let served = serving.track_future(async move {
-            let (health, renewals, stand_ins, stop) = parts;
-            match ready_store(open, masters, ring).await {
-                Err(refused) => drop(opened.send(Err(refused))),
-                Ok((store, keys)) => {
-                    let ledger = store.issued().map(|issued| Arc::clone(issued.ledger()));
-                    let filter = Arc::new(Filter::new(ledger.clone()));
-                    let keys_shared = (Arc::clone(&keys.cipher), Arc::clone(&keys.listener));
-                    let shared = (keys_shared, Memory::new(Arc::clone(&filter), ledger));
-                    if opened.send(Ok(shared)).is_ok() {
-                        let worker = Worker { store, filter, health, renewals, stand_ins, stop };
-                        worker.serve(queues, keys).await;
-                    }
-                }
-            }
-        });
-        thread::Builder::new()
-            .name("vault".to_owned())
-            .spawn(move || runtime.block_on(served))
-            .map_err(OpenError::Thread)?;
-        let stopped = |_| OpenError::Store { cause: Outage::Stopped };
-        let ((cipher, key_listener), memory) = ready.await.map_err(stopped)??;
-        let stand_ins: Arc<dyn StandInStore> = match cvv_store {
-            CodesPlace::Memory => in_memory,
-            CodesPlace::Redis(link) => {
-                Arc::new(RedisStandIns::new(link, cvv_ttl, cipher.peek().codes_key()))
-            }
-        };
-        Ok(Self {
-            cipher,
-            memory,
-            deadline: CALL_DEADLINE,
-            key_listener,
-            master_made,
-            lookups,
-            insertions,
-            renewals,
-            health,
-            stand_ins,
-            serving,
-            stop,
-        })
-    }
-
     /// A token for each card, in order. Returns only after all of them are durable.
     ///
     /// # Errors
@@ -378,136 +282,6 @@ impl Vault {
         // Out of time, the process ends as it would by a signal.
         let _ = timeout(CALL_DEADLINE, self.serving.wait()).await;
     }
-
-    async fn tokenize_group(
-        &self,
-        pans: &[Pan],
-        prints: &[Fingerprint],
-        format: TokenFormat,
-    ) -> Result<Vec<Tokenized>, VaultError> {
-        let found = self.find(prints.to_vec()).await?;
-        let mut answers = Vec::with_capacity(pans.len());
-        for (pan, print) in pans.iter().zip(prints) {
-            answers.push(stored(&found, pan, *print, format)?);
-        }
-        for _ in 0..ROUNDS_MAX {
-            let mut missing = Vec::new();
-            let mut rows = Vec::new();
-            for ((answer, pan), print) in answers.iter_mut().zip(pans).zip(prints) {
-                if answer.is_none() {
-                    missing.push(answer);
-                    rows.push(self.draw_row(pan, *print, format, prints)?);
-                }
-            }
-            if missing.is_empty() {
-                break;
-            }
-            for (answer, outcome) in missing.into_iter().zip(self.insert(rows).await?) {
-                *answer = match outcome {
-                    Inserted::Created(token) => Some(Tokenized::Created(token)),
-                    Inserted::IsToken => Some(Tokenized::Collided),
-                    Inserted::Known(token) => Some(Tokenized::Known(token)),
-                    Inserted::KeyGone | Inserted::TokenTaken => None,
-                };
-            }
-        }
-        answers.into_iter().collect::<Option<_>>().ok_or(VaultError::NoTokenFree { format })
-    }
-
-    /// A sealed row under a token that is none of the cards of the same call; whether it is any
-    /// other card or token, the store says.
-    fn draw_row(
-        &self,
-        pan: &Pan,
-        card_print: Fingerprint,
-        format: TokenFormat,
-        others: &[Fingerprint],
-    ) -> Result<NewRow, VaultError> {
-        // Loaded for each row: an earlier round may have found that the newest key is another one.
-        let cipher = self.cipher.load();
-        let mut entropy = |buffer: &mut [u8]| rand::fill(buffer).map_err(|_| Outage::Random);
-        let brand = draw::issuer_of(pan)?.brand;
-        for _ in 0..ROUNDS_MAX {
-            let token = draw::draw(pan, format, &mut entropy)?;
-            let token_print = cipher.fingerprint(token.as_bytes());
-            if others.contains(&token_print) {
-                continue;
-            }
-            let mut row = SealedRow {
-                token,
-                token_print,
-                card_print,
-                format,
-                version: cipher::ROW_VERSION,
-                data_key: KeyId([0; 16]),
-                sealed: Vec::new(),
-            };
-            cipher.seal(&mut row, pan).map_err(|_| Outage::Random)?;
-            let last_four = pan.last_four().iter().copied().map(char::from).collect();
-            return Ok(NewRow { row, brand, last_four });
-        }
-        Err(VaultError::NoTokenFree { format })
-    }
-
-    fn prints<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) -> Vec<Fingerprint> {
-        let cipher = self.cipher.peek();
-        texts.map(|text| cipher.fingerprint(text)).collect()
-    }
-
-    async fn cards(&self, presented: &[Presented]) -> Result<Vec<Option<Pan>>, VaultError> {
-        let cipher = self.cipher.load();
-        let card = |row: &SealedRow| cipher.open(row).card();
-        self.each_token(presented, |row| row.map(card).transpose()).await
-    }
-
-    /// Asks `about` for each, with its row if it is an issued token.
-    async fn each_token<T>(
-        &self,
-        presented: &[impl Borrow<Presented>],
-        about: impl Fn(Option<&SealedRow>) -> Result<T, VaultError>,
-    ) -> Result<Vec<T>, VaultError> {
-        let mut answers = Vec::with_capacity(presented.len());
-        for group in presented.chunks(GROUP_MAX) {
-            let prints = self.prints(group.iter().map(|one| one.borrow().expose()));
-            let found = self.find(prints.clone()).await?;
-            for (one, print) in group.iter().zip(prints) {
-                answers.push(about(issued(&found, one.borrow().expose(), print)?)?);
-            }
-        }
-        Ok(answers)
-    }
-
-    async fn find(&self, prints: Vec<Fingerprint>) -> Result<Arc<Found>, VaultError> {
-        let (reply, answer) = oneshot::channel();
-        ask(&self.lookups, Lookup { prints, reply }, answer).await
-    }
-
-    async fn insert(&self, rows: Vec<NewRow>) -> Result<Vec<Inserted>, VaultError> {
-        let (reply, answer) = oneshot::channel();
-        ask(&self.insertions, Insertion { rows, reply }, answer).await
-    }
-
-    /// Returns when the keys have been read again, or cannot be.
-    async fn renew_keys(&self) {
-        let (reply, done) = oneshot::channel();
-        if self.renewals.try_send(reply).is_ok() {
-            let _ = done.await;
-        }
-    }
-
-    async fn in_time<T>(
-        &self,
-        call: impl Future<Output = Result<T, VaultError>>,
-    ) -> Result<T, VaultError> {
-        match timeout(self.deadline, call).await {
-            Ok(done) => done,
-            Err(_) => {
-                let cause = Outage::Stalled;
-                self.health.send_replace(Health::Failing { cause });
-                Err(VaultError::Unavailable { cause })
-            }
-        }
-    }
 }
 
 impl Drop for Vault {
@@ -515,60 +289,6 @@ impl Drop for Vault {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-/// Opens the store and its keys.
-async fn ready_store(
-    open: impl FnOnce() -> Opening,
-    masters: Arc<MasterKeys>,
-    ring: KeyRing,
-) -> Result<(Box<dyn TokenStore>, Unlocked), OpenError> {
-    let store = open().await?;
-    match Unlocked::open(store.as_ref(), masters, ring).await {
-        Ok(keys) => Ok((store, keys)),
-        Err(refused) => {
-            let _closed = store.close().await;
-            Err(refused)
-        }
-    }
-}
-
-/// Puts a call into a queue, refused at once if it is full, and waits for the answer.
-async fn ask<J, T>(
-    queue: &mpsc::Sender<J>,
-    job: J,
-    answer: oneshot::Receiver<Result<T, VaultError>>,
-) -> Result<T, VaultError> {
-    queue.try_send(job).map_err(|refused| match refused {
-        mpsc::error::TrySendError::Full(_) => Outage::Busy,
-        mpsc::error::TrySendError::Closed(_) => Outage::Stopped,
-    })?;
-    answer.await.unwrap_or(Err(Outage::Stopped.into()))
-}
-
-/// The row of an issued token. The text is compared too: fingerprints are not bound to the sealed
-/// card, and a swapped one must not reveal another card.
-fn issued<'a>(
-    found: &'a Found,
-    text: &[u8],
-    print: Fingerprint,
-) -> Result<Option<&'a SealedRow>, VaultError> {
-    match found.by_token.get(&print) {
-        Some(row) if row.token.as_bytes() != text => Err(VaultError::Damaged),
-        row => Ok(row),
-    }
-}
-
-fn stored(
-    found: &Found,
-    number: &Pan,
-    print: Fingerprint,
-    format: TokenFormat,
-) -> Result<Option<Tokenized>, VaultError> {
-    if issued(found, number.expose(), print)?.is_some() {
-        return Ok(Some(Tokenized::AlreadyToken));
-    }
-    Ok(found.by_card.get(&(print, format)).map(|row| Tokenized::Known(row.token)))
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::keeper::Keeper;
 use super::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow};
-use super::{Outage, ROUNDS_MAX, VaultError, cipher, draw};
+use super::tokenize::ROUNDS_MAX;
+use super::{Outage, VaultError, cipher, draw};
 use crate::card::{Pan, Token, TokenFormat};
 
 /// A card, and what is to stand for it.

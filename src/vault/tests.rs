@@ -5,13 +5,20 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use bytes::Bytes;
+use tokio::runtime;
+use tokio::sync::oneshot;
 
+use super::opening::Opening;
 use super::store::sqlite::SqliteStore;
-use super::store::{IssuedTokens, KeyRow, StoreError, StoreFuture};
+use super::store::{
+    Fingerprint, Inserted, IssuedTokens, KeyRow, NewRow, StoreError, StoreFuture, TokenStore,
+};
+use super::worker::QUEUE_MAX;
 use super::*;
-use crate::keys::{IfMissing, KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained};
+use crate::keys::{IfMissing, KEY_BYTES, KeyError, KeySource, MasterKeys, MemoryKey, Obtained};
 use crate::scan::{Carrier, FieldRules, FindKind, Rules, find_all};
 
 const TTL: Duration = Duration::from_secs(900);

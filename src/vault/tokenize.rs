@@ -1,0 +1,96 @@
+//! How cards that have no token are given one: drawn, sealed and inserted, in rounds.
+
+use aws_lc_rs::rand;
+
+use super::call::issued;
+use super::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow};
+use super::worker::Found;
+use super::{Outage, Tokenized, Vault, VaultError, cipher, draw};
+use crate::card::{Pan, TokenFormat};
+
+/// How often a card is given another token because the drawn one was not free.
+pub(super) const ROUNDS_MAX: usize = 16;
+
+impl Vault {
+    pub(super) async fn tokenize_group(
+        &self,
+        pans: &[Pan],
+        prints: &[Fingerprint],
+        format: TokenFormat,
+    ) -> Result<Vec<Tokenized>, VaultError> {
+        let found = self.find(prints.to_vec()).await?;
+        let mut answers = Vec::with_capacity(pans.len());
+        for (pan, print) in pans.iter().zip(prints) {
+            answers.push(stored(&found, pan, *print, format)?);
+        }
+        for _ in 0..ROUNDS_MAX {
+            let mut missing = Vec::new();
+            let mut rows = Vec::new();
+            for ((answer, pan), print) in answers.iter_mut().zip(pans).zip(prints) {
+                if answer.is_none() {
+                    missing.push(answer);
+                    rows.push(self.draw_row(pan, *print, format, prints)?);
+                }
+            }
+            if missing.is_empty() {
+                break;
+            }
+            for (answer, outcome) in missing.into_iter().zip(self.insert(rows).await?) {
+                *answer = match outcome {
+                    Inserted::Created(token) => Some(Tokenized::Created(token)),
+                    Inserted::IsToken => Some(Tokenized::Collided),
+                    Inserted::Known(token) => Some(Tokenized::Known(token)),
+                    Inserted::KeyGone | Inserted::TokenTaken => None,
+                };
+            }
+        }
+        answers.into_iter().collect::<Option<_>>().ok_or(VaultError::NoTokenFree { format })
+    }
+
+    /// A sealed row under a token that is none of the cards of the same call; whether it is any
+    /// other card or token, the store says.
+    fn draw_row(
+        &self,
+        pan: &Pan,
+        card_print: Fingerprint,
+        format: TokenFormat,
+        others: &[Fingerprint],
+    ) -> Result<NewRow, VaultError> {
+        // Loaded for each row: an earlier round may have found that the newest key is another one.
+        let cipher = self.cipher.load();
+        let mut entropy = |buffer: &mut [u8]| rand::fill(buffer).map_err(|_| Outage::Random);
+        let brand = draw::issuer_of(pan)?.brand;
+        for _ in 0..ROUNDS_MAX {
+            let token = draw::draw(pan, format, &mut entropy)?;
+            let token_print = cipher.fingerprint(token.as_bytes());
+            if others.contains(&token_print) {
+                continue;
+            }
+            let mut row = SealedRow {
+                token,
+                token_print,
+                card_print,
+                format,
+                version: cipher::ROW_VERSION,
+                data_key: KeyId([0; 16]),
+                sealed: Vec::new(),
+            };
+            cipher.seal(&mut row, pan).map_err(|_| Outage::Random)?;
+            let last_four = pan.last_four().iter().copied().map(char::from).collect();
+            return Ok(NewRow { row, brand, last_four });
+        }
+        Err(VaultError::NoTokenFree { format })
+    }
+}
+
+fn stored(
+    found: &Found,
+    number: &Pan,
+    print: Fingerprint,
+    format: TokenFormat,
+) -> Result<Option<Tokenized>, VaultError> {
+    if issued(found, number.expose(), print)?.is_some() {
+        return Ok(Some(Tokenized::AlreadyToken));
+    }
+    Ok(found.by_card.get(&(print, format)).map(|row| Tokenized::Known(row.token)))
+}
