@@ -203,6 +203,23 @@ mod tests {
     }
 
     #[test]
+    fn a_code_beside_its_card_is_found_however_the_pair_is_written() {
+        let cases = [
+            (Carrier::Text, "{Number:4111111111111111 CVV:123 exp:0330}", "cvv"),
+            (Carrier::Text, "Number: 4111-1111-1111-1111 CVV: 123", "cvv"),
+        ];
+        for (carrier, body, name) in cases {
+            let found = finds(request(), carrier, body);
+            let [card, code] = &found[..] else { panic!("{} found: {body}", found.len()) };
+            let kinds = (&card.kind, &code.kind);
+            assert!(matches!(kinds, (FindKind::Card { .. }, FindKind::Cvv(_))), "{body}");
+            assert_eq!(code.field, name, "{body}");
+            let once = masked(request, carrier, body);
+            assert_eq!(masked(request, carrier, &once), once);
+        }
+    }
+
+    #[test]
     fn configured_fields_decide() {
         let find = |body| finds(named(), Carrier::Form, body);
         assert!(matches!(

@@ -209,7 +209,22 @@ fn label_before(head: &[u8]) -> Option<&[u8]> {
     if label == b"s" || all_digits && head.ends_with(label) && !label.is_empty() {
         return serialized_name(head);
     }
+    let label = behind_number(label);
     (!label.is_empty()).then_some(label)
+}
+
+/// The words of a label behind the last number before them, which is the value of another: of
+/// `4111111111111111 CVV` only `CVV`. The number may be a card's, and a name is told.
+fn behind_number(label: &[u8]) -> &[u8] {
+    let says_nothing = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    let mut blanks = memchr::memrchr_iter(b' ', label);
+    let number = blanks.find(|&blank| {
+        let head = label.get(..blank).unwrap_or_default();
+        let length = head.iter().rev().take_while(|byte| says_nothing(byte)).count();
+        let whole = head.len() == length || head.get(head.len() - length - 1) == Some(&b' ');
+        length > 1 && whole
+    });
+    number.and_then(|blank| label.get(blank + 1..)).unwrap_or(label)
 }
 
 /// PHP's `s:6:"ccnumb";s:16:"…"`: the key is the string before.
