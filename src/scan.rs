@@ -207,6 +207,16 @@ mod tests {
         let cases = [
             (Carrier::Text, "{Number:4111111111111111 CVV:123 exp:0330}", "cvv"),
             (Carrier::Text, "Number: 4111-1111-1111-1111 CVV: 123", "cvv"),
+            (
+                Carrier::Form,
+                "data=%7B%22number%22%3A%224111111111111111%22%2C%22cvv%22%3A%22123%22%7D",
+                "cvv",
+            ),
+            (Carrier::Form, "n=4111111111111111&d=%7B%22n%22%3A1%2C%22cvv%22%3A123%7D", "cvv"),
+            (Carrier::Form, "n=4111111111111111&d=%7B%22cvv%22%3A+%221234%22%7D", "cvv"),
+            (Carrier::Form, "n=4111111111111111&cvv=+123", "cvv"),
+            (Carrier::Form, "n=4111111111111111&cvv=123+", "cvv"),
+            (Carrier::Form, "n=4111111111111111&cvv=%20123%20&exp=0330", "cvv"),
         ];
         for (carrier, body, name) in cases {
             let found = finds(request(), carrier, body);

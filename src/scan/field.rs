@@ -29,11 +29,43 @@ pub(super) struct Field<'a> {
 pub(super) fn begun<'a>(view: &View<'a>, at: usize, lists: &Lists) -> Option<Field<'a>> {
     let blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\\');
     let before = view.before(at);
+    if opens_escaped(before) {
+        return escaped(before).filter(|field| field.direct);
+    }
     let mark = before.iter().rev().take(VALUE_MAX).find(|byte| !blank(byte))?;
     let opens =
         matches!(mark, b'"' | b'\'' | b'`' | b'=' | b':' | b'>' | b'\n' | b',' | b'[' | b'(');
     let opens = opens || before.last() == Some(&b'\t') && rows::may_be_copied(view, at, lists);
     opens.then(|| of(view, at, lists)).flatten().filter(|field| field.direct)
+}
+
+/// Whether a value that a form writes begins behind `before`: after a blank of its own, `=+` or
+/// `=%20`, or after the punctuation of encoded JSON.
+fn opens_escaped(before: &[u8]) -> bool {
+    /// Blanks that are passed.
+    const BLANKS_MAX: usize = 8;
+    let mut head = before;
+    for _ in 0..BLANKS_MAX {
+        let Some(rest) = head.strip_suffix(b"+").or(head.strip_suffix(b"%20")) else { break };
+        head = rest;
+    }
+    let blanks = head.len() < before.len();
+    match head {
+        [.., b'%', b'2', b'2' | b'7' | b'C' | b'c'] => true,
+        [.., b'%', b'3', b'A' | b'D' | b'E' | b'a' | b'd' | b'e'] => true,
+        [.., b'%', b'5', b'B' | b'b'] => true,
+        [.., b'=' | b':'] => blanks,
+        _ => false,
+    }
+}
+
+/// The field of the value that begins behind `before`, as that reads decoded.
+fn escaped<'a>(before: &[u8]) -> Option<Field<'a>> {
+    let near_first = before.len().saturating_sub(VALUE_MAX);
+    let mut text = unescape(before.get(near_first..)?);
+    text.iter_mut().filter(|byte| **byte == b'+').for_each(|byte| *byte = b' ');
+    let field = near(&View::new(&text, true), text.len())?;
+    Some(Field { name: Cow::Owned(field.name.into_owned()), direct: field.direct })
 }
 
 /// Whether a field that is named for a verification code may begin with the byte at `at`.
@@ -326,8 +358,15 @@ fn decode(name: &[u8]) -> Cow<'_, str> {
     if !name.contains(&b'%') {
         return String::from_utf8_lossy(name.get(..NAME_MAX).unwrap_or(name));
     }
-    let mut text = Vec::with_capacity(name.len());
-    let mut rest = name;
+    let mut text = unescape(name);
+    text.truncate(NAME_MAX);
+    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A text with its percent escapes decoded.
+fn unescape(escaped: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
     while let Some((&first, after)) = rest.split_first() {
         rest = after;
         let escaped = match (first, after) {
@@ -344,6 +383,5 @@ fn decode(name: &[u8]) -> Cow<'_, str> {
             None => text.push(first),
         }
     }
-    text.truncate(NAME_MAX);
-    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+    text
 }
