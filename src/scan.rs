@@ -24,6 +24,7 @@ mod literal;
 mod markup;
 mod names;
 mod outline;
+mod pair;
 mod parts;
 mod rows;
 mod scientific;
@@ -215,6 +216,14 @@ mod tests {
             (Carrier::Form, "n=4111111111111111&d=%7B%22n%22%3A1%2C%22cvv%22%3A123%7D", "cvv"),
             (Carrier::Form, "n=4111111111111111&d=%7B%22cvv%22%3A+%221234%22%7D", "cvv"),
             (Carrier::Form, "n=4111111111111111&cvv=+123", "cvv"),
+            (Carrier::Json, r#"[{"n":"4111111111111111"},{"name":"cvv","value":"123"}]"#, "cvv"),
+            (Carrier::Json, r#"[{"n":"4111111111111111"},{"value":123,"key":"cvv"}]"#, "cvv"),
+            (
+                Carrier::Json,
+                r#"{\"n\":\"4111111111111111\"},{\"name\":\"cvv\",\"value\":\"123\"}"#,
+                "cvv",
+            ),
+            (Carrier::Xml, "<n>4111111111111111</n><field name=\"cvv\">123</field>", "cvv"),
             (Carrier::Form, "n=4111111111111111&cvv=123+", "cvv"),
             (Carrier::Form, "n=4111111111111111&cvv=%20123%20&exp=0330", "cvv"),
         ];

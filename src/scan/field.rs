@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::filter::Codes;
 use super::lists::Lists;
+use super::pair;
 use super::rows;
 use super::view::View;
 
@@ -36,7 +37,9 @@ pub(super) fn begun<'a>(view: &View<'a>, at: usize, lists: &Lists) -> Option<Fie
     let opens =
         matches!(mark, b'"' | b'\'' | b'`' | b'=' | b':' | b'>' | b'\n' | b',' | b'[' | b'(');
     let opens = opens || before.last() == Some(&b'\t') && rows::may_be_copied(view, at, lists);
-    opens.then(|| of(view, at, lists)).flatten().filter(|field| field.direct)
+    let field = opens.then(|| of(view, at, lists)).flatten().filter(|field| field.direct)?;
+    let name = pair::name(view, at, &field.name).map_or(field.name, decode);
+    Some(Field { name, direct: true })
 }
 
 /// Whether a value that a form writes begins behind `before`: after a blank of its own, `=+` or
