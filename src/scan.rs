@@ -24,6 +24,7 @@ mod literal;
 mod markup;
 mod names;
 mod outline;
+mod pair;
 mod parts;
 mod rows;
 mod scientific;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::filter::Codes;
 use super::lists::Lists;
+use super::pair;
 use super::rows;
 use super::view::View;
 
@@ -29,11 +30,45 @@ pub(super) struct Field<'a> {
 pub(super) fn begun<'a>(view: &View<'a>, at: usize, lists: &Lists) -> Option<Field<'a>> {
     let blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\\');
     let before = view.before(at);
+    if opens_escaped(before) {
+        return escaped(before).filter(|field| field.direct);
+    }
     let mark = before.iter().rev().take(VALUE_MAX).find(|byte| !blank(byte))?;
     let opens =
         matches!(mark, b'"' | b'\'' | b'`' | b'=' | b':' | b'>' | b'\n' | b',' | b'[' | b'(');
     let opens = opens || before.last() == Some(&b'\t') && rows::may_be_copied(view, at, lists);
-    opens.then(|| of(view, at, lists)).flatten().filter(|field| field.direct)
+    let field = opens.then(|| of(view, at, lists)).flatten().filter(|field| field.direct)?;
+    let name = pair::name(view, at, &field.name).map_or(field.name, decode);
+    Some(Field { name, direct: true })
+}
+
+/// Whether a value that a form writes begins behind `before`: after a blank of its own, `=+` or
+/// `=%20`, or after the punctuation of encoded JSON.
+fn opens_escaped(before: &[u8]) -> bool {
+    /// Blanks that are passed.
+    const BLANKS_MAX: usize = 8;
+    let mut head = before;
+    for _ in 0..BLANKS_MAX {
+        let Some(rest) = head.strip_suffix(b"+").or(head.strip_suffix(b"%20")) else { break };
+        head = rest;
+    }
+    let blanks = head.len() < before.len();
+    match head {
+        [.., b'%', b'2', b'2' | b'7' | b'C' | b'c'] => true,
+        [.., b'%', b'3', b'A' | b'D' | b'E' | b'a' | b'd' | b'e'] => true,
+        [.., b'%', b'5', b'B' | b'b'] => true,
+        [.., b'=' | b':'] => blanks,
+        _ => false,
+    }
+}
+
+/// The field of the value that begins behind `before`, as that reads decoded.
+fn escaped<'a>(before: &[u8]) -> Option<Field<'a>> {
+    let near_first = before.len().saturating_sub(VALUE_MAX);
+    let mut text = unescape(before.get(near_first..)?);
+    text.iter_mut().filter(|byte| **byte == b'+').for_each(|byte| *byte = b' ');
+    let field = near(&View::new(&text, true), text.len())?;
+    Some(Field { name: Cow::Owned(field.name.into_owned()), direct: field.direct })
 }
 
 /// Whether a field that is named for a verification code may begin with the byte at `at`.
@@ -209,7 +244,22 @@ fn label_before(head: &[u8]) -> Option<&[u8]> {
     if label == b"s" || all_digits && head.ends_with(label) && !label.is_empty() {
         return serialized_name(head);
     }
+    let label = behind_number(label);
     (!label.is_empty()).then_some(label)
+}
+
+/// The words of a label behind the last number before them, which is the value of another: of
+/// `4111111111111111 CVV` only `CVV`. The number may be a card's, and a name is told.
+fn behind_number(label: &[u8]) -> &[u8] {
+    let says_nothing = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    let mut blanks = memchr::memrchr_iter(b' ', label);
+    let number = blanks.find(|&blank| {
+        let head = label.get(..blank).unwrap_or_default();
+        let length = head.iter().rev().take_while(|byte| says_nothing(byte)).count();
+        let whole = head.len() == length || head.get(head.len() - length - 1) == Some(&b' ');
+        length > 1 && whole
+    });
+    number.and_then(|blank| label.get(blank + 1..)).unwrap_or(label)
 }
 
 /// PHP's `s:6:"ccnumb";s:16:"…"`: the key is the string before.
@@ -311,8 +361,15 @@ fn decode(name: &[u8]) -> Cow<'_, str> {
     if !name.contains(&b'%') {
         return String::from_utf8_lossy(name.get(..NAME_MAX).unwrap_or(name));
     }
-    let mut text = Vec::with_capacity(name.len());
-    let mut rest = name;
+    let mut text = unescape(name);
+    text.truncate(NAME_MAX);
+    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A text with its percent escapes decoded.
+fn unescape(escaped: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
     while let Some((&first, after)) = rest.split_first() {
         rest = after;
         let escaped = match (first, after) {
@@ -329,6 +386,5 @@ fn decode(name: &[u8]) -> Cow<'_, str> {
             None => text.push(first),
         }
     }
-    text.truncate(NAME_MAX);
-    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+    text
 }

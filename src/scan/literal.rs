@@ -99,7 +99,8 @@ pub(super) fn ends_value(view: &View<'_>, at: usize) -> bool {
         Ok(
             b'"' | b'\'' | b'&' | b'<' | b',' | b'}' | b']' | b')' | b';' | b'\n' | b'\r' | b'|',
         ) => true,
-        Ok(b' ' | b'\t') => match glyph::read(view, at + next.length) {
+        // A form writes a blank so.
+        Ok(b' ' | b'\t' | b'+') => match glyph::read(view, at + next.length) {
             None => true,
             Some(after) => !matches!(after.class(), Class::Digit(_)),
         },

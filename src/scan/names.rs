@@ -330,7 +330,7 @@ impl Words {
             }
             if begins {
                 words.drop_number();
-                length = words.end(words.count.saturating_sub(1));
+                length = words.start(words.count);
             }
             words.count += usize::from(begins);
             let place = words.letters.get_mut(length);
@@ -434,7 +434,9 @@ mod tests {
             assert!(ends_as_code(name.as_bytes()), "{name}");
         }
         assert!(!is_code("stock") && !is_code("number") && !is_code("id") && !is_code(""));
-        assert!(is_code("card[c_v_v]") && is_code("payment.cardSecurityCode"));
+        assert!(
+            is_code("1234 CVV") && is_code("card[c_v_v]") && is_code("payment.cardSecurityCode")
+        );
     }
 
     #[test]

@@ -171,6 +171,41 @@ fn codes_are_found_in_requests_only_and_keep_their_shape() {
 }
 
 #[test]
+fn a_code_beside_its_card_is_found_however_the_pair_is_written() {
+    let cases = [
+        (Carrier::Text, "{Number:4111111111111111 CVV:123 exp:0330}", "cvv"),
+        (Carrier::Text, "Number: 4111-1111-1111-1111 CVV: 123", "cvv"),
+        (
+            Carrier::Form,
+            "data=%7B%22number%22%3A%224111111111111111%22%2C%22cvv%22%3A%22123%22%7D",
+            "cvv",
+        ),
+        (Carrier::Form, "n=4111111111111111&d=%7B%22n%22%3A1%2C%22cvv%22%3A123%7D", "cvv"),
+        (Carrier::Form, "n=4111111111111111&d=%7B%22cvv%22%3A+%221234%22%7D", "cvv"),
+        (Carrier::Form, "n=4111111111111111&cvv=+123", "cvv"),
+        (Carrier::Json, r#"[{"n":"4111111111111111"},{"name":"cvv","value":"123"}]"#, "cvv"),
+        (Carrier::Json, r#"[{"n":"4111111111111111"},{"value":123,"key":"cvv"}]"#, "cvv"),
+        (
+            Carrier::Json,
+            r#"{\"n\":\"4111111111111111\"},{\"name\":\"cvv\",\"value\":\"123\"}"#,
+            "cvv",
+        ),
+        (Carrier::Xml, "<n>4111111111111111</n><field name=\"cvv\">123</field>", "cvv"),
+        (Carrier::Form, "n=4111111111111111&cvv=123+", "cvv"),
+        (Carrier::Form, "n=4111111111111111&cvv=%20123%20&exp=0330", "cvv"),
+    ];
+    for (carrier, body, name) in cases {
+        let found = finds(request(), carrier, body);
+        let [card, code] = &found[..] else { panic!("{} found: {body}", found.len()) };
+        let kinds = (&card.kind, &code.kind);
+        assert!(matches!(kinds, (FindKind::Card { .. }, FindKind::Cvv(_))), "{body}");
+        assert_eq!(code.field, name, "{body}");
+        let once = masked(request, carrier, body);
+        assert_eq!(masked(request, carrier, &once), once);
+    }
+}
+
+#[test]
 fn configured_fields_decide() {
     let find = |body| finds(named(), Carrier::Form, body);
     assert!(matches!(find("payment_no=4111111111111112")[0].kind, FindKind::InvalidCard { .. }));
