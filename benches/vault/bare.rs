@@ -132,7 +132,7 @@ impl Loop {
 }
 
 /// 32 bytes as evenly spread as a fingerprint's.
-fn scattered(number: u64, salt: u64) -> [u8; 32] {
+pub(crate) fn scattered(number: u64, salt: u64) -> [u8; 32] {
     let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt;
     let mut bytes = [0; 32];
     for part in bytes.chunks_exact_mut(8) {

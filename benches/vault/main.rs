@@ -1,13 +1,15 @@
 //! What the vault costs, beside a bare loop on the same kind of file.
 //!
 //! `cargo bench --bench vault` measures new cards, returning cards and reveals;
-//! `-- --rows 1000000` also fills a vault with that many rows and asks again. Rounds are interleaved
+//! `-- --rows 1000000` also fills a vault with that many rows and asks again, and
+//! `-- --postgres postgres://user@host/empty` measures a vault in that database. Rounds are interleaved
 //! with those of the bare loop; figures are medians.
 
 #![expect(clippy::as_conversions, reason = "figures for people: precision does not matter")]
 
 mod account;
 mod bare;
+mod server;
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -34,10 +36,14 @@ type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().collect();
-    let rows = arguments.iter().skip_while(|argument| *argument != "--rows").nth(1);
-    let rows: Option<u64> = rows.map(|rows| rows.parse()).transpose()?;
+    let value = |name: &str| arguments.iter().skip_while(move |argument| *argument != name).nth(1);
+    let rows: Option<u64> = value("--rows").map(|rows| rows.parse()).transpose()?;
+    let postgres = value("--postgres");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        if let Some(url) = postgres {
+            return server::new_cards(url, tempfile::tempdir_in(".")?.path()).await;
+        }
         new_cards().await?;
         let folder = tempfile::tempdir_in(".")?;
         let vault = open(folder.path()).await?;
