@@ -70,6 +70,26 @@ BEGIN
     PERFORM FROM data_keys AS k WHERE k.id = ANY (keep_tokens.keys)
       ORDER BY k.id FOR KEY SHARE;
     -- At "read committed" each statement from here on sees what others committed before the lock.
+    -- Nearly every group is new in all its parts, and is then kept at once.
+    IF (SELECT count(DISTINCT print) FROM unnest(token_prints || card_prints) AS print)
+           = cardinality(token_prints) + cardinality(card_prints)
+       AND NOT EXISTS (SELECT FROM tokens AS t
+                        WHERE t.token_print = ANY (token_prints || card_prints))
+       AND NOT EXISTS (SELECT FROM tokens AS t
+                        WHERE t.card_print = ANY (token_prints || card_prints))
+       AND NOT EXISTS (SELECT FROM unnest(keep_tokens.keys) AS wanted
+                        WHERE NOT EXISTS (SELECT FROM data_keys AS k WHERE k.id = wanted))
+    THEN
+        INSERT INTO tokens AS t (token, token_print, card_print, format, version, data_key, sealed,
+                                 brand, last_four)
+        SELECT * FROM unnest(tokens, token_prints, card_prints, formats, versions, keep_tokens.keys,
+                             sealeds, brands, last_fours);
+        RETURN QUERY
+        SELECT 'created', row.token
+          FROM unnest(tokens) WITH ORDINALITY AS row (token, place)
+         ORDER BY row.place;
+        RETURN;
+    END IF;
     FOR new IN
         SELECT *
           FROM unnest(tokens, token_prints, card_prints, formats, versions, keep_tokens.keys,
