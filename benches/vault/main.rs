@@ -98,14 +98,7 @@ async fn new_cards() -> Result<(), Error> {
         sizes.push(size);
         bares.push(bare.insert(CARDS, size).await?);
     }
-    let rate = |times: &mut Vec<Duration>| CARDS as f64 / median(times).as_secs_f64();
-    let (vault_rate, bare_rate) = (rate(&mut vaults), rate(&mut bares));
-    sizes.sort_unstable();
-    say("new cards per second, 64 in flight", &format!("{vault_rate:.0}"));
-    let group = sizes[sizes.len() / 2];
-    say(&format!("  bare loop, groups of {group}"), &format!("{bare_rate:.0}"));
-    say("  share of the bare loop", &format!("{:.0} %", 100.0 * vault_rate / bare_rate));
-    say("  wait of one card: median, p99", &spread(&mut waits));
+    say_rates("", (&mut vaults, &mut bares), &mut sizes, &mut waits);
     let (mut alone, mut commits) = (Vec::new(), Vec::new());
     for round in 0..300 {
         alone.extend(tokenize(&vault, 1_000_000 + round, 1, 1).await?);
@@ -115,6 +108,22 @@ async fn new_cards() -> Result<(), Error> {
     say("  one bare commit: median, p99", &spread(&mut commits));
     vault.close().await;
     Ok(())
+}
+
+/// What many at once reach, beside the loop with groups as large.
+fn say_rates(
+    place: &str,
+    (vaults, bares): (&mut [Duration], &mut [Duration]),
+    sizes: &mut [u64],
+    waits: &mut [Duration],
+) {
+    let rate = |times: &mut [Duration]| CARDS as f64 / median(times).as_secs_f64();
+    let (vault_rate, bare_rate) = (rate(vaults), rate(bares));
+    sizes.sort_unstable();
+    say(&format!("{place}new cards per second, 64 in flight"), &format!("{vault_rate:.0}"));
+    say(&format!("  bare loop, groups of {}", sizes[sizes.len() / 2]), &format!("{bare_rate:.0}"));
+    say("  share of the bare loop", &format!("{:.0} %", 100.0 * vault_rate / bare_rate));
+    say("  wait of one card: median, p99", &spread(waits));
 }
 
 /// Tokenizes cards from `first` on; gives how long each took.

@@ -10,7 +10,7 @@ use tillgate::policy::PostgresAddress;
 use tillgate::vault::{CodesPlace, StorePlace, Vault, VaultSettings};
 
 use crate::bare::scattered;
-use crate::{CARDS, Error, IN_FLIGHT, ROUNDS, median, say, spread, tokenize};
+use crate::{CARDS, Error, IN_FLIGHT, ROUNDS, say, say_rates, spread, tokenize};
 
 /// A table as the vault's own, that nobody else knows.
 const TABLE: &str = "
@@ -93,14 +93,7 @@ pub(crate) async fn new_cards(url: &str, folder: &Path) -> Result<(), Error> {
         sizes.push(size);
         bares.push(bare.insert(CARDS, size).await?);
     }
-    let rate = |times: &mut Vec<Duration>| CARDS as f64 / median(times).as_secs_f64();
-    let (vault_rate, bare_rate) = (rate(&mut vaults), rate(&mut bares));
-    sizes.sort_unstable();
-    let group = sizes[sizes.len() / 2];
-    say("PostgreSQL: new cards per second, 64 in flight", &format!("{vault_rate:.0}"));
-    say(&format!("  bare loop, groups of {group}"), &format!("{bare_rate:.0}"));
-    say("  share of the bare loop", &format!("{:.0} %", 100.0 * vault_rate / bare_rate));
-    say("  wait of one card: median, p99", &spread(&mut waits));
+    say_rates("PostgreSQL: ", (&mut vaults, &mut bares), &mut sizes, &mut waits);
     let (mut alone, mut commits) = (Vec::new(), Vec::new());
     for round in 0..300 {
         alone.extend(tokenize(&vault, 1_000_000 + round, 1, 1).await?);

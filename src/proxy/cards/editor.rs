@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::page::{Page, datum};
 use crate::card::{Token, TokenFormat};
 use crate::coding::DecodeError;
-use crate::policy::{Gateway, InvalidCard};
+use crate::policy::{Gateway, InvalidCard, Otherwise};
 use crate::proxy::Services;
 use crate::proxy::body::Editing;
 use crate::proxy::exchange::Exchange;
@@ -317,7 +317,12 @@ impl Editor {
         if left.is_empty() {
             return Ok(());
         }
-        let standings = self.services.standing(page.presented(left)).await;
+        let asked = self.services.issued(page.presented(left)).await;
+        let standings = match gateway.reveal.otherwise {
+            // Left as it is, a token harms nobody, so that a vault that is away refuses nothing.
+            Otherwise::Keep => asked.unwrap_or_default(),
+            Otherwise::Reject => asked?,
+        };
         let tokens = standings.iter().filter(|standing| matches!(standing, Standing::IssuedToken));
         match tokens.count() {
             0 => Ok(()),
