@@ -143,6 +143,24 @@ fn p3_a_providers_answer_that_cannot_be_tokenized_is_refused_in_words() {
     shared.look();
 }
 
+#[test]
+fn p3_a_policy_that_refuses_tokens_elsewhere_refuses_what_the_vault_cannot_judge() {
+    let Some(mut shared) = Shared::start() else { return };
+    let (shop, provider) = (Upstream::ok(), provider());
+    let policy = "reveal = { fields = [\"source.number\"], otherwise = \"reject\" }";
+    let setup = Setup::new(&shop).gateway_with("pay", &provider, policy);
+    let sidecar = setup.tables(&shared.tables()).start();
+    let elsewhere = format!("{{\"note\":\"{}\"}}", cards::fresh("visa"));
+    assert_eq!(sidecar.gateway("pay").json("/charge", "{\"note\":1}").status, 200);
+    shared.server.stop();
+    sidecar.gateway("pay").json("/charge", &elsewhere).assert_refused(503);
+    assert_eq!(sidecar.gateway("pay").json("/charge", "{\"note\":1}").status, 200);
+    assert_eq!(provider.count(), 2, "what nobody could judge went on");
+    shared.server.start_again();
+    heals(&sidecar);
+    shared.look();
+}
+
 fn refuses_cards_only(sidecar: &Sidecar) {
     let card = cards::fresh("mastercard");
     let answer = sidecar.http().form("/buy", &format!("number={card}"));
