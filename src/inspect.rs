@@ -108,9 +108,17 @@ pub fn run(options: &InspectOptions) -> Result<Verdict, InspectError> {
         progress: &progress,
         failed: Mutex::new(None),
     };
-    inspection.run().map_err(InspectError::Output)?;
-    progress.finish();
-    Ok(progress.verdict())
+    match inspection.run() {
+        // Who reads no further (`| head`) wants no complaint, unless it ends the copying too.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe && options.redact.is_none() => {
+            Ok(Verdict::Found)
+        }
+        Err(error) => Err(InspectError::Output(error)),
+        Ok(()) => {
+            progress.finish();
+            Ok(progress.verdict())
+        }
+    }
 }
 
 impl Inspection<'_> {

@@ -38,6 +38,7 @@ mod tlv;
 mod token;
 mod track;
 mod view;
+mod words;
 
 pub use carrier::Carrier;
 pub use fields::{FieldRules, Rules};

@@ -14,17 +14,20 @@ pub struct FieldRules {
 }
 
 /// Every built-in name of a verification code has one of these in it.
-const CODE_STEMS: [&[u8]; 12] = [
+const CODE_STEMS: [&[u8]; 15] = [
     b"cav",
     b"ccv",
     b"cid",
     b"code",
+    b"crypto",
     b"csc",
+    b"cv2",
     b"cvc",
     b"cvd",
     b"cve",
     b"cvn",
     b"cvv",
+    b"pruef",
     b"security",
     b"verif",
 ];

@@ -174,6 +174,24 @@ fn a_file_that_cannot_be_read_ends_a_clean_run_with_1() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_ends_a_run_without_a_complaint() {
+    let lines = format!("{CARD}\n").repeat(20_000);
+    let place = folder(&[("long.log", lines.as_bytes())]);
+    let mut process = Command::new(env!("CARGO_BIN_EXE_tillgate"))
+        .args(["scan", "long.log"])
+        .current_dir(place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 9];
+    process.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert_eq!((&first, output.status.code()), (b"long.log:", Some(1)));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
 fn ignored_hidden_binary_and_linked_files_are_read_only_when_asked_for() {
     let text = CARD.as_bytes();
     let place = folder(&[
