@@ -349,7 +349,7 @@ fn trim(text: &[u8]) -> &[u8] {
     trim_bars(text.trim_ascii_end()).trim_ascii_end()
 }
 
-fn trim_bars(mut text: &[u8]) -> &[u8] {
+pub(super) fn trim_bars(mut text: &[u8]) -> &[u8] {
     while let Some(rest) = text.strip_suffix(b"\\") {
         text = rest;
     }

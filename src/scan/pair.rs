@@ -1,6 +1,7 @@
 //! The name of a value that stands beside it in a pair: `{"name":"cvv","value":"123"}`,
-//! `<field name="cvv">123</field>`.
+//! `<field name="cvv">123</field>`, or around it: `{"cvv":{"value":"123"}}`.
 
+use super::field;
 use super::view::View;
 
 /// How far on each side of the value the pair is read.
@@ -8,8 +9,20 @@ const PAIR_MAX: usize = 256;
 
 /// What names the value at `at`, whose own field is called no more than `field`.
 pub(super) fn name<'a>(view: &View<'a>, at: usize, field: &str) -> Option<&'a [u8]> {
-    const ELEMENTS: [&str; 9] =
-        ["attribute", "data", "entry", "field", "item", "param", "parameter", "property", "value"];
+    const ELEMENTS: [&str; 12] = [
+        "attribute",
+        "data",
+        "entry",
+        "field",
+        "i4",
+        "int",
+        "item",
+        "param",
+        "parameter",
+        "property",
+        "string",
+        "value",
+    ];
     let known = ELEMENTS.iter().any(|known| field.eq_ignore_ascii_case(known));
     if !known {
         return None;
@@ -17,13 +30,35 @@ pub(super) fn name<'a>(view: &View<'a>, at: usize, field: &str) -> Option<&'a [u
     let before = view.before(at);
     let head = before.get(before.len().saturating_sub(PAIR_MAX)..)?;
     if let Some(tag) = head.trim_ascii_end().strip_suffix(b">") {
-        return attribute(tag.get(memchr::memrchr(b'<', tag)?..)?);
+        return attribute(tag.get(memchr::memrchr(b'<', tag)?..)?).or_else(|| rpc_member(head));
     }
     if !field.eq_ignore_ascii_case("value") {
         return None;
     }
     let open = memchr::memrchr(b'{', head)?;
-    member(head.get(open..)?).or_else(|| member(rest_of_object(view, at)))
+    let beside = member(head.get(open..)?).or_else(|| member(rest_of_object(view, at)));
+    beside.or_else(|| key_of_object(head.get(..open)?))
+}
+
+/// The key of the object that begins behind `head`.
+fn key_of_object(head: &[u8]) -> Option<&[u8]> {
+    let key = head.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"")?;
+    let key = field::trim_bars(key);
+    key.get(memchr::memrchr(b'"', key)? + 1..)
+}
+
+/// The name of XML-RPC's `<member><name>cvv</name><value><string>123`.
+fn rpc_member(head: &[u8]) -> Option<&[u8]> {
+    const END: &[u8] = b"</name>";
+    let end = memchr::memmem::rfind(head, END)?;
+    let tags = head.get(end + END.len()..)?;
+    let mut within = false;
+    let only_tags = tags.iter().all(|byte| {
+        within = *byte == b'<' || within && *byte != b'>';
+        within || *byte == b'>' || byte.is_ascii_whitespace()
+    });
+    let name = head.get(..end)?;
+    name.get(memchr::memrchr(b'>', name)? + 1..).filter(|_| only_tags).map(<[u8]>::trim_ascii)
 }
 
 /// What stands between `at` and the end of its object.
