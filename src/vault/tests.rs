@@ -203,6 +203,8 @@ async fn a_row_changed_on_disk_reveals_nothing() {
         let vault = opened(folder.path()).await;
         let token = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
         tamper(folder.path(), change).await;
+        // The one that made it remembers how it was.
+        let vault = opened(folder.path()).await;
         let refused = vault.reveal(vec![pan(token.as_bytes())]).await.err();
         assert_eq!(refused, Some(expected), "{change}");
     }
@@ -453,6 +455,31 @@ async fn a_returning_card_and_a_number_that_is_no_token_are_answered_without_the
     // Of another format nothing is known.
     let other = vault.tokenize(visa(), TokenFormat::Opaque).await.unwrap();
     assert!(matches!(other.as_slice(), [Tokenized::Created(_)]));
+}
+
+#[tokio::test]
+async fn a_token_given_lately_is_revealed_without_the_store_until_something_is_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let (vault, switches) = faulty(folder.path(), 1000).await;
+    until_followed(&vault).await;
+    let tokens = vault.tokenize(vec![card(1), card(2)], FORMAT).await.unwrap();
+    let [made, other] = [token(tokens[0]), token(tokens[1])];
+    let asked = || switches.finds.load(Ordering::SeqCst);
+    let before = asked();
+    assert_eq!(revealed(&vault, made).await.unwrap(), card(1).expose());
+    let mixed = vec![pan(b"4000000000000002"), pan(other.as_bytes())];
+    let cards = vault.reveal(mixed).await.unwrap();
+    assert!(cards[0].is_none() && cards[1].as_ref().unwrap().expose() == card(2).expose());
+    assert_eq!(asked(), before);
+    let place = settings(folder.path()).store;
+    let keeper = Keeper::open(&place, masters(1, None), IfMissing::Refuse);
+    assert_eq!(keeper.await.ok().unwrap().erase(&[made]).await, Ok(1));
+    assert_eq!(revealed(&vault, made).await, None);
+    assert_eq!(revealed(&vault, other).await.unwrap(), card(2).expose());
+    // Found once more, it is remembered again.
+    let before = asked();
+    assert_eq!(revealed(&vault, other).await.unwrap(), card(2).expose());
+    assert_eq!(asked(), before);
 }
 
 #[tokio::test]
