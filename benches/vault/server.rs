@@ -12,10 +12,11 @@ use tillgate::vault::{CodesPlace, StorePlace, Vault, VaultSettings};
 use crate::bare::scattered;
 use crate::{CARDS, Error, IN_FLIGHT, ROUNDS, say, say_rates, spread, tokenize};
 
-/// A table as the vault's own, that nobody else knows.
+/// A table as the vault's own, that nobody else knows. A copy has no foreign keys: it gets the same.
 const TABLE: &str = "
     DROP TABLE IF EXISTS bare_tokens;
-    CREATE TABLE bare_tokens (LIKE tokens INCLUDING ALL)";
+    CREATE TABLE bare_tokens (LIKE tokens INCLUDING ALL);
+    ALTER TABLE bare_tokens ADD FOREIGN KEY (data_key) REFERENCES data_keys (id)";
 
 /// A whole group in one statement, which is its own transaction: no loop is faster.
 const INSERT: &str = "
