@@ -113,7 +113,7 @@ impl Loop {
 
     /// Brings the table to so many rows, with a database that need not survive a power cut meanwhile.
     pub(crate) async fn fill(&mut self, rows: u64) -> Result<(), Error> {
-        for pragma in ["synchronous = OFF", "cache_size = -200000"] {
+        for pragma in ["synchronous = OFF", "cache_size = -2000000"] {
             let pragma = AssertSqlSafe(format!("PRAGMA {pragma}"));
             sqlx::query(pragma).execute(&mut self.connection).await?;
         }

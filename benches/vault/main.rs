@@ -12,8 +12,10 @@ mod bare;
 mod server;
 
 use std::cell::Cell;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,11 @@ const IN_FLIGHT: usize = 64;
 /// Cards of one round.
 const CARDS: u64 = 2000;
 const ROUNDS: usize = 7;
+/// Tokens that are revealed in one round, each in one round only: what was revealed is remembered.
+const REVEALS: usize = 640;
+/// How often a round is revealed once more: the scheduler's accounts of a thread that never waits lag
+/// behind by milliseconds.
+const AGAIN: usize = 50;
 /// Cards whose tokens are asked for again and again: more than a core remembers of one set, fewer than
 /// it remembers of all.
 const RETURNING: u64 = 4000;
@@ -39,16 +46,25 @@ fn main() -> Result<(), Error> {
     let value = |name: &str| arguments.iter().skip_while(move |argument| *argument != name).nth(1);
     let rows: Option<u64> = value("--rows").map(|rows| rows.parse()).transpose()?;
     let postgres = value("--postgres");
+    let filled = value("--fill").map(Path::new);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Some(url) = postgres {
             return server::new_cards(url, tempfile::tempdir_in(".")?.path()).await;
+        }
+        if let (Some(folder), Some(rows)) = (filled, rows) {
+            bare::Loop::open_existing(folder).await?.fill(rows).await?;
+            // So that the system has in memory what it has room for.
+            std::io::copy(&mut File::open(folder.join("vault.db"))?, &mut std::io::sink())?;
+            return Ok(());
         }
         new_cards().await?;
         let folder = tempfile::tempdir_in(".")?;
         let vault = open(folder.path()).await?;
         let tokens = fill(&vault).await?;
         returning(&vault).await?;
+        vault.close().await;
+        let vault = open(folder.path()).await?;
         reveals(&vault, folder.path(), &tokens).await?;
         vault.close().await;
         drop(vault);
@@ -188,22 +204,18 @@ async fn returning(vault: &Vault) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reveals one after the other and many at once, beside the store's own reads.
+/// Reveals one after the other and many at once, beside the store's own reads, of a vault that was just
+/// opened; and the same once more, which it remembers.
 async fn reveals(vault: &Vault, folder: &Path, tokens: &[Token]) -> Result<(), Error> {
     let mut bare = bare::Loop::open_existing(folder).await?;
     let prints = bare.prints(2000).await?;
+    let mut rounds = tokens.chunks_exact(REVEALS);
     for (what, together) in [("one token", 1), ("64 tokens at once", IN_FLIGHT)] {
         let (mut ours, mut reads, mut waits) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let before = account::cpu()?;
-            for group in tokens.chunks(together).take(2000) {
-                let begun = Instant::now();
-                let cards = vault.reveal(group.to_vec()).await?;
-                waits.push(begun.elapsed());
-                assert!(cards.iter().all(Option::is_some), "a token reveals nothing");
-            }
-            let asked = (tokens.len() / together).min(2000) * together;
-            ours.push((account::cpu()? - before) / asked as u32);
+        let (mut again, mut short) = (Vec::new(), Vec::new());
+        for asked in rounds.by_ref().take(ROUNDS) {
+            ours.push(reveal(vault, asked, together, (1, &mut waits)).await?);
+            again.push(reveal(vault, asked, together, (AGAIN, &mut short)).await?);
             let before = account::cpu()?;
             let mut read = 0;
             for group in prints.chunks(together) {
@@ -216,23 +228,48 @@ async fn reveals(vault: &Vault, folder: &Path, tokens: &[Token]) -> Result<(), E
         say("  the store's own read", &micros(reads));
         say("  the vault's share", &micros(ours.saturating_sub(reads)));
         say("  wait of one call: median, p99", &spread(&mut waits));
+        say("  the same again, CPU each", &micros(median(&mut again)));
+        say("  wait of one call: median, p99", &spread(&mut short));
     }
     Ok(())
+}
+
+/// Gives the CPU time of each.
+async fn reveal(
+    vault: &Vault,
+    tokens: &[Token],
+    together: usize,
+    (times, waits): (usize, &mut Vec<Duration>),
+) -> Result<Duration, Error> {
+    let before = account::cpu()?;
+    for _ in 0..times {
+        for group in tokens.chunks(together) {
+            let begun = Instant::now();
+            let cards = vault.reveal(group.to_vec()).await?;
+            waits.push(begun.elapsed());
+            assert!(cards.iter().all(Option::is_some), "a token reveals nothing");
+        }
+    }
+    Ok((account::cpu()? - before) / (times * tokens.len()) as u32)
 }
 
 /// The same vault with very many more rows.
 async fn many_rows(folder: &Path, tokens: &[Token], rows: u64) -> Result<(), Error> {
     let mut bare = bare::Loop::open_existing(folder).await?;
-    let few = lookups(&mut bare).await?;
+    let (few, few_cpu) = lookups(&mut bare).await?;
     say(&format!("a lookup among {} rows, wall", tokens.len()), &micros(few));
-    bare.fill(rows).await?;
+    say("  CPU", &micros(few_cpu));
+    fill_apart(folder, rows)?;
     let memory = account::resident_kib()?;
     let begun = Instant::now();
     let vault = open(folder).await?;
     say(&format!("start with {rows} rows"), &format!("{:.0?}", begun.elapsed()));
-    let many = lookups(&mut bare).await?;
+    let (many, many_cpu) = lookups(&mut bare).await?;
+    let times = |many: Duration, few: Duration| many.as_secs_f64() / few.as_secs_f64();
     say(&format!("a lookup among {rows} rows, wall"), &micros(many));
-    say("  beside few rows", &format!("{:.2} x", many.as_secs_f64() / few.as_secs_f64()));
+    say("  beside few rows", &format!("{:.2} x", times(many, few)));
+    say("  CPU", &micros(many_cpu));
+    say("  beside few rows", &format!("{:.2} x", times(many_cpu, few_cpu)));
     let followed = followed(&vault, begun).await?;
     say("until the filter answers", &format!("{followed:.0?}"));
     let memory = account::resident_kib()?.saturating_sub(memory);
@@ -255,17 +292,27 @@ async fn followed(vault: &Vault, begun: Instant) -> Result<Duration, Error> {
     }
 }
 
-async fn lookups(bare: &mut bare::Loop) -> Result<Duration, Error> {
-    let mut times = Vec::new();
+/// Fills in a process of its own, whose memory is not counted here.
+fn fill_apart(folder: &Path, rows: u64) -> Result<(), Error> {
+    let mut fill = Command::new(std::env::current_exe()?);
+    let filled = fill.arg("--fill").arg(folder).arg("--rows").arg(rows.to_string()).status()?;
+    assert!(filled.success(), "the vault is not filled");
+    Ok(())
+}
+
+/// Wall and CPU time of a lookup anywhere in the table.
+async fn lookups(bare: &mut bare::Loop) -> Result<(Duration, Duration), Error> {
+    let (mut walls, mut costs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let prints = bare.prints(1000).await?;
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), account::cpu()?);
         for print in prints.chunks(1) {
             assert_eq!(bare.find(print).await?, 1, "a row is missing");
         }
-        times.push(begun.elapsed() / prints.len() as u32);
+        walls.push(begun.elapsed() / prints.len() as u32);
+        costs.push((account::cpu()? - before) / prints.len() as u32);
     }
-    Ok(median(&mut times))
+    Ok((median(&mut walls), median(&mut costs)))
 }
 
 fn median(times: &mut [Duration]) -> Duration {

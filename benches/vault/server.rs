@@ -10,12 +10,13 @@ use tillgate::policy::PostgresAddress;
 use tillgate::vault::{CodesPlace, StorePlace, Vault, VaultSettings};
 
 use crate::bare::scattered;
-use crate::{CARDS, Error, IN_FLIGHT, ROUNDS, say, say_rates, spread, tokenize};
+use crate::{CARDS, Error, IN_FLIGHT, ROUNDS, median, say, say_rates, spread, tokenize};
 
-/// A table as the vault's own, that nobody else knows.
+/// A table as the vault's own, that nobody else knows. A copy has no foreign keys: it gets the same.
 const TABLE: &str = "
     DROP TABLE IF EXISTS bare_tokens;
-    CREATE TABLE bare_tokens (LIKE tokens INCLUDING ALL)";
+    CREATE TABLE bare_tokens (LIKE tokens INCLUDING ALL);
+    ALTER TABLE bare_tokens ADD FOREIGN KEY (data_key) REFERENCES data_keys (id)";
 
 /// A whole group in one statement, which is its own transaction: no loop is faster.
 const INSERT: &str = "
@@ -27,6 +28,9 @@ const INSERT: &str = "
 
 /// A group is one transaction, and so is one number of a transaction.
 const GROUPS: &str = "SELECT count(DISTINCT xmin::text) FROM tokens";
+
+/// What a group would be if only one was committed at a time, and the other half gathered meanwhile.
+const HALF: u64 = IN_FLIGHT as u64 / 2;
 
 struct Loop {
     connection: PgConnection,
@@ -84,6 +88,7 @@ pub(crate) async fn new_cards(url: &str, folder: &Path) -> Result<(), Error> {
     let vault = Vault::open(settings, Arc::new(MasterKeys { current, previous: None })).await?;
     let mut bare = Loop::open(url).await?;
     let (mut vaults, mut bares, mut sizes, mut waits) = (vec![], vec![], vec![], vec![]);
+    let mut halves = vec![];
     for round in 0..ROUNDS as u64 {
         let groups = bare.groups().await?;
         let begun = Instant::now();
@@ -92,8 +97,11 @@ pub(crate) async fn new_cards(url: &str, folder: &Path) -> Result<(), Error> {
         let size = CARDS.div_ceil((bare.groups().await? - groups).max(1));
         sizes.push(size);
         bares.push(bare.insert(CARDS, size).await?);
+        halves.push(bare.insert(CARDS, HALF).await?);
     }
     say_rates("PostgreSQL: ", (&mut vaults, &mut bares), &mut sizes, &mut waits);
+    let share = median(&mut halves).as_secs_f64() / median(&mut vaults).as_secs_f64();
+    say(&format!("  share of a bare loop, groups of {HALF}"), &format!("{:.0} %", 100.0 * share));
     let (mut alone, mut commits) = (Vec::new(), Vec::new());
     for round in 0..300 {
         alone.extend(tokenize(&vault, 1_000_000 + round, 1, 1).await?);

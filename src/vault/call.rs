@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::cache::Moment;
 use super::store::{Fingerprint, Inserted, NewRow, SealedRow};
 use super::worker::{Found, GROUP_MAX, Insertion, Lookup};
 use super::{Health, Outage, Presented, Vault, VaultError};
@@ -17,27 +18,32 @@ impl Vault {
         texts.map(|text| cipher.fingerprint(text)).collect()
     }
 
+    /// The cards of issued tokens, which are remembered as of `now`.
     pub(super) async fn cards(
         &self,
-        presented: &[Presented],
+        asked: (&[Presented], &[Fingerprint]),
+        now: Option<Moment>,
     ) -> Result<Vec<Option<Pan>>, VaultError> {
         let cipher = self.cipher.load();
-        let card = |row: &SealedRow| cipher.open(row).card();
-        self.each_token(presented, |row| row.map(card).transpose()).await
+        let card = |row: &SealedRow| {
+            let card = cipher.open(row).card()?;
+            self.memory.keep_row(|| row.clone(), now);
+            Ok(card)
+        };
+        self.each_token(asked, |row| row.map(card).transpose()).await
     }
 
     /// Asks `about` for each, with its row if it is an issued token.
     pub(super) async fn each_token<T>(
         &self,
-        presented: &[impl Borrow<Presented>],
+        (presented, prints): (&[impl Borrow<Presented>], &[Fingerprint]),
         about: impl Fn(Option<&SealedRow>) -> Result<T, VaultError>,
     ) -> Result<Vec<T>, VaultError> {
         let mut answers = Vec::with_capacity(presented.len());
-        for group in presented.chunks(GROUP_MAX) {
-            let prints = self.prints(group.iter().map(|one| one.borrow().expose()));
-            let found = self.find(prints.clone()).await?;
+        for (group, prints) in presented.chunks(GROUP_MAX).zip(prints.chunks(GROUP_MAX)) {
+            let found = self.find(prints.to_vec()).await?;
             for (one, print) in group.iter().zip(prints) {
-                answers.push(about(issued(&found, one.borrow().expose(), print)?)?);
+                answers.push(about(issued(&found, one.borrow().expose(), *print)?)?);
             }
         }
         Ok(answers)

@@ -1,4 +1,5 @@
-//! What can be answered without the store: returning cards, and numbers that are no tokens.
+//! What can be answered without the store: returning cards, numbers that are no tokens, and reveals
+//! of tokens that were given lately.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,9 +7,10 @@ use std::time::Instant;
 use super::cache::{Cache, Moment};
 use super::cipher::Cipher;
 use super::filter::Filter;
-use super::store::{Fingerprint, Ledger};
-use super::{Standing, Tokenized};
-use crate::card::TokenFormat;
+use super::recent::Recent;
+use super::store::{Fingerprint, Ledger, SealedRow};
+use super::{Presented, Standing, Tokenized};
+use crate::card::{Pan, TokenFormat};
 
 /// The memory of one vault.
 pub(super) struct Memory {
@@ -16,11 +18,12 @@ pub(super) struct Memory {
     filter: Arc<Filter>,
     /// None where nobody here hears of an erasure at once.
     ledger: Option<Arc<Ledger>>,
+    recent: Recent,
 }
 
 impl Memory {
     pub(super) fn new(filter: Arc<Filter>, ledger: Option<Arc<Ledger>>) -> Self {
-        Self { cache: Cache::new(), filter, ledger }
+        Self { cache: Cache::new(), filter, ledger, recent: Recent::new() }
     }
 
     /// Now, as far as erasures go; `None` if that cannot be known.
@@ -79,6 +82,33 @@ impl Memory {
     ) {
         if let (Standing::IssuedToken, Some(since)) = (standing, since) {
             self.cache.keep_token(print, since);
+        }
+    }
+    /// The cards behind these tokens, if all that the vault would say of them is remembered.
+    pub(super) fn revealed(
+        &self,
+        (presented, prints): (&[Presented], &[Fingerprint]),
+        cipher: &Cipher,
+        now: Option<Moment>,
+    ) -> Option<Vec<Option<Pan>>> {
+        let now = now?;
+        let card = |(one, print): (&Presented, &Fingerprint)| {
+            if self.filter.excludes(print) {
+                return Some(None);
+            }
+            let row = self.recent.row(print, now)?;
+            // What does not open here may have been sealed anew: the store says.
+            let row = Some(row).filter(|row| row.token.as_bytes() == one.expose())?;
+            cipher.open(&row).card().ok().map(Some)
+        };
+        presented.iter().zip(prints).map(card).collect()
+    }
+
+    /// Remembers a row that the store has kept or found since a moment. Not where an erasure may go
+    /// unnoticed for a while: an erased card is revealed no more.
+    pub(super) fn keep_row(&self, row: impl FnOnce() -> SealedRow, since: Option<Moment>) {
+        if let (Some(_), Some(since)) = (&self.ledger, since) {
+            self.recent.keep(row(), since);
         }
     }
 }

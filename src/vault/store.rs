@@ -49,6 +49,11 @@ pub(super) trait TokenStore: Send + Sync {
     /// Keeps all rows that can be kept, in order, and says of each what happened.
     fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>>;
 
+    /// How many groups it can keep at once. One where the rows are in a file, which takes one writer.
+    fn writers(&self) -> usize {
+        1
+    }
+
     /// Writes something harmless, to learn whether writing works.
     fn check(&self) -> StoreFuture<'_, ()>;
 

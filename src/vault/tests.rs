@@ -1,22 +1,14 @@
-#[cfg(test)]
+mod faults;
+mod memories;
 mod races;
 
 use std::collections::HashSet;
-use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
 use tokio::runtime;
-use tokio::sync::oneshot;
 
-use super::opening::Opening;
-use super::store::sqlite::SqliteStore;
-use super::store::{
-    Fingerprint, Inserted, IssuedTokens, KeyRow, NewRow, StoreError, StoreFuture, TokenStore,
-};
-use super::worker::QUEUE_MAX;
 use super::*;
 use crate::keys::{IfMissing, KEY_BYTES, KeyError, KeySource, MasterKeys, MemoryKey, Obtained};
 use crate::scan::{Carrier, FieldRules, FindKind, Rules, find_all};
@@ -203,6 +195,8 @@ async fn a_row_changed_on_disk_reveals_nothing() {
         let vault = opened(folder.path()).await;
         let token = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
         tamper(folder.path(), change).await;
+        // The one that made it remembers how it was.
+        let vault = opened(folder.path()).await;
         let refused = vault.reveal(vec![pan(token.as_bytes())]).await.err();
         assert_eq!(refused, Some(expected), "{change}");
     }
@@ -239,266 +233,6 @@ async fn a_closed_vault_says_so_at_once() {
     let stopped = VaultError::Unavailable { cause: Outage::Stopped };
     assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(stopped));
     assert_eq!(vault.health(), Health::Failing { cause: Outage::Stopped });
-}
-
-/// A real store that fails and waits when the test says so, and counts its transactions.
-struct Faulty {
-    inner: SqliteStore,
-    switches: Arc<Switches>,
-}
-
-struct Switches {
-    full: AtomicBool,
-    finds: AtomicUsize,
-    inserts: AtomicUsize,
-    /// A transaction takes one permit.
-    gate: tokio::sync::Semaphore,
-}
-
-impl Faulty {
-    async fn outage(&self) -> Result<(), StoreError> {
-        self.switches.gate.acquire().await.unwrap().forget();
-        if self.switches.full.load(Ordering::SeqCst) {
-            let source = Box::new(io::Error::other("no room"));
-            return Err(StoreError::Down { outage: Outage::Full, source });
-        }
-        Ok(())
-    }
-}
-
-impl TokenStore for Faulty {
-    fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>> {
-        self.inner.keys(offered)
-    }
-
-    fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
-        self.switches.finds.fetch_add(1, Ordering::SeqCst);
-        self.inner.find(prints)
-    }
-
-    fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
-        Box::pin(async move {
-            self.switches.inserts.fetch_add(1, Ordering::SeqCst);
-            self.outage().await?;
-            self.inner.insert(rows).await
-        })
-    }
-
-    fn check(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            self.outage().await?;
-            self.inner.check().await
-        })
-    }
-
-    fn close(&self) -> StoreFuture<'_, ()> {
-        self.inner.close()
-    }
-
-    fn issued(&self) -> Option<&dyn IssuedTokens> {
-        self.inner.issued()
-    }
-}
-
-async fn faulty(folder: &Path, permits: usize) -> (Vault, Arc<Switches>) {
-    let switches = Arc::new(Switches {
-        full: AtomicBool::new(false),
-        finds: AtomicUsize::new(0),
-        inserts: AtomicUsize::new(0),
-        gate: tokio::sync::Semaphore::new(permits),
-    });
-    let (path, shared) = (folder.join("vault.db"), Arc::clone(&switches));
-    let open = move || -> Opening {
-        Box::pin(async move {
-            let inner = SqliteStore::open(&path).await?;
-            let store: Box<dyn TokenStore> = Box::new(Faulty { inner, switches: shared });
-            Ok(store)
-        })
-    };
-    let ring = masters(1, None).obtain(IfMissing::Refuse).unwrap();
-    let vault =
-        Vault::start(open, (CodesPlace::Memory, TTL), masters(1, None), ring).await.ok().unwrap();
-    (vault, switches)
-}
-
-async fn until_ready(vault: &Vault) {
-    let mut health = vault.health.subscribe();
-    let ready = health.wait_for(|health| *health == Health::Ready);
-    // What it gives keeps the value locked: drop it here.
-    drop(timeout(Duration::from_secs(30), ready).await.unwrap().unwrap());
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_cards_and_room_brings_the_vault_back_without_a_call() {
-    let folder = tempfile::tempdir().unwrap();
-    let (vault, switches) = faulty(folder.path(), 1000).await;
-    let known = vault.tokenize(vec![card(1)], FORMAT).await.unwrap();
-    switches.full.store(true, Ordering::SeqCst);
-    let full = VaultError::Unavailable { cause: Outage::Full };
-    assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(full));
-    assert_eq!(vault.health(), Health::Failing { cause: Outage::Full });
-    // What is stored can still be had.
-    let again = vault.tokenize(vec![card(1)], FORMAT).await.unwrap();
-    assert_eq!(again, [Tokenized::Known(token(known[0]))]);
-    switches.full.store(false, Ordering::SeqCst);
-    until_ready(&vault).await;
-    assert!(vault.tokenize(visa(), FORMAT).await.is_ok());
-}
-
-/// Waits, on the vault's own queue, until so many calls stand in it.
-async fn until_queued(vault: &Vault, calls: usize) {
-    let wait = async {
-        while QUEUE_MAX - vault.insertions.capacity() != calls {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_secs(30), wait).await.unwrap();
-}
-
-#[tokio::test]
-async fn calls_that_wait_for_a_commit_share_the_next_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut vault, switches) = faulty(folder.path(), 0).await;
-    vault.deadline = Duration::from_secs(60);
-    let first = vault.tokenize(vec![card(0)], FORMAT);
-    let rest = (1..50).map(|number| vault.tokenize(vec![card(number)], FORMAT));
-    let started = async {
-        let begun = async {
-            while switches.inserts.load(Ordering::SeqCst) == 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(Duration::from_secs(30), begun).await.unwrap();
-    };
-    let later = async {
-        started.await;
-        let open = async {
-            until_queued(&vault, 49).await;
-            switches.gate.add_permits(1000);
-        };
-        futures_util::future::join(futures_util::future::join_all(rest), open).await.0
-    };
-    let (first, rest) = futures_util::future::join(first, later).await;
-    assert!(first.is_ok() && rest.iter().all(Result::is_ok));
-    assert_eq!(switches.inserts.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test]
-async fn a_store_that_hangs_is_refused_in_time_and_comes_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut vault, switches) = faulty(folder.path(), 0).await;
-    vault.deadline = Duration::from_millis(50);
-    let stalled = VaultError::Unavailable { cause: Outage::Stalled };
-    assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(stalled));
-    assert_eq!(vault.health(), Health::Failing { cause: Outage::Stalled });
-    switches.gate.add_permits(1000);
-    until_ready(&vault).await;
-    vault.deadline = CALL_DEADLINE;
-    // The hung transaction was committed after all: the card has its one token.
-    let again = vault.tokenize(visa(), FORMAT).await.unwrap();
-    assert!(matches!(again.as_slice(), [Tokenized::Known(_)]));
-}
-
-#[tokio::test]
-async fn a_full_queue_refuses_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let (vault, switches) = faulty(folder.path(), 0).await;
-    let mut waiting = Vec::new();
-    loop {
-        let (reply, answer) = oneshot::channel();
-        if vault.insertions.try_send(Insertion { rows: Vec::new(), reply }).is_err() {
-            break;
-        }
-        waiting.push(answer);
-    }
-    let busy = VaultError::Unavailable { cause: Outage::Busy };
-    // The worker may have taken its first group meanwhile; what it left is filled up.
-    while switches.inserts.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
-    while let Ok(room) = vault.insertions.try_reserve() {
-        let (reply, answer) = oneshot::channel();
-        room.send(Insertion { rows: Vec::new(), reply });
-        waiting.push(answer);
-    }
-    assert_eq!(vault.tokenize(visa(), FORMAT).await, Err(busy));
-    switches.gate.add_permits(1000);
-}
-
-/// Waits until the filter has followed the store: this number is then no token without a question.
-async fn until_followed(vault: &Vault) {
-    let unknown = vault.prints(std::iter::once(&b"4000000000000002"[..]));
-    let followed = async {
-        while unknown.iter().any(|print| vault.memory.standing(print, None).is_none()) {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_secs(30), followed).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_returning_card_and_a_number_that_is_no_token_are_answered_without_the_store() {
-    let folder = tempfile::tempdir().unwrap();
-    let (vault, switches) = faulty(folder.path(), 1000).await;
-    until_followed(&vault).await;
-    let token = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
-    let asked = switches.finds.load(Ordering::SeqCst);
-    assert_eq!(vault.tokenize(visa(), FORMAT).await.unwrap(), [Tokenized::Known(token)]);
-    let number = || pan(token.as_bytes());
-    let numbers = vec![pan(b"4000000000000002"), number(), pan(b"4000000000000010")];
-    let standing = vault.standing(numbers).await.unwrap();
-    assert_eq!(standing, [Standing::Unknown, Standing::IssuedToken, Standing::Unknown]);
-    assert_eq!(vault.tokenize(vec![number()], FORMAT).await.unwrap(), [Tokenized::AlreadyToken]);
-    assert_eq!(switches.finds.load(Ordering::SeqCst), asked);
-    // Of another format nothing is known.
-    let other = vault.tokenize(visa(), TokenFormat::Opaque).await.unwrap();
-    assert!(matches!(other.as_slice(), [Tokenized::Created(_)]));
-}
-
-#[tokio::test]
-async fn a_token_that_another_process_issues_is_never_taken_for_a_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let (ours, other) = (opened(folder.path()).await, opened(folder.path()).await);
-    until_followed(&ours).await;
-    for number in 0..200 {
-        let token = token(other.tokenize(vec![card(number)], FORMAT).await.unwrap()[0]);
-        let standing = ours.standing(vec![pan(token.as_bytes())]).await.unwrap();
-        assert_eq!(standing, [Standing::IssuedToken], "token {number}");
-        let own = ours.tokenize(vec![card(1000 + number)], FORMAT).await.unwrap();
-        assert!(matches!(own.as_slice(), [Tokenized::Created(_)]));
-    }
-    until_followed(&ours).await;
-}
-
-#[tokio::test]
-async fn tokens_of_an_earlier_start_are_known_to_the_filter() {
-    let folder = tempfile::tempdir().unwrap();
-    let vault = opened(folder.path()).await;
-    let cards = (0..300).map(card).collect();
-    let tokens = vault.tokenize(cards, FORMAT).await.unwrap();
-    vault.close().await;
-    let again = opened(folder.path()).await;
-    until_followed(&again).await;
-    for answer in tokens {
-        let standing = again.standing(vec![pan(token(answer).as_bytes())]).await.unwrap();
-        assert_eq!(standing, [Standing::IssuedToken]);
-    }
-}
-
-#[tokio::test]
-async fn an_erased_card_is_forgotten_at_once_also_by_who_remembered_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let vault = opened(folder.path()).await;
-    let before = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
-    assert_eq!(vault.tokenize(visa(), FORMAT).await.unwrap(), [Tokenized::Known(before)]);
-    let place = StorePlace::Sqlite(folder.path().join("vault.db"));
-    let keeper = Keeper::open(&place, masters(1, None), IfMissing::Refuse).await;
-    let print = vault.prints(std::iter::once(before.as_bytes()));
-    assert_eq!(keeper.ok().unwrap().store.erase(&print).await.ok(), Some(1));
-    let after = token(vault.tokenize(visa(), FORMAT).await.unwrap()[0]);
-    assert_ne!(after, before);
-    let standing = vault.standing(vec![pan(before.as_bytes())]).await.unwrap();
-    assert_eq!(standing, [Standing::Unknown]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::rand;
 
+use super::cache::Moment;
 use super::call::issued;
 use super::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow};
 use super::worker::Found;
@@ -14,14 +15,14 @@ pub(super) const ROUNDS_MAX: usize = 16;
 impl Vault {
     pub(super) async fn tokenize_group(
         &self,
-        pans: &[Pan],
-        prints: &[Fingerprint],
+        (pans, prints): (&[Pan], &[Fingerprint]),
         format: TokenFormat,
+        now: Option<Moment>,
     ) -> Result<Vec<Tokenized>, VaultError> {
         let found = self.find(prints.to_vec()).await?;
         let mut answers = Vec::with_capacity(pans.len());
         for (pan, print) in pans.iter().zip(prints) {
-            answers.push(stored(&found, pan, *print, format)?);
+            answers.push(self.stored(&found, (pan, *print), format, now)?);
         }
         for _ in 0..ROUNDS_MAX {
             let mut missing = Vec::new();
@@ -35,9 +36,14 @@ impl Vault {
             if missing.is_empty() {
                 break;
             }
-            for (answer, outcome) in missing.into_iter().zip(self.insert(rows).await?) {
+            let sealed: Vec<_> = rows.iter().map(|new| new.row.clone()).collect();
+            let outcomes = self.insert(rows).await?.into_iter().zip(sealed);
+            for (answer, (outcome, row)) in missing.into_iter().zip(outcomes) {
                 *answer = match outcome {
-                    Inserted::Created(token) => Some(Tokenized::Created(token)),
+                    Inserted::Created(token) => {
+                        self.memory.keep_row(|| row, now);
+                        Some(Tokenized::Created(token))
+                    }
                     Inserted::IsToken => Some(Tokenized::Collided),
                     Inserted::Known(token) => Some(Tokenized::Known(token)),
                     Inserted::KeyGone | Inserted::TokenTaken => None,
@@ -81,16 +87,20 @@ impl Vault {
         }
         Err(VaultError::NoTokenFree { format })
     }
-}
-
-fn stored(
-    found: &Found,
-    number: &Pan,
-    print: Fingerprint,
-    format: TokenFormat,
-) -> Result<Option<Tokenized>, VaultError> {
-    if issued(found, number.expose(), print)?.is_some() {
-        return Ok(Some(Tokenized::AlreadyToken));
+    /// What the store has of this number.
+    fn stored(
+        &self,
+        found: &Found,
+        (number, print): (&Pan, Fingerprint),
+        format: TokenFormat,
+        now: Option<Moment>,
+    ) -> Result<Option<Tokenized>, VaultError> {
+        let token = issued(found, number.expose(), print)?;
+        let row = token.or_else(|| found.by_card.get(&(print, format)));
+        Ok(row.map(|row| {
+            // The shop is about to charge it.
+            self.memory.keep_row(|| row.clone(), now);
+            token.map_or(Tokenized::Known(row.token), |_| Tokenized::AlreadyToken)
+        }))
     }
-    Ok(found.by_card.get(&(print, format)).map(|row| Tokenized::Known(row.token)))
 }

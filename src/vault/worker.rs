@@ -1,15 +1,16 @@
 //! The thread the store lives on.
 //!
 //! Requests run on many current-thread runtimes; the store runs on this one, so that a request's
-//! thread never waits for a disk. Readers and the writer have a queue each: a lookup does not wait
-//! for a commit. The writer takes all that has queued up while it was committing into its next
-//! transaction.
+//! thread never waits for a disk. Readers and writers have a queue each: a lookup does not wait for a
+//! commit. A writer takes all that has queued up while it was committing into its next transaction;
+//! where the store takes several at once, there are as many writers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use futures_util::future::join_all;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -85,7 +86,7 @@ impl Worker {
         let Queues { lookups, insertions, renewals } = queues;
         tokio::join!(
             self.read(lookups),
-            self.write(insertions),
+            self.write_all(insertions),
             self.renew(renewals, keys),
             self.sweep(),
             issued::follow(self.store.issued(), &self.filter, &self.stop),
@@ -105,14 +106,24 @@ impl Worker {
         }
     }
 
-    async fn write(&self, mut queue: mpsc::Receiver<Insertion>) {
+    async fn write_all(&self, queue: mpsc::Receiver<Insertion>) {
+        let queue = Mutex::new(queue);
+        join_all((0..self.store.writers()).map(|_| self.write(&queue))).await;
+    }
+
+    /// One writer stands at the queue while the others commit.
+    async fn write(&self, queue: &Mutex<mpsc::Receiver<Insertion>>) {
         loop {
+            let mut waiting = queue.lock().await;
             tokio::select! {
                 biased;
-                group = next_group(&mut queue, &self.stop) => match group {
-                    Some(group) => self.commit(group).await,
-                    None => return,
-                },
+                group = next_group(&mut waiting, &self.stop) => {
+                    drop(waiting);
+                    match group {
+                        Some(group) => self.commit(group).await,
+                        None => return,
+                    }
+                }
                 () = self.trouble() => self.check().await,
             }
         }

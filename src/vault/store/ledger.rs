@@ -19,6 +19,9 @@ const BYTES: u64 = 16;
 /// No count of issues.
 const NEVER: u64 = u64::MAX;
 
+/// The mark of an erasure that is under way.
+const ERASING: u64 = u64::MAX;
+
 /// The file, and how far this process has followed it.
 pub(in crate::vault) struct Ledger {
     file: File,
@@ -57,6 +60,10 @@ impl Ledger {
     /// Says that tokens are being issued. To be called with the database locked for writing, before the
     /// commit: whoever sees a new token sees the new count too.
     pub(in crate::vault) fn issue(&self) -> io::Result<()> {
+        if self.read(ERASURE_AT)? == ERASING {
+            // Nobody else has the lock: who said so is done, or has died before it could say so.
+            self.erased()?;
+        }
         let before = self.issues()?;
         let after = before.wrapping_add(1);
         self.file.write_all_at(&after.to_le_bytes(), ISSUES_AT)?;
@@ -71,9 +78,15 @@ impl Ledger {
         self.followed.store(issues, Ordering::Release);
     }
 
-    /// Another number after every erasure; none where it cannot be read.
+    /// Another number after every erasure; none while one is under way, or where it cannot be read.
     pub(in crate::vault) fn erasure(&self) -> Option<u64> {
-        self.read(ERASURE_AT).ok()
+        self.read(ERASURE_AT).ok().filter(|mark| *mark != ERASING)
+    }
+
+    /// Says that rows are being erased. To be called with the database locked for writing, before the
+    /// commit: from here on nobody trusts what they remember, also if this process dies.
+    pub(in crate::vault) fn erasing(&self) -> io::Result<()> {
+        self.file.write_all_at(&ERASING.to_le_bytes(), ERASURE_AT)
     }
 
     /// Says that rows were erased. To be called after the commit: who read them before must notice.
@@ -81,7 +94,8 @@ impl Ledger {
     pub(in crate::vault) fn erased(&self) -> io::Result<()> {
         let mut mark = [0; 8];
         rand::fill(&mut mark).map_err(io::Error::other)?;
-        self.file.write_all_at(&mark, ERASURE_AT)
+        // Half the marks are enough, and none of them is the one of an erasure under way.
+        self.file.write_all_at(&(u64::from_le_bytes(mark) >> 1).to_le_bytes(), ERASURE_AT)
     }
 
     fn read(&self, at: u64) -> io::Result<u64> {
@@ -118,7 +132,21 @@ mod tests {
         let open = || Ledger::open(&folder.path().join("vault.db")).unwrap();
         let (ours, other) = (open(), open());
         let before = ours.erasure().unwrap();
+        other.erasing().unwrap();
+        assert_eq!(ours.erasure(), None, "what is remembered may be erased this moment");
         other.erased().unwrap();
+        assert_ne!(ours.erasure().unwrap(), before);
+    }
+
+    #[test]
+    fn an_erasure_whose_process_died_is_over_for_who_writes_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Ledger::open(&folder.path().join("vault.db")).unwrap();
+        let ours = open();
+        let before = ours.erasure().unwrap();
+        open().erasing().unwrap();
+        assert_eq!(ours.erasure(), None);
+        ours.issue().unwrap();
         assert_ne!(ours.erasure().unwrap(), before);
     }
 }

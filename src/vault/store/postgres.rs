@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use self::connect::{Access, Connector};
 pub use self::failure::PostgresFailure;
-use self::lane::{CALL_WAIT, Lane, in_time};
+use self::lane::{CALL_WAIT, Lane, Lanes, WRITERS, in_time};
 use self::migrate::Age;
 use super::{
     Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
@@ -47,8 +47,8 @@ const KEEP: &str = "
     SELECT outcome, kept FROM keep_tokens($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 /// One change of keys or of rows that are there at a time. Beside the locks of `keep_tokens`, which
-/// end at 255.
-const LOCK_KEYS: &str = "SELECT pg_advisory_xact_lock(1953066092, 256)";
+/// end at 65536.
+const LOCK_KEYS: &str = "SELECT pg_advisory_xact_lock(1953066092, 65537)";
 
 const EMPTY: &str = "
     SELECT NOT EXISTS (SELECT FROM data_keys) AND NOT EXISTS (SELECT FROM tokens)";
@@ -112,7 +112,7 @@ pub enum PostgresOpenError {
 pub(in crate::vault) struct PostgresStore {
     keeper: Lane,
     reader: Lane,
-    writer: Lane,
+    writers: Lanes,
 }
 
 impl PostgresStore {
@@ -127,7 +127,7 @@ impl PostgresStore {
         Ok(Self {
             keeper: Lane::new(connector.clone(), Access::Upkeep),
             reader: Lane::new(connector.clone(), Access::Read),
-            writer: Lane::new(connector, Access::Write),
+            writers: Lanes::new(&connector, Access::Write),
         })
     }
 
@@ -157,12 +157,14 @@ impl TokenStore for PostgresStore {
     fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>> {
         Box::pin(async move {
             // Reading waits for no writer.
-            let lane = if offered.is_empty() { &self.reader } else { &self.writer };
-            let mut held = lane.hold().await?;
-            let rows = match offered {
-                [] => in_time(CALL_WAIT, kept_keys(&mut held.connection)).await?,
-                _ => in_time(CALL_WAIT, offer_keys(&mut held.connection, offered)).await?,
-            };
+            let (mut held, rows);
+            if offered.is_empty() {
+                held = self.reader.hold().await?;
+                rows = in_time(CALL_WAIT, kept_keys(&mut held.connection)).await?;
+            } else {
+                held = self.writers.hold().await?;
+                rows = in_time(CALL_WAIT, offer_keys(&mut held.connection, offered)).await?;
+            }
             held.keep();
             rows.iter().map(key_row).collect()
         })
@@ -181,7 +183,7 @@ impl TokenStore for PostgresStore {
 
     fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
         Box::pin(async move {
-            let mut held = self.writer.hold().await?;
+            let mut held = self.writers.hold().await?;
             // All rows, to the end: the word that the commit failed comes after the last of them.
             let done = in_time(CALL_WAIT, keep(rows).fetch_all(&mut held.connection)).await?;
             held.keep();
@@ -192,9 +194,13 @@ impl TokenStore for PostgresStore {
         })
     }
 
+    fn writers(&self) -> usize {
+        WRITERS
+    }
+
     fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let mut held = self.writer.hold().await?;
+            let mut held = self.writers.hold().await?;
             in_time(CALL_WAIT, sqlx::query(BEAT).execute(&mut held.connection)).await?;
             held.keep();
             Ok(())

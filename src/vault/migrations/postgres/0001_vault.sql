@@ -52,9 +52,10 @@ CREATE TABLE heartbeat (
 -- group is one round trip and no lock ever waits for a client.
 --
 -- No index forbids that one row's card is another's token. Whoever writes therefore first takes a
--- lock for the first byte of each fingerprint, in ascending order, and holds it until its rows are
--- committed: two that could contradict each other go one after the other, and no two wait for each
--- other. 256 locks at most, as the server's table of locks is small.
+-- lock for the first two bytes of each fingerprint, in ascending order, and holds it until its rows
+-- are committed: two that could contradict each other go one after the other, no two wait for each
+-- other, and all others commit side by side. The server's table of locks is small, so a large group
+-- (more than 64 rows) takes the one lock instead that all others share.
 CREATE FUNCTION keep_tokens(
     tokens text[], token_prints bytea[], card_prints bytea[], formats text[], versions smallint[],
     keys bytea[], sealeds bytea[], brands text[], last_fours text[]
@@ -62,10 +63,15 @@ CREATE FUNCTION keep_tokens(
 DECLARE
     new record;
 BEGIN
-    PERFORM pg_advisory_xact_lock(1953066092, bucket)
-       FROM (SELECT DISTINCT get_byte(print, 0) AS bucket
-               FROM unnest(token_prints || card_prints) AS print
-              ORDER BY bucket) AS buckets;
+    IF cardinality(tokens) > 64 THEN
+        PERFORM pg_advisory_xact_lock(1953066092, 65536);
+    ELSE
+        PERFORM pg_advisory_xact_lock_shared(1953066092, 65536);
+        PERFORM pg_advisory_xact_lock(1953066092, bucket)
+           FROM (SELECT DISTINCT get_byte(print, 0) * 256 + get_byte(print, 1) AS bucket
+                   FROM unnest(token_prints || card_prints) AS print
+                  ORDER BY bucket) AS buckets;
+    END IF;
     -- A key that is locked stays until the rows under it are committed.
     PERFORM FROM data_keys AS k WHERE k.id = ANY (keep_tokens.keys)
       ORDER BY k.id FOR KEY SHARE;

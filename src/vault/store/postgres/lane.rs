@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use tokio::sync::{Mutex, MutexGuard};
@@ -32,6 +33,13 @@ pub(super) struct Lane {
     kept: Mutex<Option<Kept>>,
 }
 
+/// How many groups are committed at once: while one waits for the server's disk, the next is checked
+/// and inserted. More would be smaller, and a commit costs the same for all sizes.
+pub(super) const WRITERS: usize = 2;
+
+/// The connections of those who write. Whoever comes is given one that is free.
+pub(super) struct Lanes([Lane; WRITERS]);
+
 /// A connection in nobody's hands.
 struct Kept {
     connection: PgConnection,
@@ -52,7 +60,13 @@ impl Lane {
 
     /// The connection, once it is free and known to stand.
     pub(super) async fn hold(&self) -> Result<Held<'_>, PostgresFailure> {
-        let mut place = self.kept.lock().await;
+        self.stand(self.kept.lock().await).await
+    }
+
+    async fn stand<'a>(
+        &self,
+        mut place: MutexGuard<'a, Option<Kept>>,
+    ) -> Result<Held<'a>, PostgresFailure> {
         if let Some(kept) = place.take()
             && let Some(connection) = kept.standing().await
         {
@@ -60,6 +74,20 @@ impl Lane {
         }
         let connection = self.connector.connect(self.access).await?;
         Ok(Held { connection, place })
+    }
+}
+
+impl Lanes {
+    pub(super) fn new(connector: &Connector, access: Access) -> Self {
+        Self([(); WRITERS].map(|()| Lane::new(connector.clone(), access)))
+    }
+
+    /// The first connection that is free, once it is known to stand.
+    pub(super) async fn hold(&self) -> Result<Held<'_>, PostgresFailure> {
+        let free =
+            self.0.iter().map(|lane| Box::pin(async move { (lane, lane.kept.lock().await) }));
+        let ((lane, place), ..) = select_all(free).await;
+        lane.stand(place).await
     }
 }
 

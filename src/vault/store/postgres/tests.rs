@@ -81,6 +81,7 @@ async fn the_contract_of_a_store_is_kept() {
     }
     eight_instances_that_start_at_once_agree_on_the_keys(&server).await;
     instances_that_insert_at_once_agree(&server).await;
+    large_and_small_groups_at_once_agree(&server).await;
     both_lookups_use_an_index(&server).await;
     a_newer_vault_is_refused_untouched(&server).await;
     a_role_that_may_not_create_tables_can_serve(&server).await;
@@ -131,6 +132,41 @@ async fn instances_that_insert_at_once_agree(server: &Postgres) {
         let created = both.iter().filter(|done| matches!(done, Inserted::Created(_))).count();
         assert!(created == 1 && both.contains(&Inserted::IsToken), "{both:?}");
     }
+}
+
+/// Groups of one lock each and groups of one lock for all, that name the same cards.
+async fn large_and_small_groups_at_once_agree(server: &Postgres) {
+    let one = ready(server, "sizes").await;
+    let other = opened(&server.url("sizes")).await;
+    for round in 0..10 {
+        let ours: Vec<_> = (0..100).map(|n| numbered(round * 100 + n, 0)).collect();
+        let theirs: Vec<_> = (50..60).rev().map(|n| numbered(round * 100 + n, 1)).collect();
+        let (large, small) = tokio::join!(one.insert(&ours), other.insert(&theirs));
+        let (large, small) = (large.unwrap(), small.unwrap());
+        for (mine, other) in large[50..60].iter().zip(small.iter().rev()) {
+            assert_eq!(kept(*mine), kept(*other));
+        }
+    }
+}
+
+fn kept(done: Inserted) -> Token {
+    match done {
+        Inserted::Created(token) | Inserted::Known(token) => token,
+        Inserted::IsToken | Inserted::KeyGone | Inserted::TokenTaken => panic!("{done:?}"),
+    }
+}
+
+/// A card under one of two tokens.
+fn numbered(card: u32, choice: u8) -> NewRow {
+    let mut new = contract::row(0, 0);
+    let print = |kind: u8| {
+        let mut print = Fingerprint([kind; 32]);
+        print.0[..4].copy_from_slice(&card.wrapping_mul(0x9E37_79B1).to_be_bytes());
+        print
+    };
+    new.row.token = Token::parse(format!("40000{choice}{card:010}").as_bytes()).unwrap();
+    (new.row.card_print, new.row.token_print) = (print(7), print(choice));
+    new
 }
 
 async fn both_lookups_use_an_index(server: &Postgres) {
@@ -218,9 +254,10 @@ async fn every_outage_is_named_in_time_and_heals_by_itself() {
 
     // Another's lock on a fingerprint, as an instance would hold it that hangs in its commit.
     let other = opened(&server.url("vault")).await;
-    let mut held = other.writer.hold().await.unwrap();
+    let mut held = other.writers.hold().await.unwrap();
     let mut transaction = held.connection.begin().await.unwrap();
-    let lock = "SELECT pg_advisory_xact_lock(1953066092, 30)";
+    // The first two bytes of the fingerprint.
+    let lock = "SELECT pg_advisory_xact_lock(1953066092, 30 * 256 + 30)";
     sqlx::query(lock).execute(&mut *transaction).await.unwrap();
     assert_eq!(outage(store.insert(&[contract::row(30, 31)])).await, Outage::Locked);
     assert!(matches!(insert(&store, 32, 33).await, Inserted::Created(_)), "others go on");
@@ -291,7 +328,7 @@ async fn the_server_is_verified_and_the_password_is_told_to_nobody_else() {
     let (right, verified) =
         ("tillgate:correct%20horse", format!("sslmode=verify-full&sslrootcert={ours}"));
     let store = opened(&url(right, "localhost", &verified)).await;
-    let mut held = store.writer.hold().await.unwrap();
+    let mut held = store.writers.hold().await.unwrap();
     let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     let encrypted: bool =
         sqlx::query_scalar(encrypted).fetch_one(&mut held.connection).await.unwrap();

@@ -168,6 +168,7 @@ async fn erase(
         let done = sqlx::query(ERASE).bind(token.0.as_slice()).execute(&mut *transaction).await?;
         count += done.rows_affected();
     }
+    ledger.erasing()?;
     transaction.commit().await?;
     ledger.erased()?;
     // Where a reader holds on to the log, a later checkpoint does it.
