@@ -72,7 +72,7 @@ pub(crate) struct LengthsByHead([Lengths; HEADS]);
 
 impl LengthsByHead {
     /// Those of ranges that begin with the first two of these digits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(&self, digits: &[u8]) -> Lengths {
         head(digits).and_then(|head| self.0.get(head)).copied().unwrap_or_default()
     }
@@ -123,6 +123,7 @@ struct Bucket {
 }
 
 /// The value of the first two digits.
+#[inline(always)]
 fn head(digits: &[u8]) -> Option<usize> {
     let [tens, ones, ..] = digits else { return None };
     Some(usize::from(tens.wrapping_sub(b'0')) * 10 + usize::from(ones.wrapping_sub(b'0')))

@@ -1,6 +1,6 @@
 //! Text that is encoded in another, one level down: it is read with the same rules.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use super::cluster::{self, Cluster};
 use super::judge::{self, Setting};
@@ -40,6 +40,7 @@ impl Inner<'_> {
             holder,
             offset: 0,
             vetoed: Cell::new(0),
+            cluster: RefCell::default(),
         };
         let mut finds = self.numbers(&view, &nested);
         setting.vetoed.set(setting.vetoed.get() + nested.vetoed.get());

@@ -10,7 +10,7 @@ use crate::card::PAN_DIGITS_MIN;
 use super::cluster::{self, Cluster};
 use super::glyph::{self, Class, Form};
 use super::lists::Lists;
-use super::view::View;
+use super::view::{View, leading_digits};
 use super::{Rules, base64, markup, shape};
 
 /// Twelve digits of a number without markup lie within this many bytes.
@@ -111,21 +111,18 @@ fn crowded(view: &View<'_>, place: usize) -> bool {
     bytes.filter(|&byte| counts(byte)).take(PAN_DIGITS_MIN).count() == PAN_DIGITS_MIN
 }
 
-/// Where the run or escape that `place` lies in begins, not before `anchor`, where the search began;
-/// the view is focussed there.
+/// Where the run or escape that `place` lies in begins, not before `anchor`, where the search began.
 pub(super) fn settle(view: &View<'_>, place: usize, anchor: usize) -> usize {
     let head = view.seen(anchor, place);
     let inside = view.seen(place, place + 1).iter().all(u8::is_ascii_digit);
     let digits = head.iter().rev().take_while(|byte| inside && byte.is_ascii_digit()).count();
     view.focus(place - digits);
-    let start = escape_over(view, place - digits, anchor).unwrap_or(place - digits);
-    view.focus(start);
-    start
+    escape_over(view, place - digits, anchor).unwrap_or(place - digits)
 }
 
 /// Where to go on behind a place that is not worth a decision.
 pub(super) fn behind(view: &View<'_>, place: usize) -> usize {
-    let digits = view.ahead(place).iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = leading_digits(view.ahead(place)).len();
     if digits > 0 {
         return place + digits;
     }

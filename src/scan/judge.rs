@@ -1,7 +1,7 @@
 //! Decides about one place: is a card number, a track or a verification code there?
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use crate::card::iin::Strength;
 use crate::card::{Cvv, PAN_DIGITS_MAX, PAN_DIGITS_MIN, Pan};
@@ -33,6 +33,8 @@ pub(super) struct Setting<'a> {
     pub(super) offset: usize,
     /// How many numbers the decision at hand left alone for their field's name.
     pub(super) vetoed: Cell<u64>,
+    /// Where [`step`] reads what stands at a place.
+    pub(super) cluster: RefCell<Cluster>,
 }
 
 /// What was decided at a place.
@@ -54,7 +56,8 @@ pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
         let length = super::glyph::read(view, at).map_or(1, |glyph| glyph.length);
         return skip(at + length);
     }
-    let cluster = Cluster::read(view, at);
+    let mut cluster = setting.cluster.borrow_mut();
+    cluster.read_anew(view, at);
     if let Some(finds) = tlv::find(view, &cluster) {
         return found(finds, 0);
     }
@@ -98,12 +101,10 @@ pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -
         return Vec::new();
     }
     let windows = shape::windows(cluster, Luhn::Holds);
-    let finds: Vec<Find> = windows
-        .iter()
-        .filter_map(|window| card(view, cluster, window, setting))
-        .flatten()
-        .flatten()
-        .collect();
+    let mut finds = Vec::new();
+    for window in &windows {
+        card(view, (cluster, window), setting, &mut finds);
+    }
     if !finds.is_empty() {
         return finds;
     }
@@ -174,13 +175,13 @@ fn stands_apart(view: &View<'_>, cluster: &Cluster, window: &Window) -> bool {
         && (window.last + 1 < groups.len() || groups.last().is_some_and(closes))
 }
 
-/// The card in a window, unless its surroundings say otherwise, and the rest of its track.
+/// Adds the card in a window, unless its surroundings say otherwise, and the rest of its track.
 fn card(
     view: &View<'_>,
-    cluster: &Cluster,
-    window: &Window,
+    (cluster, window): (&Cluster, &Window),
     setting: &Setting<'_>,
-) -> Option<[Option<Find>; 2]> {
+    finds: &mut Vec<Find>,
+) -> Option<()> {
     let (head, tail) = (cluster.groups().get(window.first)?, cluster.groups().get(window.last)?);
     let digits = cluster.digits_of(window.first, window.last);
     let track = track::tail(view, head.start, tail.end);
@@ -207,12 +208,14 @@ fn card(
     }
     let (number, brand) = (head.start..tail.end, window.issuer.brand);
     if let Some(rest) = track {
-        let finds = [find(FindKind::Track { pan, brand }, number), find(FindKind::TrackTail, rest)];
-        return Some(finds.map(Some));
+        finds.push(find(FindKind::Track { pan, brand }, number));
+        finds.push(find(FindKind::TrackTail, rest));
+    } else if setting.rules.is_card_field(name)
+        || allowed(view, head.start, field.as_ref(), window, setting)
+    {
+        finds.push(find(FindKind::Card { pan, brand }, number));
     }
-    let known = setting.rules.is_card_field(name)
-        || allowed(view, head.start, field.as_ref(), window, setting);
-    known.then(|| [Some(find(FindKind::Card { pan, brand }, number)), None])
+    Some(())
 }
 
 /// The card that a number with an exponent is. Those are measurements as a rule: only the name of
