@@ -83,8 +83,11 @@ pub(super) fn worth(view: &View<'_>, place: usize, numbers: Numbers) -> bool {
             whole && reaches(view, place) && (tagged(view, stop) || crowded(view, place))
         }
         Some(0 | b'%' | b'&' | b'=' | b'\\' | 0x80..) => {
-            let on = cluster::read_digit(view, stop).is_some()
-                || cluster::read_gap(view, stop).is_some();
+            // A gap begins behind the last digit: its first marks may be plain ones.
+            let marks = view.seen(place, stop).iter().rev();
+            let gap = stop - marks.take_while(|byte| !byte.is_ascii_digit()).count();
+            let on =
+                cluster::read_digit(view, stop).is_some() || cluster::read_gap(view, gap).is_some();
             on && reaches(view, place) && crowded(view, place)
         }
         _ => false,
