@@ -151,17 +151,21 @@ pub(super) fn may_be_card(lengths: &LengthsByHead, digits: &[u8]) -> bool {
 /// The windows of a cluster that may be cards, in order and apart from each other. Where two
 /// overlap, the stronger range wins, then the one that leaves the more likely neighbours, then the
 /// longer number, then the earlier.
-pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
-    if stands_alone(cluster) {
-        let alone = |issuer: &'static Issuer| Window {
-            first: 0,
-            last: 0,
-            issuer,
-            strength: issuer.strength,
-        };
-        let issuer = issuer_of(cluster.digits_of(0, 0), luhn);
-        return issuer.filter(|_| !joined(cluster, 0, 0)).map(alone).into_iter().collect();
-    }
+pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> impl Iterator<Item = Window> {
+    let alone = stands_alone(cluster);
+    let only = alone.then(|| only(cluster, luhn)).flatten();
+    let several = if alone { Vec::new() } else { several(cluster, luhn) };
+    only.into_iter().chain(several)
+}
+
+/// The first group, if it may be a card by itself.
+fn only(cluster: &Cluster, luhn: Luhn) -> Option<Window> {
+    let issuer = issuer_of(cluster.digits_of(0, 0), luhn)?;
+    let window = Window { first: 0, last: 0, issuer, strength: issuer.strength };
+    (!joined(cluster, 0, 0)).then_some(window)
+}
+
+fn several(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
     let long = |first: &usize| {
         let begin = cluster.groups().get(*first).map_or(0, |group| group.first);
         cluster.digits().len() - begin >= PAN_DIGITS_MIN

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::filter::{self, Codes, Mesh, Numbers};
-use super::judge::{self, Setting, Step};
+use super::judge::{self, Setting};
 use super::lists::Lists;
 use super::search::Search;
 use super::table::Table;
@@ -216,23 +216,23 @@ impl Stream {
             let sure = search.is_sure(near);
             let place = if sure { near } else { filter::settle(view, near, at) };
             view.focus(place);
-            let step = if sure || filter::worth(view, place, numbers) {
-                judge::step(view, place, &setting)
+            let known = finds.len();
+            let next = if sure || filter::worth(view, place, numbers) {
+                judge::step(view, place, &setting, &mut finds)
             } else {
-                let code = codes.and_then(|_| judge::short(view, place, &setting));
-                let next = code.as_ref().map(|find| find.span.end);
-                let next = next.unwrap_or_else(|| filter::behind(view, place));
-                Step { next, finds: code.into_iter().collect() }
+                finds.extend(codes.and_then(|_| judge::short(view, place, &setting)));
+                let code = finds.get(known..).and_then(<[Find]>::last);
+                code.map_or_else(|| filter::behind(view, place), |code| code.span.end)
             };
             if view.starved() {
+                finds.truncate(known);
                 return Scanned { finds, decided: place, vetoed: counted };
             }
             counted = setting.vetoed.get();
             // Digits that base64 only seems to hold may be part of a token.
-            let whole = step.finds.is_empty();
-            at = tokens.next.filter(|&token| whole && token > near).unwrap_or(step.next);
-            at = at.min(step.next);
-            finds.extend(step.finds);
+            let whole = finds.len() == known;
+            at = tokens.next.filter(|&token| whole && token > near).unwrap_or(next);
+            at = at.min(next);
         }
         Scanned { finds, decided: at.max(range.end), vetoed: counted }
     }

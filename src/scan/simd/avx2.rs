@@ -222,15 +222,14 @@ fn tally(step: &[u8; STEP + 1]) -> Tally {
     tally_rare(step, tally.digits)
 }
 
-/// Asks for what comes [`FETCH`] bytes later: the arithmetic takes nearly as long as the memory, and
+/// Asks for what comes [`FETCH`] bytes later, which does no harm behind the end: the arithmetic takes nearly as long as the memory, and
 /// without it the one would wait for the other.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn fetch(step: &[u8; STEP + 1]) {
     for line in (0..STEP).step_by(CACHE_LINE) {
         let later = step.as_ptr().wrapping_add(FETCH + line);
-        // SAFETY: nothing is read; an address behind the text does no harm.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(later.cast()) };
+        _mm_prefetch::<_MM_HINT_T0>(later.cast());
     }
 }
 
