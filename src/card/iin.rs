@@ -58,8 +58,7 @@ pub fn issuer(digits: &[u8]) -> Option<&'static Issuer> {
     let prefix = digits.first_chunk::<PREFIX_DIGITS>()?;
     let prefix = prefix.iter().fold(0, |sum, d| sum * 10 + u32::from(d.wrapping_sub(b'0')));
     let length = u32::try_from(digits.len()).ok().filter(|&length| length < u32::BITS)?;
-    let mut rows = bucket.rows.iter().rev().filter_map(|&row| TABLE.get(row));
-    rows.find(|row| row.covers(prefix, length)).map(|row| &row.issuer)
+    bucket.rows.iter().rev().find(|row| row.covers(prefix, length)).map(|row| &row.issuer)
 }
 
 /// Which lengths ranges have.
@@ -72,7 +71,7 @@ pub(crate) struct LengthsByHead([Lengths; HEADS]);
 
 impl LengthsByHead {
     /// Those of ranges that begin with the first two of these digits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(&self, digits: &[u8]) -> Lengths {
         head(digits).and_then(|head| self.0.get(head)).copied().unwrap_or_default()
     }
@@ -105,24 +104,24 @@ const PREFIX_DIGITS: usize = 8;
 static INDEX: LazyLock<Vec<Bucket>> = LazyLock::new(|| {
     let bucket = |first: usize| {
         let mut bucket = Bucket { rows: Vec::new(), lengths: Lengths::default() };
-        for (place, row) in TABLE.iter().enumerate().filter(|(_, row)| row.meets(first)) {
-            bucket.rows.push(place);
+        for row in TABLE.iter().filter(|row| row.meets(first)) {
+            bucket.rows.push(row);
             bucket.lengths.any |= row.lengths;
             bucket.lengths.unchecked |= if row.issuer.luhn { 0 } else { row.lengths };
         }
-        let telling = |row: &Row| (row.issuer.strength, row.width);
-        bucket.rows.sort_by_key(|&place| TABLE.get(place).map(telling));
+        bucket.rows.sort_by_key(|row| (row.issuer.strength, row.width));
         bucket
     };
     (0..HEADS).map(bucket).collect()
 });
 
 struct Bucket {
-    rows: Vec<usize>,
+    rows: Vec<&'static Row>,
     lengths: Lengths,
 }
 
 /// The value of the first two digits.
+#[inline(always)]
 fn head(digits: &[u8]) -> Option<usize> {
     let [tens, ones, ..] = digits else { return None };
     Some(usize::from(tens.wrapping_sub(b'0')) * 10 + usize::from(ones.wrapping_sub(b'0')))

@@ -22,7 +22,7 @@ impl Pan {
     #[must_use]
     pub fn from_digits(text: &[u8]) -> Option<Self> {
         let fits = (PAN_DIGITS_MIN..=PAN_DIGITS_MAX).contains(&text.len());
-        if !fits || !text.iter().all(u8::is_ascii_digit) {
+        if !fits || !text.iter().fold(true, |all, digit| all & digit.is_ascii_digit()) {
             return None;
         }
         let mut digits = [0; PAN_DIGITS_MAX];

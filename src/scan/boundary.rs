@@ -9,7 +9,9 @@ use super::view::View;
 pub(super) fn opens(view: &View<'_>, group: &Group, digits: usize) -> bool {
     let before = view.before(group.start);
     let Some((&last, head)) = before.split_last() else { return true };
-    if ends_escape(before) || ends_colour(before) {
+    // Most numbers stand behind a space, a quote or a tag.
+    let joins = |byte: u8| matches!(byte, b'*' | b'+' | b'-' | b'.' | b'_' | 0x80..);
+    if !last.is_ascii_alphanumeric() && !joins(last) || ends_escape(before) || ends_colour(before) {
         return true;
     }
     // The stars of a mask in other scripts: what follows is the rest of a number.

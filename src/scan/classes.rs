@@ -22,6 +22,8 @@ const TAGS_MIN: u64 = 2;
 pub(super) trait Vectors: Copy {
     /// The classes of 64 bytes.
     fn masks(self, lanes: &[u8; LANES]) -> Masks;
+    /// Digits and separators alone, where no byte of 64 is of a rarer class.
+    fn plain(self, lanes: &[u8; LANES]) -> Option<Plain>;
     /// How many bytes at the beginning of `text` are [`quiet`].
     fn quiet(self, text: &[u8]) -> usize;
 }
@@ -41,6 +43,15 @@ pub(super) struct Masks {
     pub(super) triple: u64,
 }
 
+/// The two classes that most text has alone.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Plain {
+    /// ASCII digits.
+    pub(super) digit: u64,
+    /// ASCII digits and plain separators.
+    pub(super) plain: u64,
+}
+
 /// What the two blocks of a step hold. Digits may be counted too high, by `M`, `N` and `O`, never
 /// too low.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -57,6 +68,20 @@ impl Masks {
     #[inline(always)]
     pub(super) fn rare(&self) -> u64 {
         self.link | self.lead | self.triple
+    }
+
+    /// Digits and separators, where there is nothing else.
+    #[inline(always)]
+    pub(super) fn alone(&self) -> Option<Plain> {
+        let Self { digit, plain, .. } = *self;
+        (self.rare() == 0).then_some(Plain { digit, plain })
+    }
+}
+
+impl From<Plain> for Masks {
+    #[inline(always)]
+    fn from(Plain { digit, plain }: Plain) -> Self {
+        Self { digit, plain, ..Self::default() }
     }
 }
 
@@ -114,6 +139,10 @@ impl Vectors for Portable {
             masks.triple |= bit(is_triple(byte));
         }
         masks
+    }
+
+    fn plain(self, lanes: &[u8; LANES]) -> Option<Plain> {
+        self.masks(lanes).alone()
     }
 
     fn quiet(self, text: &[u8]) -> usize {

@@ -2,16 +2,17 @@
 
 use super::glyph::{self, Class};
 use super::markup;
-use super::view::View;
+use super::view::{View, leading_digits};
 
 /// More groups than any card with its neighbours has; a longer stretch is read in pieces.
 const GROUPS_MAX: usize = 32;
+/// Room for these is made at once: a card and what stands beside it.
+const GROUPS_USUAL: usize = 8;
+const DIGITS_USUAL: usize = 64;
 /// The longest run of digits that still matters.
 const RUN_MAX: usize = 40;
 /// A group of so many digits is a number by itself.
 const LONG: usize = 14;
-/// Digits of groups that are not long, and of two that are.
-const DIGITS_MAX: usize = GROUPS_MAX * LONG + 2 * RUN_MAX;
 /// The longest gap without markup, in bytes.
 const GAP_LENGTH_MAX: usize = 16;
 /// The longest where nothing visible stands between two digits.
@@ -48,11 +49,10 @@ pub(super) struct Group {
 }
 
 /// Groups of digits with single separators between them.
+#[derive(Default)]
 pub(super) struct Cluster {
-    groups: [Group; GROUPS_MAX],
-    count: usize,
-    digits: [u8; DIGITS_MAX],
-    length: usize,
+    groups: Vec<Group>,
+    digits: Vec<u8>,
     /// Where scanning goes on when nothing is found.
     pub(super) resume: usize,
     /// How many groups a number may begin with; what begins later is read again from `resume`.
@@ -71,52 +71,53 @@ enum Next {
 impl Cluster {
     /// Reads the cluster whose first digit is at `at`.
     pub(super) fn read(view: &View<'_>, at: usize) -> Self {
-        let none = Group { start: at, end: at, first: 0, count: 0, gap: None };
-        let mut cluster = Self {
-            groups: [none; GROUPS_MAX],
-            count: 0,
-            digits: [0; DIGITS_MAX],
-            length: 0,
-            resume: at,
-            heads: 0,
-            torn: false,
-        };
+        let mut cluster = Self::default();
+        cluster.read_anew(view, at);
+        cluster
+    }
+
+    /// The same in the place of another: decisions that follow each other need no memory of their own.
+    pub(super) fn read_anew(&mut self, view: &View<'_>, at: usize) {
+        self.groups.clear();
+        self.groups.reserve(GROUPS_USUAL);
+        self.digits.clear();
+        self.digits.reserve(DIGITS_USUAL);
+        (self.resume, self.heads, self.torn) = (at, 0, false);
         let mut next = Next::Group(at, None);
         let mut long = false;
         while let Next::Group(start, gap) = next {
-            next = cluster.group(view, start, gap).unwrap_or(Next::End);
-            let group = cluster.groups().last().copied().unwrap_or(none);
-            (cluster.resume, cluster.heads) = (group.end, cluster.count);
+            let group;
+            (group, next) = self.group(view, start, gap);
+            (self.resume, self.heads) = (group.end, self.groups.len());
             if long {
                 // Nothing written in groups has one so long: of what follows only the next group
                 // matters, as a fraction or the rest of an identifier.
-                (cluster.resume, cluster.heads) = (group.start, cluster.count - 1);
+                (self.resume, self.heads) = (group.start, self.groups.len() - 1);
                 break;
             }
-            if cluster.count == GROUPS_MAX {
-                cluster.heads = GROUPS_MAX / 2;
-                cluster.resume = cluster.groups().get(cluster.heads).map_or(at, |g| g.start);
+            if self.groups.len() == GROUPS_MAX {
+                self.heads = GROUPS_MAX / 2;
+                self.resume = self.groups.get(self.heads).map_or(at, |group| group.start);
                 break;
             }
             long = group.count >= LONG;
         }
         if matches!(next, Next::Torn) {
-            cluster.torn = true;
+            self.torn = true;
             // What stands behind the last group counts, and is not known here.
-            cluster.heads = cluster.count.saturating_sub(1);
-            cluster.resume = cluster.groups().last().map_or(at, |group| group.start);
+            self.heads = self.groups.len().saturating_sub(1);
+            self.resume = self.groups.last().map_or(at, |group| group.start);
         }
-        cluster
     }
 
     /// The groups, in order; at least one.
     pub(super) fn groups(&self) -> &[Group] {
-        self.groups.get(..self.count).unwrap_or_default()
+        &self.groups
     }
 
     /// All digits.
     pub(super) fn digits(&self) -> &[u8] {
-        self.digits.get(..self.length).unwrap_or_default()
+        &self.digits
     }
 
     /// The digits of a stretch of groups.
@@ -126,56 +127,49 @@ impl Cluster {
         self.digits.get(start..end).unwrap_or_default()
     }
 
-    /// Reads one group; `None` where there is no room for it.
-    fn group(&mut self, view: &View<'_>, at: usize, gap: Option<Gap>) -> Option<Next> {
-        let first = self.length;
+    /// Reads one group, and what follows it.
+    fn group(&mut self, view: &View<'_>, at: usize, gap: Option<Gap>) -> (Group, Next) {
+        let first = self.digits.len();
         let (mut place, mut end) = (at, at);
         let next = loop {
-            let room = RUN_MAX - (self.length - first);
+            let room = RUN_MAX - (self.digits.len() - first);
             if room == 0 {
                 break Next::End;
             }
             // Plain digits in one go: a card is read in half the time.
-            let run = digits_at(view, place, room);
+            let ahead = view.ahead(place);
+            let run = leading_digits(ahead.get(..room).unwrap_or(ahead));
             if !run.is_empty() {
-                self.digits.get_mut(self.length..self.length + run.len())?.copy_from_slice(run);
-                self.length += run.len();
+                self.digits.extend_from_slice(run);
                 place += run.len();
                 end = place;
                 continue;
             }
-            if let Some((digit, length)) = read_digit(view, place) {
-                *self.digits.get_mut(self.length)? = digit;
-                self.length += 1;
+            let plain = plain_gap_at(view, place);
+            if plain.is_none()
+                && let Some((digit, length)) = read_digit(view, place)
+            {
+                self.digits.push(digit);
                 place += length;
                 end = place;
                 continue;
             }
-            match read_gap(view, place) {
+            match plain.or_else(|| read_gap(view, place)) {
                 Some((start, None)) => place = start,
                 Some((_, kind)) if !self.agrees(kind == Some(Gap::Tags), gap) => break Next::Torn,
                 Some((start, kind)) => break Next::Group(start, kind),
                 None => break Next::End,
             }
         };
-        let group = Group { start: at, end, first, count: self.length - first, gap };
-        *self.groups.get_mut(self.count)? = group;
-        self.count += 1;
-        Some(next)
+        let group = Group { start: at, end, first, count: self.digits.len() - first, gap };
+        self.groups.push(group);
+        (group, next)
     }
 
     /// Whether a gap with or without markup goes with those before it.
     fn agrees(&self, tagged: bool, gap: Option<Gap>) -> bool {
-        self.count == 0 || tagged == (gap == Some(Gap::Tags))
+        self.groups.is_empty() || tagged == (gap == Some(Gap::Tags))
     }
-}
-
-/// The plain digits from `at` on, at most `room` of them.
-fn digits_at<'a>(view: &View<'a>, at: usize, room: usize) -> &'a [u8] {
-    let ahead = view.ahead(at);
-    let ahead = ahead.get(..room).unwrap_or(ahead);
-    let length = ahead.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    ahead.get(..length).unwrap_or_default()
 }
 
 /// The digit at `at`, and how many bytes write it.
@@ -196,10 +190,8 @@ pub(super) fn read_gap(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>
 }
 
 fn mark_gap(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>)> {
-    if let [mark, b'0'..=b'9', ..] = view.ahead(at)
-        && let Some(kind) = plain_gap(*mark)
-    {
-        return Some((at + 1, Some(kind)));
+    if let Some(gap) = plain_gap_at(view, at) {
+        return Some(gap);
     }
     let mut place = at;
     let mut marks = [None; MARKS_MAX];
@@ -225,6 +217,12 @@ fn mark_gap(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>)> {
     }
     let invisible = count == 0 && (place == at || place > at + INVISIBLE_LENGTH_MAX);
     if invisible { None } else { Some((place, gap_kind(marks)?)) }
+}
+
+/// A single byte between two digits.
+fn plain_gap_at(view: &View<'_>, at: usize) -> Option<(usize, Option<Gap>)> {
+    let [mark, b'0'..=b'9', ..] = view.ahead(at) else { return None };
+    Some((at + 1, Some(plain_gap(*mark)?)))
 }
 
 /// What a single byte between two digits is, as nearly all gaps are.

@@ -1,6 +1,6 @@
 //! Text that is encoded in another, one level down: it is read with the same rules.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use super::cluster::{self, Cluster};
 use super::judge::{self, Setting};
@@ -40,6 +40,7 @@ impl Inner<'_> {
             holder,
             offset: 0,
             vetoed: Cell::new(0),
+            cluster: RefCell::default(),
         };
         let mut finds = self.numbers(&view, &nested);
         setting.vetoed.set(setting.vetoed.get() + nested.vetoed.get());
@@ -68,7 +69,7 @@ impl Inner<'_> {
                 at = cluster.groups().first().map_or(at + 1, |group| group.end);
                 continue;
             }
-            finds.extend(judge::judge(view, &cluster, nested));
+            judge::judge(view, &cluster, nested, &mut finds);
             let end = finds.last().map_or(0, |find| find.span.end);
             at = end.max(cluster.resume).max(at + 1);
         }
@@ -85,7 +86,8 @@ impl Inner<'_> {
             }
             view.focus(at);
             let cluster = Cluster::read(view, at);
-            let codes = judge::judge(view, &cluster, nested);
+            let mut codes = Vec::new();
+            judge::judge(view, &cluster, nested, &mut codes);
             finds.extend(codes.into_iter().filter(|find| matches!(find.kind, FindKind::Cvv(_))));
             at = cluster.groups().first().map_or(at + 1, |group| group.end);
         }

@@ -1,6 +1,7 @@
 //! Field names that decide: which hold cards, which hold codes, which never hold either.
 
 use super::{names, token};
+use crate::card::PAN_DIGITS_MIN;
 
 /// Names that a route's configuration adds to the built-in ones. Compared case-insensitively.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -12,6 +13,9 @@ pub struct FieldRules {
     /// Never looked at.
     pub ignored: Vec<String>,
 }
+
+/// The shortest verification code.
+const CODE_BYTES_MIN: usize = 3;
 
 /// Every built-in name of a verification code has one of these in it.
 const CODE_STEMS: [&[u8]; 15] = [
@@ -112,6 +116,11 @@ impl Rules {
 
     pub(super) fn finds_codes(&self) -> bool {
         self.codes == CodeRule::Find
+    }
+
+    /// What is shorter holds nothing that is looked for: a verification code, or a number.
+    pub(super) fn find_bytes_min(&self) -> usize {
+        if self.finds_codes() { CODE_BYTES_MIN } else { PAN_DIGITS_MIN }
     }
 
     pub(super) fn is_strict(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::card::PAN_DIGITS_MIN;
 use super::cluster::{self, Cluster};
 use super::glyph::{self, Class, Form};
 use super::lists::Lists;
-use super::view::View;
+use super::view::{View, leading_digits};
 use super::{Rules, base64, markup, shape};
 
 /// Twelve digits of a number without markup lie within this many bytes.
@@ -83,8 +83,11 @@ pub(super) fn worth(view: &View<'_>, place: usize, numbers: Numbers) -> bool {
             whole && reaches(view, place) && (tagged(view, stop) || crowded(view, place))
         }
         Some(0 | b'%' | b'&' | b'=' | b'\\' | 0x80..) => {
-            let on = cluster::read_digit(view, stop).is_some()
-                || cluster::read_gap(view, stop).is_some();
+            // A gap begins behind the last digit: its first marks may be plain ones.
+            let marks = view.seen(place, stop).iter().rev();
+            let gap = stop - marks.take_while(|byte| !byte.is_ascii_digit()).count();
+            let on =
+                cluster::read_digit(view, stop).is_some() || cluster::read_gap(view, gap).is_some();
             on && reaches(view, place) && crowded(view, place)
         }
         _ => false,
@@ -111,21 +114,18 @@ fn crowded(view: &View<'_>, place: usize) -> bool {
     bytes.filter(|&byte| counts(byte)).take(PAN_DIGITS_MIN).count() == PAN_DIGITS_MIN
 }
 
-/// Where the run or escape that `place` lies in begins, not before `anchor`, where the search began;
-/// the view is focussed there.
+/// Where the run or escape that `place` lies in begins, not before `anchor`, where the search began.
 pub(super) fn settle(view: &View<'_>, place: usize, anchor: usize) -> usize {
     let head = view.seen(anchor, place);
     let inside = view.seen(place, place + 1).iter().all(u8::is_ascii_digit);
     let digits = head.iter().rev().take_while(|byte| inside && byte.is_ascii_digit()).count();
     view.focus(place - digits);
-    let start = escape_over(view, place - digits, anchor).unwrap_or(place - digits);
-    view.focus(start);
-    start
+    escape_over(view, place - digits, anchor).unwrap_or(place - digits)
 }
 
 /// Where to go on behind a place that is not worth a decision.
 pub(super) fn behind(view: &View<'_>, place: usize) -> usize {
-    let digits = view.ahead(place).iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = leading_digits(view.ahead(place)).len();
     if digits > 0 {
         return place + digits;
     }

@@ -19,6 +19,7 @@ const RUN_MIN: usize = PAN_DIGITS_MIN * 2;
 const RUN_MAX: usize = 128;
 
 /// Whether a run of decimal digits may write a number.
+#[inline(never)]
 pub(super) fn may_write_card(run: &[u8]) -> bool {
     stretch(run.get(..RUN_MAX).unwrap_or(run)).is_some()
 }
@@ -47,9 +48,8 @@ fn stretch(run: &[u8]) -> Option<usize> {
 
 /// The numbers written in the run of digits that begins at `at`.
 pub(super) fn find(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Vec<Find> {
-    let digit = |at: &usize| view.byte(*at).is_some_and(|byte| byte.is_ascii_digit());
-    let length = (at..at + RUN_MAX).take_while(digit).count();
-    let Some(begin) = stretch(view.seen(at, at + length)) else { return Vec::new() };
+    let run = view.digits(at, RUN_MAX);
+    let Some(begin) = stretch(run) else { return Vec::new() };
     let place = at + begin;
     let before = view.before(place);
     let pairs = before.iter().rev().take_while(|byte| hex(**byte).is_some()).count() / 2;
@@ -59,7 +59,7 @@ pub(super) fn find(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Vec<Fin
     let hexadecimal = |at: &usize| view.byte(*at).is_some_and(|byte| hex(byte).is_some());
     let after = (place..place + AROUND * 2).take_while(hexadecimal).count();
     let bytes = decode(view.seen(start, place + after));
-    let inner = Inner { bytes: &bytes, first: pairs, until: pairs + length / 2, place };
+    let inner = Inner { bytes: &bytes, first: pairs, until: pairs + run.len() / 2, place };
     let mut finds = inner.finds(view, setting);
     finds.iter_mut().for_each(|find| {
         find.span = start + find.span.start * 2..start + find.span.end * 2;

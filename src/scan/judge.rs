@@ -1,7 +1,7 @@
 //! Decides about one place: is a card number, a track or a verification code there?
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use crate::card::iin::Strength;
 use crate::card::{Cvv, PAN_DIGITS_MAX, PAN_DIGITS_MIN, Pan};
@@ -33,45 +33,41 @@ pub(super) struct Setting<'a> {
     pub(super) offset: usize,
     /// How many numbers the decision at hand left alone for their field's name.
     pub(super) vetoed: Cell<u64>,
+    /// Where [`step`] reads what stands at a place.
+    pub(super) cluster: RefCell<Cluster>,
 }
 
-/// What was decided at a place.
-pub(super) struct Step {
-    /// Where to go on; past the place.
-    pub(super) next: usize,
-    pub(super) finds: Vec<Find>,
-}
-
-/// Decides about the character at `at`.
-pub(super) fn step(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Step {
-    let skip = |next| Step { next, finds: Vec::new() };
+/// Decides about the character at `at`, and says where to go on.
+pub(super) fn step(
+    view: &View<'_>,
+    at: usize,
+    setting: &Setting<'_>,
+    finds: &mut Vec<Find>,
+) -> usize {
+    let known = finds.len();
+    let behind = |finds: &[Find]| finds.get(known..)?.last().map(|find| find.span.end);
     if let Some(encoded) = base64::begins(view, at) {
-        let finds = base64::find(view, encoded, at, setting);
-        let next = finds.last().map_or(base64::end(view, encoded), |find| find.span.end);
-        return Step { next, finds };
+        finds.extend(base64::find(view, encoded, at, setting));
+        return behind(finds).unwrap_or_else(|| base64::end(view, encoded));
     }
     if cluster::read_digit(view, at).is_none() {
-        let length = super::glyph::read(view, at).map_or(1, |glyph| glyph.length);
-        return skip(at + length);
+        return at + super::glyph::read(view, at).map_or(1, |glyph| glyph.length);
     }
-    let cluster = Cluster::read(view, at);
-    if let Some(finds) = tlv::find(view, &cluster) {
-        return found(finds, 0);
+    let mut cluster = setting.cluster.borrow_mut();
+    cluster.read_anew(view, at);
+    if let Some(objects) = tlv::find(view, &cluster) {
+        finds.extend(objects);
+        return behind(finds).unwrap_or(0);
     }
-    let hexed = hexed::find(view, at, setting);
-    if !hexed.is_empty() {
-        return found(hexed, 0);
+    finds.extend(hexed::find(view, at, setting));
+    if let Some(end) = behind(finds) {
+        return end;
     }
     if boundary::continues(view, at) {
-        return skip(cluster.groups().first().map_or(cluster.resume, |group| group.end));
+        return cluster.groups().first().map_or(cluster.resume, |group| group.end);
     }
-    found(judge(view, &cluster, setting), cluster.resume)
-}
-
-/// Goes on behind what was found, and not before `next`.
-fn found(finds: Vec<Find>, next: usize) -> Step {
-    let end = finds.last().map_or(0, |find| find.span.end);
-    Step { next: next.max(end), finds }
+    judge(view, &cluster, setting, finds);
+    behind(finds).unwrap_or(0).max(cluster.resume)
 }
 
 /// The verification code at a place that begins no number.
@@ -84,59 +80,61 @@ pub(super) fn short(view: &View<'_>, at: usize, setting: &Setting<'_>) -> Option
         .flatten()
 }
 
-/// The numbers in a cluster.
-pub(super) fn judge(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Vec<Find> {
-    let (Some(first), Some(last)) = (cluster.groups().first(), cluster.groups().last()) else {
-        return Vec::new();
-    };
+/// Adds the numbers in a cluster.
+pub(super) fn judge(
+    view: &View<'_>,
+    cluster: &Cluster,
+    setting: &Setting<'_>,
+    finds: &mut Vec<Find>,
+) {
+    let Some(first) = cluster.groups().first() else { return };
     if cluster.digits().len() < PAN_DIGITS_MIN {
         let codes = setting.rules.finds_codes();
         let field = codes.then(|| code_field(view, first.start, setting)).flatten();
-        return field.and_then(|field| code(view, cluster, &field, setting)).into_iter().collect();
+        finds.extend(field.and_then(|field| code(view, cluster, &field, setting)));
+        return;
     }
     if boundary::is_iban(view, cluster) {
-        return Vec::new();
+        return;
     }
-    let windows = shape::windows(cluster, Luhn::Holds);
-    let finds: Vec<Find> = windows
-        .iter()
-        .filter_map(|window| card(view, cluster, window, setting))
-        .flatten()
-        .flatten()
-        .collect();
-    if !finds.is_empty() {
-        return finds;
+    let known = finds.len();
+    for window in shape::windows(cluster, Luhn::Holds) {
+        card(view, (cluster, &window), setting, finds);
+    }
+    if finds.len() > known {
+        return;
     }
     if let Some(find) = float(view, cluster, setting) {
-        return vec![find];
+        return finds.push(find);
     }
     if setting.rules.finds_failing() {
         let windows = shape::windows(cluster, Luhn::Fails);
-        let failing = |window| failing(view, cluster, window, setting);
-        let finds: Vec<Find> = windows.iter().filter_map(failing).collect();
-        if !finds.is_empty() {
-            return finds;
-        }
+        finds.extend(windows.filter_map(|window| failing(view, cluster, &window, setting)));
     }
-    if !setting.rules.names_cards() {
-        return finds;
+    if finds.len() == known && setting.rules.names_cards() {
+        finds.extend(invalid(view, cluster, setting));
     }
-    let field = field_of(view, first.start, setting);
-    let invalid = field.filter(|field| field.direct && setting.rules.is_card_field(&field.name));
+}
+
+/// The number that a cluster is in a field which the configuration names as a card field.
+fn invalid(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Find> {
+    let first = cluster.groups().first()?;
+    let field = field_of(view, first.start, setting)?;
     // What follows a long group is read again by itself: it may begin the next number.
     let ends = cluster.groups().get(..cluster.heads).and_then(<[Group]>::last);
-    let last = ends.unwrap_or(last);
+    let last = ends.or(cluster.groups().last())?;
     let count = last.first + last.count;
     let fits = (PAN_DIGITS_MIN..=PAN_DIGITS_MAX).contains(&count) && !cluster.torn;
-    let pan = cluster.digits().get(..count).and_then(Pan::from_digits);
-    let find = invalid.filter(|_| fits).zip(pan).map(|(field, pan)| Find {
+    if !fits || !field.direct || !setting.rules.is_card_field(&field.name) {
+        return None;
+    }
+    Some(Find {
         span: first.start..last.end,
-        kind: FindKind::InvalidCard { pan },
+        kind: FindKind::InvalidCard { pan: Pan::from_digits(cluster.digits().get(..count)?)? },
         field: find::label(&field.name),
         medium: literal::medium(view, first.start, last.end, setting.carrier),
         coding: Coding::Plain,
-    });
-    find.into_iter().collect()
+    })
 }
 
 /// The number in a window that fails Luhn: whether it is a token, the vault knows for certain, so that
@@ -174,13 +172,13 @@ fn stands_apart(view: &View<'_>, cluster: &Cluster, window: &Window) -> bool {
         && (window.last + 1 < groups.len() || groups.last().is_some_and(closes))
 }
 
-/// The card in a window, unless its surroundings say otherwise, and the rest of its track.
+/// Adds the card in a window, unless its surroundings say otherwise, and the rest of its track.
 fn card(
     view: &View<'_>,
-    cluster: &Cluster,
-    window: &Window,
+    (cluster, window): (&Cluster, &Window),
     setting: &Setting<'_>,
-) -> Option<[Option<Find>; 2]> {
+    finds: &mut Vec<Find>,
+) -> Option<()> {
     let (head, tail) = (cluster.groups().get(window.first)?, cluster.groups().get(window.last)?);
     let digits = cluster.digits_of(window.first, window.last);
     let track = track::tail(view, head.start, tail.end);
@@ -207,12 +205,14 @@ fn card(
     }
     let (number, brand) = (head.start..tail.end, window.issuer.brand);
     if let Some(rest) = track {
-        let finds = [find(FindKind::Track { pan, brand }, number), find(FindKind::TrackTail, rest)];
-        return Some(finds.map(Some));
+        finds.push(find(FindKind::Track { pan, brand }, number));
+        finds.push(find(FindKind::TrackTail, rest));
+    } else if setting.rules.is_card_field(name)
+        || allowed(view, head.start, field.as_ref(), window, setting)
+    {
+        finds.push(find(FindKind::Card { pan, brand }, number));
     }
-    let known = setting.rules.is_card_field(name)
-        || allowed(view, head.start, field.as_ref(), window, setting);
-    known.then(|| [Some(find(FindKind::Card { pan, brand }, number)), None])
+    Some(())
 }
 
 /// The card that a number with an exponent is. Those are measurements as a rule: only the name of

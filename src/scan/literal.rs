@@ -3,11 +3,11 @@
 use super::Carrier;
 use super::find::Medium;
 use super::glyph::{self, Class};
-use super::view::{LOOK_BACK, View};
+use super::view::{LOOK_BACK, View, leading_digits};
 
 /// How the digits from `start` to `end` are written.
 pub(super) fn medium(view: &View<'_>, start: usize, end: usize, carrier: Carrier) -> Medium {
-    let plain = view.seen(start, end).iter().all(u8::is_ascii_digit);
+    let plain = leading_digits(view.seen(start, end)).len() == end - start;
     let speaks = matches!(carrier, Carrier::Json | Carrier::JavaScript | Carrier::EventStream);
     if !plain || !(speaks && opens(view, start) || carrier == Carrier::Html && tight(view, start)) {
         return if counted(view, start) { Medium::Counted } else { Medium::Text };

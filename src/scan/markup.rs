@@ -127,23 +127,28 @@ fn tag(text: &[u8]) -> Tag {
         return Tag::Other;
     }
     let end = memchr::memchr(b'>', text.get(..TAG_LENGTH_MAX).unwrap_or(text));
-    match end {
-        Some(end) if text.get(..end).is_some_and(holds_number) => Tag::Other,
-        Some(end) => Tag::Inline(end + 1),
+    match end.map(|end| (end, text.get(1..end).unwrap_or_default())) {
+        Some((_, inside)) if comment && !inside.ends_with(b"--") => Tag::Other,
+        // Another tag within: what stands before it may be a part of what follows this one.
+        Some((_, inside)) if inside.contains(&b'<') || holds_number(inside) => Tag::Other,
+        Some((end, _)) => Tag::Inline(end + 1),
         None if text.len() < TAG_LENGTH_MAX => Tag::Cut,
         None => Tag::Other,
     }
 }
 
-/// Whether a tag holds what may be a number of its own, masked or not: that one is looked for, so it
-/// is no part of the gap in another.
+/// Whether a tag holds what may be a number of its own, masked or not and however it is written: that
+/// one is looked for, so it is no part of the gap in another.
 fn holds_number(tag: &[u8]) -> bool {
-    let (mut digits, mut parted) = (0, false);
+    let mut digits = 0;
     tag.iter().any(|byte| {
         match byte {
-            b'0'..=b'9' | b'*' => (digits, parted) = (digits + 1, false),
-            b' ' | b'+' | b'-' | b'.' if digits > 0 && !parted => parted = true,
-            _ => (digits, parted) = (0, false),
+            b'0'..=b'9' | b'*' => digits += 1,
+            b' ' | b'+' | b'-' | b'.' => {}
+            // What escapes are made of, soft line breaks, and other scripts.
+            0 | b'#' | b'%' | b'&' | b';' | b'\\' | b'u' | b'x' | b'=' | b'\r' | b'\n' | 0x80.. => {
+            }
+            _ => digits = 0,
         }
         digits >= PAN_DIGITS_MIN
     })
@@ -208,8 +213,23 @@ mod tests {
             assert_eq!(length(text.as_bytes()), Some(text.len()), "{text}");
         }
         let long = format!("<b class=\"{}\">", "x".repeat(TAG_LENGTH_MAX));
-        let other =
-            ["<td>", "</p>", "<br>", "<input>", "<strongest>", "<1>", "<>", "<!DOCTYPE>", &long];
+        let other = [
+            "<td>",
+            "</p>",
+            "<br>",
+            "<input>",
+            "<strongest>",
+            "<1>",
+            "<>",
+            "<!DOCTYPE>",
+            &long,
+            // Not the end of the comment, and what may begin a number that goes on behind it.
+            "<!-- 4111</b>",
+            "<!-- 4111<b -->",
+            "<a title=\"4111<b\">",
+            "<!-- 411111\u{0}111111 -->",
+            "<!-- &#52;&#49;&#49;&#49;&#49;&#49;&#49; -->",
+        ];
         for text in other {
             assert!(matches!(tag(text.as_bytes()), Tag::Other), "{text}");
         }

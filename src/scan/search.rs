@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 
 use crate::card::iin::{self, LengthsByHead};
 
-use super::classes::LANES;
+use super::classes::{LANES, Vectors};
 use super::filter::{Codes, Mesh, Numbers};
-use super::simd::Kernel;
-use super::stretch::{Advance, Pair, Stretch, wide};
+use super::simd::{Kernel, Loop};
+use super::stretch::{Ground, Pair, Stretch, wide};
 use super::{cluster, field, markup, shape};
 
 /// How many digits a verification code has.
@@ -26,6 +26,16 @@ pub(super) struct Search<'a> {
     mesh: Mesh<'a>,
     stretch: Stretch,
     lengths: &'static LengthsByHead,
+    /// The place that was found last, if it is certainly worth a decision.
+    sure: Option<usize>,
+}
+
+/// What may be said about a place without a decision.
+enum Promise {
+    None,
+    Perhaps,
+    /// The place is worth one: it need not be asked again.
+    Sure,
 }
 
 impl<'a> Search<'a> {
@@ -33,54 +43,47 @@ impl<'a> Search<'a> {
     pub(super) fn new(text: &'a [u8], until: usize, mesh: Mesh<'a>) -> Self {
         let until = until.min(text.len());
         let stretch = Stretch::new(mesh.codes.is_some());
-        Self { text, until, mesh, stretch, lengths: iin::lengths() }
+        Self { text, until, mesh, stretch, lengths: iin::lengths(), sure: None }
     }
 
     /// The next place from `from` on that may be worth a decision.
     pub(super) fn next(&mut self, from: usize) -> Option<usize> {
-        if !self.stretch.reopen(self.text, from) && !self.advance(from, false) {
-            return None;
-        }
-        loop {
-            let mut starts = self.stretch.starts;
-            while starts.any != 0 {
-                let bit = starts.any.trailing_zeros();
-                starts.any &= starts.any - 1;
-                let place = self.stretch.base + usize::try_from(bit).unwrap_or(0);
-                if place >= self.until {
-                    return None;
-                }
-                if starts.encoded >> bit & 1 == 1 || self.promises(bit, place) {
-                    return Some(place);
-                }
-            }
-            // A run that goes on from this stretch was looked at where it began.
-            if !self.advance(self.stretch.base + LANES, true) {
-                return None;
-            }
-        }
+        KERNEL.run(Next { search: self, from })
     }
 
-    fn advance(&mut self, from: usize, follows: bool) -> bool {
-        let Self { text, until, ref mut stretch, .. } = *self;
-        KERNEL.run(Advance { stretch, text, until, from, follows })
+    /// Whether a number by itself begins at the place for certain, and is
+    /// [worth](super::filter::worth) a decision: it is part of no escape.
+    pub(super) fn is_sure(&self, place: usize) -> bool {
+        self.sure == Some(place)
     }
 
     /// Whether the run from a bit on is long, or goes on behind a link; or an escape or base64
     /// begins there.
-    fn promises(&self, bit: u32, place: usize) -> bool {
+    #[inline(always)]
+    fn promise(&self, bit: u32, place: usize) -> Promise {
         let Pair { here, ahead } = &self.stretch.pair;
+        let perhaps = |holds: bool| if holds { Promise::Perhaps } else { Promise::None };
         if here.digit >> bit & 1 == 0 {
-            return self.leads(place);
+            return perhaps(self.leads(place));
         }
         // The run is followed over more than 64 digits only where it has so many.
         let digits = match (here.digit >> bit | ahead.digit << 1 << (63 - bit)).trailing_ones() {
             u64::BITS => (wide(here.digit, ahead.digit) >> bit).trailing_ones(),
             digits => digits,
         };
-        if digits >= TWELVE {
-            return self.mesh.numbers == Numbers::Any || !self.ruled_out(place, digits);
+        if digits < TWELVE {
+            return perhaps(self.goes_on(bit, place, digits));
         }
+        match self.mesh.numbers {
+            Numbers::Any => Promise::Perhaps,
+            Numbers::Cards => self.long(place, digits),
+        }
+    }
+
+    /// Whether a run of fewer digits is a verification code, or goes on.
+    #[inline(never)]
+    fn goes_on(&self, bit: u32, place: usize, digits: u32) -> bool {
+        let Pair { here, ahead } = &self.stretch.pair;
         if self.mesh.codes.is_some_and(|codes| self.may_be_code(place, digits, codes)) {
             return true;
         }
@@ -101,14 +104,20 @@ impl<'a> Search<'a> {
         end - place == digits && markup::may_split(self.text, end, digits)
     }
 
-    /// Whether so many digits from `place` on are a number by themselves, and no card's: what
-    /// [`shape::ruled_out`] says too, where the bytes on both sides allow no doubt.
-    fn ruled_out(&self, place: usize, digits: u32) -> bool {
+    /// What a long run of digits may be: as [`shape::ruled_out`] says too, where the bytes on both
+    /// sides leave no doubt that it is a number by itself.
+    #[inline(always)]
+    fn long(&self, place: usize, digits: u32) -> Promise {
         let end = place + usize::try_from(digits).unwrap_or(0);
         let before = place.checked_sub(1).and_then(|at| self.text.get(at));
-        let (Some(&before), Some(&after)) = (before, self.text.get(end)) else { return false };
+        let (Some(&before), Some(&after)) = (before, self.text.get(end)) else {
+            return Promise::Perhaps;
+        };
+        if !ends_word(before) || !ends_word(after) {
+            return Promise::Perhaps;
+        }
         let run = self.text.get(place..end).unwrap_or_default();
-        ends_word(before) && ends_word(after) && !shape::may_be_card(self.lengths, run)
+        if shape::may_be_card(self.lengths, run) { Promise::Sure } else { Promise::None }
     }
 
     /// Whether a run of so many digits may be a verification code, or the beginning of one. A short
@@ -137,6 +146,46 @@ impl<'a> Search<'a> {
             Some(b'\\') => matches!(next, None | Some(b'u' | b'x' | b'\\')),
             Some(0xD9 | 0xDB | 0xE0 | 0xEF) => true,
             _ => false,
+        }
+    }
+}
+
+/// The walk to the next place: all of it is compiled for the vectors, so that a text full of numbers
+/// which are no cards is passed without leaving their instructions.
+struct Next<'a, 'b> {
+    search: &'b mut Search<'a>,
+    from: usize,
+}
+
+impl Loop for Next<'_, '_> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn run(self, vectors: impl Vectors) -> Option<usize> {
+        let Self { search, from } = self;
+        let ground = Ground { text: search.text, until: search.until };
+        let (mut at, mut follows) = (from, false);
+        let mut open = search.stretch.reopen(search.text, from);
+        loop {
+            if !open && !search.stretch.advance(vectors, ground, at, follows) {
+                return None;
+            }
+            let (base, mut starts) = (search.stretch.base, search.stretch.starts);
+            while starts.any != 0 {
+                let bit = starts.any.trailing_zeros();
+                starts.any &= starts.any - 1;
+                let place = base + usize::try_from(bit).unwrap_or(0);
+                if place >= search.until {
+                    return None;
+                }
+                let promise = search.promise(bit, place);
+                if starts.encoded >> bit & 1 == 1 || !matches!(promise, Promise::None) {
+                    search.sure = matches!(promise, Promise::Sure).then_some(place);
+                    return Some(place);
+                }
+            }
+            // A run that goes on from this stretch was looked at where it began.
+            (at, follows, open) = (base + LANES, true, false);
         }
     }
 }
@@ -209,6 +258,7 @@ mod tests {
         let mut at = 0;
         while let Some(near) = next(at) {
             let place = settle(&view, near, at);
+            view.focus(place);
             if worth(&view, place, mesh.numbers) || mesh.codes.is_some() && coded(&view, place) {
                 // Base64 is told from any of the five places before its digits.
                 let told = base64::begins(&view, place).unwrap_or(place);

@@ -7,7 +7,7 @@ use super::boundary;
 use super::cluster::{Cluster, Gap, Group};
 use super::glyph::hex;
 use super::hexed;
-use super::view::View;
+use super::view::{View, leading_digits};
 
 /// How card numbers are grouped when people write them.
 const GROUPINGS: [&[usize]; 16] = [
@@ -28,6 +28,48 @@ const GROUPINGS: [&[usize]; 16] = [
     &[4, 4, 4, 2],
     &[8, 8, 3],
 ];
+
+/// The sizes of up to [`SIZES_MAX`] groups, a nibble each, so that groupings are compared at once: to
+/// compare them group by group was half of what a number in four groups took.
+#[derive(Clone, Copy)]
+struct Sizes {
+    nibbles: usize,
+    count: usize,
+}
+
+/// The most groups of a grouping.
+const SIZES_MAX: usize = 5;
+/// A group so large is like none of a grouping.
+const SIZE_MAX: usize = 15;
+
+impl Sizes {
+    const NONE: Self = Self { nibbles: 0, count: 0 };
+
+    const fn and(self, size: usize) -> Self {
+        let size = if size < SIZE_MAX { size } else { SIZE_MAX };
+        Self { nibbles: self.nibbles | size << (self.count * 4), count: self.count + 1 }
+    }
+
+    /// Whether these begin with the sizes of a grouping.
+    fn begin_with(self, grouping: Self) -> bool {
+        let asked = (1 << (grouping.count * 4)) - 1;
+        grouping.count <= self.count && self.nibbles & asked == grouping.nibbles
+    }
+}
+
+static SIZES: [Sizes; GROUPINGS.len()] = {
+    let mut all = [Sizes::NONE; GROUPINGS.len()];
+    let mut place = 0;
+    while place < all.len() {
+        let mut group = 0;
+        while group < GROUPINGS[place].len() {
+            all[place] = all[place].and(GROUPINGS[place][group]);
+            group += 1;
+        }
+        place += 1;
+    }
+    all
+};
 
 /// Neighbours of a window's own length before and after it that make it part of a list.
 const LIKE_BEFORE_MAX: usize = 1;
@@ -62,6 +104,7 @@ impl Luhn {
 }
 
 /// Whose card these digits can be.
+#[inline(never)]
 pub(super) fn issuer_of(digits: &[u8], luhn: Luhn) -> Option<&'static Issuer> {
     if !(PAN_DIGITS_MIN..=PAN_DIGITS_MAX).contains(&digits.len()) {
         return None;
@@ -73,7 +116,7 @@ pub(super) fn issuer_of(digits: &[u8], luhn: Luhn) -> Option<&'static Issuer> {
 /// Where the run of digits at `place` ends, if it is a number by itself and certainly no card's: the
 /// quick answer for most long numbers there are.
 pub(super) fn ruled_out(view: &View<'_>, place: usize) -> Option<usize> {
-    let length = view.ahead(place).iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let length = leading_digits(view.ahead(place)).len();
     let end = place + length;
     let next = view.byte(end);
     // What may continue the number, or make it part of a data object in hexadecimal.
@@ -91,8 +134,9 @@ pub(super) fn ruled_out(view: &View<'_>, place: usize) -> Option<usize> {
     (!may_be_card(iin::lengths(), digits)).then_some(end)
 }
 
-/// Whether these ASCII digits may be a card number by themselves; the cheap questions first.
-#[inline]
+/// Whether these ASCII digits may be a card number by themselves; the cheap questions first. Compiled
+/// into the search, which asks it of every long number.
+#[inline(always)]
 pub(super) fn may_be_card(lengths: &LengthsByHead, digits: &[u8]) -> bool {
     if digits.len() > PAN_DIGITS_MAX {
         return hexed::may_write_card(digits);
@@ -107,17 +151,21 @@ pub(super) fn may_be_card(lengths: &LengthsByHead, digits: &[u8]) -> bool {
 /// The windows of a cluster that may be cards, in order and apart from each other. Where two
 /// overlap, the stronger range wins, then the one that leaves the more likely neighbours, then the
 /// longer number, then the earlier.
-pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
-    if stands_alone(cluster) {
-        let alone = |issuer: &'static Issuer| Window {
-            first: 0,
-            last: 0,
-            issuer,
-            strength: issuer.strength,
-        };
-        let issuer = issuer_of(cluster.digits_of(0, 0), luhn);
-        return issuer.filter(|_| !joined(cluster, 0, 0)).map(alone).into_iter().collect();
-    }
+pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> impl Iterator<Item = Window> {
+    let alone = stands_alone(cluster);
+    let only = alone.then(|| only(cluster, luhn)).flatten();
+    let several = if alone { Vec::new() } else { several(cluster, luhn) };
+    only.into_iter().chain(several)
+}
+
+/// The first group, if it may be a card by itself.
+fn only(cluster: &Cluster, luhn: Luhn) -> Option<Window> {
+    let issuer = issuer_of(cluster.digits_of(0, 0), luhn)?;
+    let window = Window { first: 0, last: 0, issuer, strength: issuer.strength };
+    (!joined(cluster, 0, 0)).then_some(window)
+}
+
+fn several(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
     let long = |first: &usize| {
         let begin = cluster.groups().get(*first).map_or(0, |group| group.first);
         cluster.digits().len() - begin >= PAN_DIGITS_MIN
@@ -161,14 +209,13 @@ fn stands_alone(cluster: &Cluster) -> bool {
 /// The windows that begin with one group.
 fn from(cluster: &Cluster, first: usize, luhn: Luhn) -> impl Iterator<Item = Window> {
     let groups = cluster.groups().get(first..).unwrap_or_default();
-    let count = groups.first().map_or(0, |group| group.count);
     let gap = groups.get(1).and_then(|group| group.gap);
-    let grouped = GROUPINGS.iter().filter(move |grouping| grouping.first() == Some(&count));
-    let grouped = grouped.filter(move |grouping| written_so(groups, grouping, gap));
+    let sizes = alike(groups, gap);
+    let grouped = SIZES.iter().filter(move |grouping| sizes.begin_with(**grouping));
     // Markup may split a number anywhere, as long as all of it belongs to the number.
     let tagged = (gap == Some(Gap::Tags)).then_some(groups.len());
     let tagged = tagged.filter(|_| tagged_alone(cluster, first));
-    let lengths = std::iter::once(1).chain(grouped.map(|grouping| grouping.len())).chain(tagged);
+    let lengths = std::iter::once(1).chain(grouped.map(|grouping| grouping.count)).chain(tagged);
     lengths.filter_map(move |length| {
         let last = first + length - 1;
         let issuer = issuer_of(cluster.digits_of(first, last), luhn)?;
@@ -181,12 +228,11 @@ fn from(cluster: &Cluster, first: usize, luhn: Luhn) -> impl Iterator<Item = Win
     })
 }
 
-/// Whether the groups begin as a card is written, with the same separator throughout.
-fn written_so(groups: &[Group], grouping: &[usize], gap: Option<Gap>) -> bool {
-    groups.get(..grouping.len()).is_some_and(|groups| {
-        groups.iter().zip(grouping).all(|(group, &length)| group.count == length)
-            && groups.iter().skip(1).all(|group| group.gap == gap)
-    })
+/// The sizes of the first groups, as far as the same separator is between them.
+fn alike(groups: &[Group], gap: Option<Gap>) -> Sizes {
+    let near = groups.iter().take(SIZES_MAX).enumerate();
+    let same = near.take_while(|(place, group)| *place == 0 || group.gap == gap);
+    same.fold(Sizes::NONE, |sizes, (_, group)| sizes.and(group.count))
 }
 
 /// Whether markup joins this group to those after it, and to none before.

@@ -1,12 +1,12 @@
 //! A body as it arrives, in any pieces.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::filter::{self, Codes, Mesh, Numbers};
-use super::judge::{self, Setting, Step};
+use super::judge::{self, Setting};
 use super::lists::Lists;
 use super::search::Search;
 use super::table::Table;
@@ -102,7 +102,7 @@ impl Stream {
             let far = self.scan(&chunk, from, chunk.len(), self.passed + joint);
             scanned.decided = joint + far.decided;
             scanned.vetoed += far.vetoed;
-            scanned.finds.extend(far.finds.into_iter().map(|find| shifted(find, joint)));
+            scanned.finds.extend(shifted(far.finds, joint));
         }
         self.vetoed += scanned.vetoed;
         self.emit(&chunk, scanned.decided, scanned.finds, decided);
@@ -115,12 +115,17 @@ impl Stream {
         }
         let mut text = std::mem::take(&mut self.back);
         let start = text.len();
+        if self.held.len() < self.rules.find_bytes_min() {
+            let bytes = Bytes::from(std::mem::take(&mut self.held));
+            decided.push(Decided { bytes, finds: Vec::new() });
+            return;
+        }
         text.append(&mut self.held);
         let view = View::new(&text, true);
         let scanned = self.run(&view, &text, start..text.len(), self.passed);
         self.vetoed += scanned.vetoed;
-        let finds = scanned.finds.into_iter().map(|find| moved_back(find, start)).collect();
         if text.len() > start {
+            let finds = moved_back(scanned.finds, start);
             decided.push(Decided { bytes: Bytes::from(text).slice(start..), finds });
         }
     }
@@ -175,6 +180,7 @@ impl Stream {
             holder: None,
             offset,
             vetoed,
+            cluster: RefCell::default(),
         };
         let mut counted = 0;
         let any = self.rules.names_cards() || self.rules.finds_failing();
@@ -207,49 +213,54 @@ impl Stream {
                 continue;
             }
             let Some(near) = near else { break };
-            let place = filter::settle(view, near, at);
-            let step = if filter::worth(view, place, numbers) {
-                judge::step(view, place, &setting)
+            let sure = search.is_sure(near);
+            let place = if sure { near } else { filter::settle(view, near, at) };
+            view.focus(place);
+            let known = finds.len();
+            let next = if sure || filter::worth(view, place, numbers) {
+                judge::step(view, place, &setting, &mut finds)
             } else {
-                let code = codes.and_then(|_| judge::short(view, place, &setting));
-                let next = code.as_ref().map(|find| find.span.end);
-                let next = next.unwrap_or_else(|| filter::behind(view, place));
-                Step { next, finds: code.into_iter().collect() }
+                finds.extend(codes.and_then(|_| judge::short(view, place, &setting)));
+                let code = finds.get(known..).and_then(<[Find]>::last);
+                code.map_or_else(|| filter::behind(view, place), |code| code.span.end)
             };
             if view.starved() {
+                finds.truncate(known);
                 return Scanned { finds, decided: place, vetoed: counted };
             }
             counted = setting.vetoed.get();
             // Digits that base64 only seems to hold may be part of a token.
-            let whole = step.finds.is_empty();
-            at = tokens.next.filter(|&token| whole && token > near).unwrap_or(step.next);
-            at = at.min(step.next);
-            finds.extend(step.finds);
+            let whole = finds.len() == known;
+            at = tokens.next.filter(|&token| whole && token > near).unwrap_or(next);
+            at = at.min(next);
         }
         Scanned { finds, decided: at.max(range.end), vetoed: counted }
     }
 
     /// Hands out everything before `upto` (counted from the beginning of `back`) and keeps the rest.
-    fn emit(&mut self, chunk: &Bytes, upto: usize, finds: Vec<Find>, decided: &mut Vec<Decided>) {
+    fn emit(
+        &mut self,
+        chunk: &Bytes,
+        upto: usize,
+        mut finds: Vec<Find>,
+        decided: &mut Vec<Decided>,
+    ) {
         let start = self.back.len();
         let joint = start + self.held.len();
         // A find that crosses from held bytes into the piece needs them in one buffer.
         let crossing = finds.iter().find(|find| find.span.start < joint && find.span.end > joint);
         let cut = crossing.map_or(joint, |find| find.span.end).min(upto).max(joint.min(upto));
-        let (early, late): (Vec<Find>, Vec<Find>) =
-            finds.into_iter().partition(|find| find.span.start < joint);
+        let late = finds.split_off(finds.partition_point(|find| find.span.start < joint));
         let within = chunk.get(..cut.saturating_sub(joint)).unwrap_or_default();
         let kept = upto.saturating_sub(start).min(self.held.len());
         let mut first: Vec<u8> = self.held.get(..kept).unwrap_or_default().to_vec();
         first.extend_from_slice(within);
         if !first.is_empty() {
-            let finds = early.into_iter().map(|find| moved_back(find, start)).collect();
-            decided.push(Decided { bytes: Bytes::from(first), finds });
+            decided.push(Decided { bytes: Bytes::from(first), finds: moved_back(finds, start) });
         }
         if upto > cut {
             let bytes = chunk.slice(cut - joint..upto - joint);
-            let finds = late.into_iter().map(|find| moved_back(find, cut)).collect();
-            decided.push(Decided { bytes, finds });
+            decided.push(Decided { bytes, finds: moved_back(late, cut) });
         }
         self.remember(chunk, upto);
     }
@@ -285,18 +296,22 @@ pub fn find_all(rules: &Arc<Rules>, carrier: Carrier, text: &Bytes) -> Vec<Find>
     let mut offset = 0;
     let mut finds = Vec::new();
     for run in decided {
-        finds.extend(run.finds.into_iter().map(|find| shifted(find, offset)));
+        finds.extend(shifted(run.finds, offset));
         offset += run.bytes.len();
     }
     finds
 }
 
-fn shifted(mut find: Find, by: usize) -> Find {
-    find.span = find.span.start + by..find.span.end + by;
-    find
+fn shifted(mut finds: Vec<Find>, by: usize) -> Vec<Find> {
+    for find in &mut finds {
+        find.span = find.span.start + by..find.span.end + by;
+    }
+    finds
 }
 
-fn moved_back(mut find: Find, by: usize) -> Find {
-    find.span = find.span.start.saturating_sub(by)..find.span.end.saturating_sub(by);
-    find
+fn moved_back(mut finds: Vec<Find>, by: usize) -> Vec<Find> {
+    for find in &mut finds {
+        find.span = find.span.start.saturating_sub(by)..find.span.end.saturating_sub(by);
+    }
+    finds
 }

@@ -462,3 +462,19 @@ fn written_digits_keep_the_writing_of_each() {
     decided.finds[0].write_digits(&mut run, b"340000000000009");
     assert_eq!(String::from_utf8_lossy(&run), r"3\u00340000000000009");
 }
+
+#[test]
+fn masking_leaves_nothing_for_a_second_pass() {
+    let cases = [
+        // The comment ends where a tag in it does, and the second number begins in it.
+        "[\"378282246310005<!-- \",\"601100\u{0}099013</b><b>9424\"]",
+        "378282246310005<!-- 6011</b>0009<b>9013</b>9424",
+        // The dash joins the number to the five before it, also when what stands before that is masked.
+        "4111 1111 1111 1111 5 %2D 4111 1111 1111 1111 5",
+        "4111 1111 1111 1111 5 &#45; 4111 1111 1111 1111 5",
+    ];
+    for body in cases {
+        let once = masked(response, Carrier::Html, body);
+        assert_eq!(masked(response, Carrier::Html, &once), once, "{body}");
+    }
+}

@@ -61,6 +61,16 @@ impl<'a> View<'a> {
         self.text.get(at..end).unwrap_or_default()
     }
 
+    /// The ASCII digits from `at` on, at most `most` of them.
+    pub(super) fn digits(&self, at: usize, most: usize) -> &'a [u8] {
+        let ahead = self.ahead(at);
+        let run = leading_digits(ahead.get(..most).unwrap_or(ahead));
+        if run.len() < most {
+            self.want(at + run.len());
+        }
+        run
+    }
+
     /// Notes that the decision depends on the byte at `at`, which [`View::ahead`] did not reach.
     pub(super) fn want(&self, at: usize) {
         let _ = self.byte(at);
@@ -79,5 +89,43 @@ impl<'a> View<'a> {
     /// Bytes that have been looked at before.
     pub(super) fn seen(&self, from: usize, to: usize) -> &'a [u8] {
         self.text.get(from..to.min(self.text.len())).unwrap_or_default()
+    }
+}
+
+/// The ASCII digits that begin a text; eight at once, which takes a quarter of what it takes to ask
+/// each.
+pub(super) fn leading_digits(text: &[u8]) -> &[u8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut rest = text;
+    while let Some((eight, behind)) = rest.split_first_chunk() {
+        // A digit has three in its upper half, and still has after six is added.
+        let bytes = u64::from_le_bytes(*eight);
+        let moved = (bytes & ONES * 0x7F) + ONES * 6;
+        let other = (bytes ^ ONES * 0x30 | moved ^ ONES * 0x30) & ONES * 0xF0;
+        if other != 0 {
+            let count = usize::try_from(other.trailing_zeros() / u8::BITS).unwrap_or(0);
+            return text.get(..text.len() - rest.len() + count).unwrap_or_default();
+        }
+        rest = behind;
+    }
+    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    text.get(..text.len() - rest.len() + count).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_told_from_all_other_bytes_at_every_place() {
+        for length in 0..20 {
+            for byte in 0..=u8::MAX {
+                let mut text = vec![b'7'; length];
+                text.push(byte);
+                text.extend_from_slice(b"04 2345678901234x");
+                let by_one = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                assert_eq!(leading_digits(&text).len(), by_one, "{length} {byte:#x}");
+            }
+        }
     }
 }

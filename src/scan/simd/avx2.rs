@@ -1,8 +1,8 @@
 //! AVX2: 32 bytes at a time.
 
 use std::arch::x86_64::{
-    __m256i, _mm_add_epi64, _mm_cvtsi128_si64, _mm_unpackhi_epi64, _mm256_add_epi8,
-    _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi8,
+    __m256i, _MM_HINT_T0, _mm_add_epi64, _mm_cvtsi128_si64, _mm_prefetch, _mm_unpackhi_epi64,
+    _mm256_add_epi8, _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi8,
     _mm256_cmpgt_epi8, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_movemask_epi8,
     _mm256_or_si256, _mm256_sad_epu8, _mm256_set1_epi8, _mm256_setr_epi8, _mm256_setzero_si256,
     _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi64, _mm256_srli_epi16, _mm256_sub_epi8,
@@ -10,9 +10,12 @@ use std::arch::x86_64::{
 };
 
 use super::Loop;
-use crate::scan::classes::{self, BLOCK, BLOCKS, LANES, Masks, STEP, Tally, Vectors};
+use crate::scan::classes::{self, BLOCK, BLOCKS, LANES, Masks, Plain, STEP, Tally, Vectors};
 
 const WIDTH: usize = 32;
+/// How far ahead memory is asked for.
+const FETCH: usize = 2048;
+const CACHE_LINE: usize = 64;
 
 /// Made in [`run`] alone, where the processor has the instructions.
 #[derive(Clone, Copy)]
@@ -28,6 +31,12 @@ impl Vectors for Avx2 {
     fn masks(self, lanes: &[u8; LANES]) -> Masks {
         // SAFETY: the value exists where the processor has AVX2.
         unsafe { masks(lanes) }
+    }
+
+    #[inline(always)]
+    fn plain(self, lanes: &[u8; LANES]) -> Option<Plain> {
+        // SAFETY: as above.
+        unsafe { plain(lanes) }
     }
 
     #[inline(always)]
@@ -47,33 +56,70 @@ const NUL: i8 = 1 << 5;
 const TRIPLE: i8 = 1 << 6;
 const PERCENT: i8 = -1 << 7;
 
-/// Most text has digits and separators alone: the rarer classes are told apart where any is.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn masks(lanes: &[u8; LANES]) -> Masks {
-    let text = [load(lanes, 0), load(lanes, WIDTH)];
-    let classes = text.map(|lanes| classify(lanes));
-    let digit = bits(classes.map(|lanes| _mm256_slli_epi16::<7>(lanes)));
-    let separator = bits(classes.map(|lanes| _mm256_slli_epi16::<6>(lanes)));
-    let plain = digit | separator;
-    let [all, bytes] = [classes, text].map(|[low, high]| _mm256_or_si256(low, high));
-    let rare = _mm256_set1_epi8(!(DIGIT | SEPARATOR));
-    let other_script = _mm256_set1_epi8(i8::MIN);
-    if _mm256_testz_si256(all, rare) & _mm256_testz_si256(bytes, other_script) != 0 {
+    let classes = Classes::of(lanes);
+    let Plain { digit, plain } = classes.plain();
+    if classes.none_rare() {
         return Masks { digit, plain, ..Masks::default() };
     }
-    let none = _mm256_setzero_si256();
-    let any_of = |set: i8| {
-        let kept = classes.map(|lanes| _mm256_and_si256(lanes, _mm256_set1_epi8(set)));
-        !bits(kept.map(|lanes| _mm256_cmpeq_epi8(lanes, none)))
-    };
-    let leads = text.map(|lanes| other_lead(lanes));
+    let leads = classes.text.map(|lanes| other_lead(lanes));
     Masks {
         digit,
         plain,
-        link: any_of(AMPERSAND | MARKUP | BACKSLASH | NUL) | bits(text),
-        lead: any_of(AMPERSAND | BACKSLASH | PERCENT) | bits(leads),
-        triple: any_of(TRIPLE),
+        link: classes.any_of(AMPERSAND | MARKUP | BACKSLASH | NUL) | bits(classes.text),
+        lead: classes.any_of(AMPERSAND | BACKSLASH | PERCENT) | bits(leads),
+        triple: classes.any_of(TRIPLE),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn plain(lanes: &[u8; LANES]) -> Option<Plain> {
+    let classes = Classes::of(lanes);
+    if classes.none_rare() { Some(classes.plain()) } else { None }
+}
+
+/// 64 bytes and their classes. Most text has digits and separators alone: the rarer classes are told
+/// apart where any is.
+struct Classes {
+    text: [__m256i; 2],
+    classes: [__m256i; 2],
+}
+
+impl Classes {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn of(lanes: &[u8; LANES]) -> Self {
+        let text = [load(lanes, 0), load(lanes, WIDTH)];
+        Self { text, classes: text.map(|lanes| classify(lanes)) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn plain(&self) -> Plain {
+        let digit = bits(self.classes.map(|lanes| _mm256_slli_epi16::<7>(lanes)));
+        let separator = bits(self.classes.map(|lanes| _mm256_slli_epi16::<6>(lanes)));
+        Plain { digit, plain: digit | separator }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn none_rare(&self) -> bool {
+        let either = |[low, high]: [__m256i; 2]| _mm256_or_si256(low, high);
+        let rare = _mm256_and_si256(either(self.classes), _mm256_set1_epi8(!(DIGIT | SEPARATOR)));
+        let other = _mm256_and_si256(either(self.text), _mm256_set1_epi8(i8::MIN));
+        let any = _mm256_or_si256(rare, other);
+        _mm256_testz_si256(any, any) != 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn any_of(&self, set: i8) -> u64 {
+        let none = _mm256_setzero_si256();
+        let kept = self.classes.map(|lanes| _mm256_and_si256(lanes, _mm256_set1_epi8(set)));
+        !bits(kept.map(|lanes| _mm256_cmpeq_epi8(lanes, none)))
     }
 }
 
@@ -151,6 +197,7 @@ fn quiet(text: &[u8]) -> usize {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn tally(step: &[u8; STEP + 1]) -> Tally {
+    fetch(step);
     let mut digits = [_mm256_setzero_si256(); BLOCKS];
     let mut tags = digits;
     let mut letters = _mm256_setzero_si256();
@@ -173,6 +220,17 @@ fn tally(step: &[u8; STEP + 1]) -> Tally {
         return tally;
     }
     tally_rare(step, tally.digits)
+}
+
+/// Asks for what comes [`FETCH`] bytes later, which does no harm behind the end: the arithmetic takes nearly as long as the memory, and
+/// without it the one would wait for the other.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fetch(step: &[u8; STEP + 1]) {
+    for line in (0..STEP).step_by(CACHE_LINE) {
+        let later = step.as_ptr().wrapping_add(FETCH + line);
+        _mm_prefetch::<_MM_HINT_T0>(later.cast());
+    }
 }
 
 /// Adds bytes of other scripts, and of base64: most steps have none.

@@ -5,7 +5,7 @@ use std::arch::aarch64::{
     vgetq_lane_u64, vld1q_u8, vorrq_u8, vpaddq_u8, vreinterpretq_u64_u8, vsubq_u8,
 };
 
-use crate::scan::classes::{self, BLOCK, LANES, Masks, STEP, Tally, Vectors};
+use crate::scan::classes::{self, BLOCK, LANES, Masks, Plain, STEP, Tally, Vectors};
 
 const WIDTH: usize = 16;
 
@@ -24,6 +24,11 @@ impl Vectors for Neon {
             lead: bits(four.map(|lanes| lead(lanes))),
             triple: bits(four.map(|lanes| triple(lanes))),
         }
+    }
+
+    #[inline(always)]
+    fn plain(self, lanes: &[u8; LANES]) -> Option<Plain> {
+        self.masks(lanes).alone()
     }
 
     fn quiet(self, text: &[u8]) -> usize {
