@@ -40,7 +40,7 @@ pub struct LocalCounter<C: Clock = MonotonicClock> {
     epoch: C::Instant,
 }
 
-impl<C: Clock> Clone for LocalCounter<C> {
+impl<C: Clock + Clone> Clone for LocalCounter<C> {
     fn clone(&self) -> Self {
         Self { tables: Arc::clone(&self.tables), clock: self.clock.clone(), epoch: self.epoch }
     }

@@ -52,7 +52,7 @@ enum StateError {
     Read { path: PathBuf, source: io::Error },
 }
 
-impl<C: Clock> CounterFile<C> {
+impl<C: Clock + Clone> CounterFile<C> {
     /// The file of these counters, sealed with the key of their hashes.
     pub fn new(counter: &LocalCounter<C>, path: PathBuf, key: &[u8; 32]) -> Self {
         let seal = hmac::Key::new(hmac::HMAC_SHA256, key);
