@@ -3,18 +3,22 @@
 use std::error::Error;
 use std::time::Duration;
 
-use prometheus::{IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use tracing::{info, warn};
 
 use super::Metrics;
 use super::mask::{mask_causes, mask_text};
-use super::metrics::{counters, gauge};
+use super::metrics::{counters, gauge, gauges};
 
 pub(super) struct LoginFamilies {
     attempts: IntCounterVec,
     refused: IntCounterVec,
+    observed: IntCounterVec,
+    account_locks: IntCounterVec,
     locks: IntCounterVec,
     locked: IntGauge,
+    keys: IntGaugeVec,
+    keys_max: IntGaugeVec,
     degraded: IntGauge,
     rejected: IntCounterVec,
 }
@@ -38,15 +42,42 @@ impl Metrics {
         warn!(site, reason, retry_after_s, request_id, "login refused");
     }
 
-    /// Too many failures locked an account; which one, only the audit log tells, as a keyed hash.
-    pub fn account_locked(&self, site: &str, lock: Duration) {
-        self.logins.locks.with_label_values(&[site]).inc();
-        warn!(site, lock_s = lock.as_secs(), "account locked");
+    /// A login attempt would have been refused, and went so instead.
+    pub fn login_observed(
+        &self,
+        site: &str,
+        reason: &'static str,
+        outcome: &'static str,
+        request_id: &str,
+    ) {
+        self.logins.observed.with_label_values(&[site, reason, outcome]).inc();
+        let request_id = &*mask_text(request_id);
+        warn!(site, reason, outcome, request_id, "login would be refused");
+    }
+
+    /// Too many failures locked something; what, only the audit log tells, as a keyed hash.
+    pub fn login_locked(&self, site: &str, dimension: &'static str, lock: Duration) {
+        self.logins.locks.with_label_values(&[site, dimension]).inc();
+        warn!(site, dimension, lock_s = lock.as_secs(), "locked after too many failures");
+    }
+
+    /// What was locked is an account.
+    pub fn account_locked(&self, site: &str) {
+        self.logins.account_locks.with_label_values(&[site]).inc();
     }
 
     /// How many accounts are locked now.
     pub fn accounts_locked(&self, accounts: usize) {
         self.logins.locked.set(i64::try_from(accounts).unwrap_or(i64::MAX));
+    }
+
+    /// How full a table of this process's counters is.
+    pub fn counter_keys(&self, table: &'static str, keys: usize, keys_max: usize) {
+        let set = |gauges: &IntGaugeVec, count| {
+            gauges.with_label_values(&[table]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set(&self.logins.keys, keys);
+        set(&self.logins.keys_max, keys_max);
     }
 
     /// Whether this process counts attempts for itself alone although they should be shared.
@@ -83,13 +114,37 @@ impl LoginFamilies {
                 "Login attempts refused before the shop saw them.",
                 &["site", "reason"],
             ),
-            locks: counters(
+            observed: counters(
+                registry,
+                "tillgate_login_observed_total",
+                "Login attempts that would have been refused if limits did more than observe.",
+                &["site", "reason", "outcome"],
+            ),
+            account_locks: counters(
                 registry,
                 "tillgate_account_locks_total",
                 "Accounts locked after too many failures.",
                 &["site"],
             ),
+            locks: counters(
+                registry,
+                "tillgate_login_locks_total",
+                "Locks after too many failures, by what is locked.",
+                &["site", "dimension"],
+            ),
             locked: gauge(registry, "tillgate_accounts_locked", "Accounts locked now."),
+            keys: gauges(
+                registry,
+                "tillgate_counter_keys",
+                "Keys that this process counts under, by table.",
+                &["table"],
+            ),
+            keys_max: gauges(
+                registry,
+                "tillgate_counter_keys_max",
+                "The most keys of each table.",
+                &["table"],
+            ),
             degraded: gauge(
                 registry,
                 "tillgate_counters_degraded",
