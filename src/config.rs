@@ -129,6 +129,7 @@ pub fn for_upstream(
         address: At::nowhere(address),
         tls: Some(At::nowhere(true)),
         redirect_to_https: None,
+        proxy_protocol: None,
     };
     let site = SiteSchema {
         hosts: None,

@@ -21,6 +21,7 @@ mod secret;
 mod upstream;
 mod webhook;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -72,6 +73,13 @@ impl Snapshot {
         let matching = sites.filter_map(|(place, site)| Some((site.rank(host)?, (place, site))));
         // The first of equals: `max_by_key` would take the last.
         matching.rev().max_by_key(|(rank, _)| *rank).map(|(_, found)| found)
+    }
+
+    /// Whether a proxy at this address is believed about who came before it.
+    #[must_use]
+    pub fn trusts(&self, proxy: IpAddr) -> bool {
+        let proxy = proxy.to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(&proxy))
     }
 
     /// The payment gateway that a client of the forward proxy believes to call.

@@ -27,6 +27,7 @@ mod upgrade;
 mod webhook;
 pub mod websocket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{EXPECT, HOST, HeaderValue, LOCATION};
@@ -77,6 +78,12 @@ impl Proxy {
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.live.peek().snapshot.timeouts.clone()
+    }
+
+    /// Whether the current generation believes this proxy about who came before it.
+    #[must_use]
+    pub fn trusts(&self, proxy: IpAddr) -> bool {
+        self.live.peek().snapshot.trusts(proxy)
     }
 
     /// Whose certificates callers of a gateway must show, by the current generation.
