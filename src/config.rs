@@ -11,6 +11,7 @@ mod forward;
 mod gateways;
 mod json;
 mod master_key;
+mod networks;
 mod problem;
 mod schema;
 mod secrets;

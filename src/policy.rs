@@ -18,13 +18,11 @@ mod postgres;
 mod redis;
 mod route;
 mod secret;
+mod trusted;
 mod upstream;
 mod webhook;
 
-use std::net::IpAddr;
 use std::sync::Arc;
-
-use ipnet::IpNet;
 
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
@@ -42,6 +40,7 @@ pub use postgres::{
 pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
 pub use route::{Route, Site, SiteName};
 pub use secret::Secret;
+pub use trusted::{ForwardedField, TrustedProxies};
 pub use upstream::{Pin, Scheme, Trust, Upstream};
 pub use webhook::{Webhook, WebhookSignature};
 
@@ -56,8 +55,8 @@ pub struct Snapshot {
     pub webhooks: Vec<Arc<Webhook>>,
     /// Where the forward proxy leads beside them.
     pub forward: ForwardPolicy,
-    /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Who is believed about a client's address.
+    pub trusted_proxies: TrustedProxies,
     /// How many logins may be tried.
     pub login: LoginLimits,
     /// Waits that are the same for every route.
@@ -73,13 +72,6 @@ impl Snapshot {
         let matching = sites.filter_map(|(place, site)| Some((site.rank(host)?, (place, site))));
         // The first of equals: `max_by_key` would take the last.
         matching.rev().max_by_key(|(rank, _)| *rank).map(|(_, found)| found)
-    }
-
-    /// Whether a proxy at this address is believed about who came before it.
-    #[must_use]
-    pub fn trusts(&self, proxy: IpAddr) -> bool {
-        let proxy = proxy.to_canonical();
-        self.trusted_proxies.iter().any(|network| network.contains(&proxy))
     }
 
     /// The payment gateway that a client of the forward proxy believes to call.

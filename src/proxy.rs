@@ -12,6 +12,7 @@ mod digits;
 mod exchange;
 mod finish;
 mod forward;
+mod forwarded;
 mod gateway;
 mod generation;
 mod guard;
@@ -83,7 +84,7 @@ impl Proxy {
     /// Whether the current generation believes this proxy about who came before it.
     #[must_use]
     pub fn trusts(&self, proxy: IpAddr) -> bool {
-        self.live.peek().snapshot.trusts(proxy)
+        self.live.peek().snapshot.trusted_proxies.contain(proxy)
     }
 
     /// Whose certificates callers of a gateway must show, by the current generation.
@@ -104,7 +105,7 @@ impl Proxy {
         let generation = self.live.load();
         let id = RequestId::of(request.headers());
         let trusted = &generation.snapshot.trusted_proxies;
-        let client = headers::client_address(peer.address.ip(), request.headers(), trusted);
+        let client = forwarded::client_address(peer.address.ip(), request.headers(), trusted);
         let host = admit::host(&request);
         let asked = Asked::of(&request, host.as_deref().unwrap_or_default().to_owned());
         let exchange = Exchange::new(id, client, asked);
@@ -327,11 +328,9 @@ fn prepare(
         headers::welcome_trailers(&mut head.headers);
     }
     wanted.ask(&mut head.headers);
-    let socket = peer.address.ip().to_canonical();
-    let trusted = &generation.snapshot.trusted_proxies;
     let origin = Origin {
-        peer: socket,
-        peer_is_trusted: trusted.iter().any(|network| network.contains(&socket)),
+        peer: peer.address.ip().to_canonical(),
+        proxies: &generation.snapshot.trusted_proxies,
         host: host.to_str().unwrap_or_default(),
         scheme: if peer.tls_version.is_some() { "https" } else { "http" },
     };

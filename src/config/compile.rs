@@ -3,11 +3,8 @@
 //! Each part notes its problems and goes on with a default, so that one run names them all; what
 //! was compiled is used only when there were none.
 
-use std::net::IpAddr;
 use std::ops::Range;
 use std::path::PathBuf;
-
-use ipnet::IpNet;
 
 use super::cards::Choices;
 use super::environment::Lookup;
@@ -57,7 +54,7 @@ impl Compiler<'_> {
             gateways: self.gateways(file, &base),
             webhooks: Vec::new(),
             forward: self.forward_policy(file),
-            trusted_proxies: self.networks(&file.trusted_proxies),
+            trusted_proxies: self.trusted_proxies(file),
             login: self.login(&file.login),
             timeouts: self.timeouts(&file.timeouts),
         };
@@ -225,25 +222,6 @@ impl Compiler<'_> {
             self.warn(&at.span(), "login.lockout.lock", "unlocks early", advice);
         }
         limits
-    }
-
-    fn networks(&mut self, written: &[At<String>]) -> Vec<IpNet> {
-        let key = "trusted_proxies";
-        let mut networks = Vec::new();
-        for at in written {
-            let host = || at.get().parse::<IpAddr>().map(IpNet::from);
-            let Ok(network) = at.get().parse::<IpNet>().or_else(|_| host()) else {
-                let message = format!("{} is not a network", self.source.quote(&at.span()));
-                self.refuse(&at.span(), key, message, "write it as in \"10.0.0.0/8\"");
-                continue;
-            };
-            if network.prefix_len() == 0 {
-                let remedy = "name the networks of your own proxies only";
-                self.warn(&at.span(), key, "believes every client about its address", remedy);
-            }
-            networks.push(network);
-        }
-        networks
     }
 }
 

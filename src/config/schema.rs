@@ -31,9 +31,12 @@ pub(super) struct FileSchema {
     pub(super) data_dir: Option<At<String>>,
     /// Worker threads; as many as there are cores where absent. Restart to change.
     pub(super) workers: Option<At<NonZeroUsize>>,
-    /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
+    /// Networks of proxies that are believed about a client's address.
     #[serde(default)]
     pub(super) trusted_proxies: Vec<At<String>>,
+    /// The field in which they tell it; the other one is not believed.
+    #[schemars(extend("default" = "x-forwarded-for"))]
+    pub(super) forwarded_header: Option<At<ForwardedHeaderSchema>>,
     /// The listener for metrics and health checks.
     #[serde(default)]
     pub(super) admin: AdminSchema,
@@ -75,6 +78,14 @@ pub(super) struct FileSchema {
     /// What is logged. Restart to change.
     #[serde(default)]
     pub(super) log: LogSchema,
+}
+
+/// The field in which trusted proxies tell a client's address.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ForwardedHeaderSchema {
+    Forwarded,
+    XForwardedFor,
 }
 
 /// One shop.

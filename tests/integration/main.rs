@@ -5,6 +5,8 @@
 //! numbers of the test; one hit fails it.
 
 #[cfg(test)]
+mod balancer;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod demo;
