@@ -13,8 +13,11 @@ mod limits;
 mod live;
 mod login;
 mod mac;
+mod networks;
+mod pages;
 mod pattern;
 mod postgres;
+mod proof;
 mod redis;
 mod route;
 mod secret;
@@ -33,10 +36,13 @@ pub use limits::{Limits, Timeouts};
 pub use live::Live;
 pub use login::{Lockout, LoginLimits, LoginRule, Quota, Sign};
 pub use mac::{Mac, MacAlgorithm, MacEncoding};
+pub use networks::{Listed, NetworkLists};
+pub use pages::{PageError, PageFacts, Pages};
 pub use pattern::{HostPattern, PathPattern};
 pub use postgres::{
     Password, PostgresAddress, PostgresAddressError, PostgresHost, PostgresTls, PostgresTlsMode,
 };
+pub use proof::ProofOfWork;
 pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
 pub use route::{Route, Site, SiteName};
 pub use secret::Secret;
@@ -59,6 +65,12 @@ pub struct Snapshot {
     pub trusted_proxies: TrustedProxies,
     /// How many logins may be tried.
     pub login: LoginLimits,
+    /// Networks that are known.
+    pub networks: NetworkLists,
+    /// What a suspicious client must do first.
+    pub proof_of_work: ProofOfWork,
+    /// The operator's own pages, where there are any.
+    pub pages: Option<Pages>,
     /// Waits that are the same for every route.
     pub timeouts: Timeouts,
 }

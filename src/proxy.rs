@@ -21,6 +21,7 @@ pub mod login;
 mod peer;
 mod pipe;
 mod pool;
+mod proof;
 mod reject;
 mod request_id;
 mod services;
@@ -53,10 +54,11 @@ pub use forward::{Dialer, TargetError};
 pub use gateway::GatewayWatch;
 pub use generation::Generation;
 pub use peer::{Peer, Role};
+pub use proof::Proofs;
 pub use services::{LockTeller, Services};
 pub use webhook::Deliveries;
 
-use crate::policy::{Limits, Live, RequestAction, ResponseAction, Timeouts};
+use crate::policy::{Limits, Live, Pages, RequestAction, ResponseAction, Timeouts};
 use crate::telemetry::{Direction, RouteMetrics};
 use crate::tls::Callers;
 
@@ -127,14 +129,14 @@ impl Proxy {
             }
             Err(rejection) => Err(rejection),
         };
-        self.conclude(outcome, accept, ending)
+        self.conclude(outcome, (accept, generation.snapshot.pages.as_ref()), ending)
     }
 
     /// Turns a refusal into an answer, and sees to it that every answer is told at its end.
     fn conclude(
         &self,
         outcome: Result<Response<Body>, Rejection>,
-        accept: Accept,
+        (accept, pages): (Accept, Option<&Pages>),
         mut ending: Ending,
     ) -> Response<Finished> {
         let exchange = &ending.exchange;
@@ -143,7 +145,7 @@ impl Proxy {
             let (reason, id) = (rejection.reason(), exchange.id.as_str());
             self.services.metrics.request_rejected(site, reason, id, &rejection);
             ending.refused = Some(reason);
-            rejection.response(accept, &exchange.id)
+            rejection.response(accept, &exchange.id, pages)
         });
         response.headers_mut().insert(request_id::REQUEST_ID, exchange.id.value());
         ending.status = response.status();
@@ -328,6 +330,7 @@ fn prepare(
         headers::welcome_trailers(&mut head.headers);
     }
     wanted.ask(&mut head.headers);
+    proof::strip(&mut head.headers);
     let origin = Origin {
         peer: peer.address.ip().to_canonical(),
         proxies: &generation.snapshot.trusted_proxies,

@@ -38,6 +38,7 @@ pub use cards::{CardAction, CardDatum, CardPlace, Direction, SkipReason};
 pub use connections::{ConnectionGuard, ListenerRole, ProxyHeaderFault};
 pub use forward::{ConnectOutcome, TunnelGuard};
 pub use lines::DroppedLines;
+pub use logins::ProofOutcome;
 pub use mask::mask_text;
 pub use metrics::Metrics;
 pub use operator::Operator;

@@ -200,6 +200,9 @@ mod tidy {
             "[limits]",
             "[timeouts]",
             "[login]",
+            "[networks]",
+            "[proof_of_work]",
+            "[pages]",
             "[[gateway]]",
             "[[webhook]]",
             "[forward_proxy]",
@@ -236,7 +239,7 @@ mod tidy {
         pkcs11 module token_label key_label pin cvv_store cvv_ttl access access_format level bearer \
         client_ca client_certificate credentials header value prefix basic user password hmac algorithm \
         encoding timestamp_header reveal methods paths fields otherwise reveal_limit preset secrets \
-        tolerance others allow tunnels";
+        tolerance others allow tunnels deny always bits lifetime folder";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

@@ -56,6 +56,9 @@ impl Compiler<'_> {
             forward: self.forward_policy(file),
             trusted_proxies: self.trusted_proxies(file),
             login: self.login(&file.login),
+            networks: self.network_lists(&file.networks),
+            proof_of_work: self.proof_of_work(&file.proof_of_work),
+            pages: self.pages(&file.pages),
             timeouts: self.timeouts(&file.timeouts),
         };
         let webhooks = self.webhooks(&file.webhook, &snapshot.sites);

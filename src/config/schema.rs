@@ -11,9 +11,11 @@ use serde::Deserialize;
 
 use super::source::At;
 
+mod clients;
 mod gateways;
 mod listeners;
 
+pub(super) use clients::{ForwardedHeaderSchema, NetworksSchema, PagesSchema, ProofOfWorkSchema};
 pub(super) use gateways::{
     AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
     GatewaySchema, HmacSchema, OthersSchema, OtherwiseSchema, PresetSchema, RevealSchema,
@@ -61,6 +63,15 @@ pub(super) struct FileSchema {
     /// How many logins may be tried and fail.
     #[serde(default)]
     pub(super) login: LoginSchema,
+    /// Networks that are known.
+    #[serde(default)]
+    pub(super) networks: NetworksSchema,
+    /// What a suspicious client must do first.
+    #[serde(default)]
+    pub(super) proof_of_work: ProofOfWorkSchema,
+    /// What people see when a request is refused.
+    #[serde(default)]
+    pub(super) pages: PagesSchema,
     /// Payment gateways: where tokens become card numbers again.
     #[serde(default)]
     pub(super) gateway: Vec<At<GatewaySchema>>,
@@ -78,14 +89,6 @@ pub(super) struct FileSchema {
     /// What is logged. Restart to change.
     #[serde(default)]
     pub(super) log: LogSchema,
-}
-
-/// The field in which trusted proxies tell a client's address.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum ForwardedHeaderSchema {
-    Forwarded,
-    XForwardedFor,
 }
 
 /// One shop.

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use super::exchange::Exchange;
 use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
-use super::{Deliveries, GatewayWatch};
+use super::{Deliveries, GatewayWatch, Proofs};
 use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::CounterKey;
 use crate::policy::{Gateway, Lockout, Otherwise, Site, SiteName};
@@ -25,6 +25,8 @@ pub struct Services {
     pub vault: Vault,
     /// Who tried to log in, and how often that failed.
     pub logins: LoginGuard,
+    /// Work that suspicious clients do.
+    pub proofs: Proofs,
     /// One line per request.
     pub access: AccessLog,
     /// What must be provable later.

@@ -37,9 +37,15 @@ mod login;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod networks;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod postgres;
+#[cfg(test)]
+mod proof;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
