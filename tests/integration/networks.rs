@@ -50,7 +50,7 @@ fn a_denied_network_cannot_log_in_and_an_allowed_one_meets_no_limit() {
 #[test]
 fn a_list_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() {
     let shop = shop();
-    let lists = "[networks]\ndeny = [\"lists/deny.txt\"]";
+    let lists = "[login]\nper_account = \"100000/min\"\n[networks]\ndeny = [\"lists/deny.txt\"]";
     let setup = Setup::new(&shop).top(TRUSTED).tables(lists);
     let sidecar = setup.file("lists/deny.txt", "# nobody yet\n").start();
     let list = sidecar.folder().join("lists/deny.txt");
