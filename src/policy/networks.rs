@@ -24,8 +24,6 @@ pub enum Listed {
 pub struct NetworkLists {
     four: Steps<u32>,
     six: Steps<u128>,
-    /// The upper half of each step of `six`: half as much to search in, and nearly always enough.
-    six_upper: Vec<u64>,
 }
 
 /// What is said from an address on, up to the next; in the order of the addresses.
@@ -84,9 +82,7 @@ impl NetworkLists {
                 }
             }
         }
-        let (four, six) = (Steps::new(four), Steps::new(six));
-        let six_upper = six.starts.iter().map(|start| upper(*start)).collect();
-        Self { four, six, six_upper }
+        Self { four: Steps::new(four), six: Steps::new(six) }
     }
 
     /// What is said of a client.
@@ -94,19 +90,8 @@ impl NetworkLists {
     pub fn find(&self, client: IpAddr) -> Option<Listed> {
         match client.to_canonical() {
             IpAddr::V4(address) => self.four.find(address.to_bits()),
-            IpAddr::V6(address) => self.find_six(address.to_bits()),
+            IpAddr::V6(address) => self.six.find(address.to_bits()),
         }
-    }
-
-    fn find_six(&self, address: u128) -> Option<Listed> {
-        let wanted = upper(address);
-        let after = self.six_upper.partition_point(|half| *half <= wanted);
-        let place = after.checked_sub(1)?;
-        if self.six_upper.get(place) == Some(&wanted) {
-            // A step within the client's /64: the lower half decides.
-            return self.six.find(address);
-        }
-        *self.six.said.get(place)?
     }
 
     /// The steps, address by address, for a digest: equal where a reload would change nothing.
@@ -167,10 +152,6 @@ impl<A: Number> Steps<A> {
         let after = self.starts.partition_point(|start| *start <= address);
         *self.said.get(after.checked_sub(1)?)?
     }
-}
-
-fn upper(bits: u128) -> u64 {
-    u64::try_from(bits >> 64).unwrap_or_default()
 }
 
 fn bits(address: IpAddr) -> u128 {
