@@ -24,6 +24,7 @@ pub enum Listed {
 pub struct NetworkLists {
     four: Steps<u32>,
     six: Steps<u128>,
+    count: usize,
 }
 
 /// What is said from an address on, up to the next; in the order of the addresses.
@@ -82,7 +83,14 @@ impl NetworkLists {
                 }
             }
         }
-        Self { four: Steps::new(four), six: Steps::new(six) }
+        let count = four.len() + six.len();
+        Self { four: Steps::new(four), six: Steps::new(six), count }
+    }
+
+    /// How many networks there are in both.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// What is said of a client.
