@@ -178,13 +178,13 @@ impl LoginFamilies {
             locked: gauge(registry, "tillgate_accounts_locked", "Accounts locked now."),
             keys: gauges(
                 registry,
-                "tillgate_counter_keys",
+                "tillgate_login_keys",
                 "Keys that this process counts under, by table.",
                 &["table"],
             ),
             keys_max: gauges(
                 registry,
-                "tillgate_counter_keys_max",
+                "tillgate_login_keys_max",
                 "The most keys of each table.",
                 &["table"],
             ),
