@@ -22,6 +22,7 @@ pub struct Place {
     end: usize,
     kind: String,
     field: String,
+    is_card: bool,
 }
 
 /// Reads the first byte as the setting and the others as the body.
@@ -82,10 +83,22 @@ pub fn owed(setting: &Setting, body: &[u8]) -> Vec<u8> {
     if std::str::from_utf8(body).is_ok() {
         assert!(std::str::from_utf8(&masked).is_ok(), "a mask breaks the UTF-8 of the body");
     }
-    let again = setting.scan(std::iter::once(masked.as_slice()));
-    let cards = again.iter().flat_map(|run| &run.finds).filter(|find| is_card(find)).count();
-    assert_eq!(cards, 0, "a card survives masking: {}", masked.escape_ascii());
+    nothing_is_left(setting, &places(&decided), &masked);
     masked
+}
+
+/// A second pass finds no card, but what shares digits with one that was masked: where two numbers
+/// have a group in common only one is chosen, and the group may be among the last four that stay.
+fn nothing_is_left(setting: &Setting, known: &[Place], masked: &[u8]) {
+    let shares = |card: &Place| {
+        known.iter().any(|it| {
+            let touches = it.start < card.end && card.start < it.end;
+            touches && (card.start < it.start || it.end < card.end)
+        })
+    };
+    let again = setting.scan(std::iter::once(masked));
+    let left = places(&again).into_iter().filter(|place| place.is_card && !shares(place)).count();
+    assert_eq!(left, 0, "a card survives masking: {}", masked.escape_ascii());
 }
 
 /// The body with every find masked.
@@ -114,7 +127,7 @@ fn place(find: &Find, offset: usize) -> Place {
         FindKind::TrackTail => "track tail".to_owned(),
     };
     let (start, end) = (offset + find.span.start, offset + find.span.end);
-    Place { start, end, kind, field: find.field.clone() }
+    Place { start, end, kind, field: find.field.clone(), is_card: is_card(find) }
 }
 
 fn edited(decided: &[Decided], edit: impl Fn(&Find, &mut [u8])) -> Vec<u8> {
