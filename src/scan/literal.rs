@@ -7,7 +7,7 @@ use super::view::{LOOK_BACK, View, leading_digits};
 
 /// How the digits from `start` to `end` are written.
 pub(super) fn medium(view: &View<'_>, start: usize, end: usize, carrier: Carrier) -> Medium {
-    let plain = leading_digits(view.seen(start, end)).len() == end - start;
+    let plain = is_literal(view.seen(start, end));
     let speaks = matches!(carrier, Carrier::Json | Carrier::JavaScript | Carrier::EventStream);
     if !plain || !(speaks && opens(view, start) || carrier == Carrier::Html && tight(view, start)) {
         return if counted(view, start) { Medium::Counted } else { Medium::Text };
@@ -20,6 +20,14 @@ pub(super) fn medium(view: &View<'_>, start: usize, end: usize, carrier: Carrier
         Some(byte) => matches!(byte, b',' | b'}' | b']' | b')' | b';' | b'n'),
     };
     if closes { Medium::Number } else { Medium::Text }
+}
+
+/// Whether a text is digits alone, or two groups that a point parts: a number literal where one may
+/// stand (RFC 8259 §6).
+fn is_literal(text: &[u8]) -> bool {
+    let rest = text.get(leading_digits(text).len()..).unwrap_or_default();
+    let fraction = rest.strip_prefix(b".").filter(|fraction| !fraction.is_empty());
+    rest.is_empty() || fraction.is_some_and(|it| leading_digits(it).len() == it.len())
 }
 
 /// Whether a length stands before the text that begins at `start`: that of PHP's `s:16:"…"`, or a

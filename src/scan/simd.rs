@@ -6,7 +6,9 @@ mod avx2;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
 
-use super::classes::{Portable, Vectors};
+#[cfg(any(test, not(all(target_arch = "aarch64", target_feature = "neon"))))]
+use super::classes::Portable;
+use super::classes::Vectors;
 
 /// The instructions this processor has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,6 +17,8 @@ pub(super) enum Kernel {
     Avx2,
     #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
     Neon,
+    /// Where there is nothing faster, and what that is measured against.
+    #[cfg(any(test, not(all(target_arch = "aarch64", target_feature = "neon"))))]
     Portable,
 }
 
@@ -52,6 +56,7 @@ impl Kernel {
             Self::Avx2 => unsafe { avx2::run(work) },
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Self::Neon => work.run(neon::Neon),
+            #[cfg(any(test, not(all(target_arch = "aarch64", target_feature = "neon"))))]
             Self::Portable => work.run(Portable),
         }
     }

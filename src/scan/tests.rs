@@ -96,6 +96,10 @@ fn a_json_number_stays_a_number_and_is_no_card() {
     let once = masked(response, Carrier::Json, body);
     assert_eq!(once, r#"{"card":4111110000001111,"float":[5555550000004444.0]}"#);
     assert_eq!(masked(response, Carrier::Json, &once), once);
+    // Also where the point stands in the middle, and only its field makes it a card number.
+    let fraction = r#"{"payment_no": 41111111.0111190}"#;
+    let once = masked(named, Carrier::Json, fraction);
+    assert_eq!(once, r#"{"payment_no": 41111100.0001190}"#);
 }
 
 #[test]

@@ -16,14 +16,8 @@ pub(super) struct Neon;
 impl Vectors for Neon {
     #[inline(always)]
     fn masks(self, lanes: &[u8; LANES]) -> Masks {
-        let four = [load(lanes, 0), load(lanes, 16), load(lanes, 32), load(lanes, 48)];
-        Masks {
-            digit: bits(four.map(|lanes| digit(lanes))),
-            plain: bits(four.map(|lanes| plain(lanes))),
-            link: bits(four.map(|lanes| link(lanes))),
-            lead: bits(four.map(|lanes| lead(lanes))),
-            triple: bits(four.map(|lanes| triple(lanes))),
-        }
+        // SAFETY: this module is compiled where every processor has NEON.
+        unsafe { masks(lanes) }
     }
 
     #[inline(always)]
@@ -31,12 +25,33 @@ impl Vectors for Neon {
         self.masks(lanes).alone()
     }
 
+    #[inline(always)]
     fn quiet(self, text: &[u8]) -> usize {
-        classes::quiet(text, tally)
+        // SAFETY: as above.
+        unsafe { quiet(text) }
     }
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
+fn masks(lanes: &[u8; LANES]) -> Masks {
+    let four = [load(lanes, 0), load(lanes, 16), load(lanes, 32), load(lanes, 48)];
+    Masks {
+        digit: bits(four.map(|lanes| digit(lanes))),
+        plain: bits(four.map(|lanes| plain(lanes))),
+        link: bits(four.map(|lanes| link(lanes))),
+        lead: bits(four.map(|lanes| lead(lanes))),
+        triple: bits(four.map(|lanes| triple(lanes))),
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn quiet(text: &[u8]) -> usize {
+    classes::quiet(text, |step| tally(step))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
 fn tally(step: &[u8; STEP + 1]) -> Tally {
     let mut tally = Tally::default();
     for start in (0..STEP).step_by(BLOCK) {
@@ -46,6 +61,7 @@ fn tally(step: &[u8; STEP + 1]) -> Tally {
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn add_block(tally: &mut Tally, step: &[u8; STEP + 1], start: usize) {
     let mut weight = vdupq_n_u8(0);
     let mut triples = vdupq_n_u8(0);
@@ -66,6 +82,7 @@ fn add_block(tally: &mut Tally, step: &[u8; STEP + 1], start: usize) {
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn load(text: &[u8], at: usize) -> uint8x16_t {
     let Some(lanes) = text.get(at..at + WIDTH) else { return vdupq_n_u8(0) };
     // SAFETY: `lanes` has WIDTH bytes, and the load needs no alignment.
@@ -74,6 +91,7 @@ fn load(text: &[u8], at: usize) -> uint8x16_t {
 
 /// One bit per lane: each keeps the bit of its place among eight, and pairs are added up.
 #[inline]
+#[target_feature(enable = "neon")]
 fn bits(four: [uint8x16_t; 4]) -> u64 {
     let places = load(&[1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128], 0);
     let [a, b, c, d] = four.map(|lanes| vandq_u8(lanes, places));
@@ -82,31 +100,37 @@ fn bits(four: [uint8x16_t; 4]) -> u64 {
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn is(lanes: uint8x16_t, byte: u8) -> uint8x16_t {
     vceqq_u8(lanes, vdupq_n_u8(byte))
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn between(lanes: uint8x16_t, first: u8, last: u8) -> uint8x16_t {
     vcleq_u8(vaddq_u8(lanes, vdupq_n_u8(first.wrapping_neg())), vdupq_n_u8(last - first))
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn digit(lanes: uint8x16_t) -> uint8x16_t {
     between(lanes, b'0', b'9')
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn triple(lanes: uint8x16_t) -> uint8x16_t {
     between(lanes, b'M', b'O')
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn other_script(lanes: uint8x16_t) -> uint8x16_t {
     vcgeq_u8(lanes, vdupq_n_u8(0x80))
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn plain(lanes: uint8x16_t) -> uint8x16_t {
     let blank = vorrq_u8(is(lanes, b' '), is(lanes, b'%'));
     let sign = vorrq_u8(vorrq_u8(is(lanes, b'+'), is(lanes, b'-')), is(lanes, b'.'));
@@ -114,6 +138,7 @@ fn plain(lanes: uint8x16_t) -> uint8x16_t {
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn link(lanes: uint8x16_t) -> uint8x16_t {
     let markup = vorrq_u8(is(lanes, b'&'), is(lanes, b'<'));
     let other = vorrq_u8(vorrq_u8(is(lanes, 0), is(lanes, b'=')), is(lanes, b'\\'));
@@ -121,6 +146,7 @@ fn link(lanes: uint8x16_t) -> uint8x16_t {
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn lead(lanes: uint8x16_t) -> uint8x16_t {
     let escapes = vorrq_u8(vorrq_u8(is(lanes, b'%'), is(lanes, b'&')), is(lanes, b'\\'));
     let two = vorrq_u8(is(lanes, 0xD9), is(lanes, 0xDB));
