@@ -20,7 +20,7 @@ use std::time::Duration;
 pub use key::{CounterKey, KeyHasher};
 pub use local::LocalCounter;
 pub use pace::{Paces, Strikes};
-pub use shared::SharedCounter;
+pub use shared::{LOGIN_KEYS, SharedCounter};
 pub use surge::{Alarm, Surge};
 
 use crate::policy::{Lockout, LoginLimits};

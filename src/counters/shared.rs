@@ -40,8 +40,9 @@ const GROUP_MAX: usize = 128;
 /// The most failures remembered (NIST SP 800-63B 5.2.2), as in one process.
 const FAILURES_MAX: u32 = 100;
 
-/// What all keys begin with, for the operator's eyes and for an access list (`~tillgate:*`).
-const PREFIX: &str = "tillgate:login:";
+/// What all keys begin with, for the operator's eyes and for an access list (`~tillgate:*`). The tag
+/// in braces keeps those of one attempt in one slot of a cluster.
+pub const LOGIN_KEYS: &str = "tillgate:{login}:";
 
 /// [`AttemptCounter`] in a server that instances share.
 pub struct SharedCounter {
@@ -208,7 +209,7 @@ fn lockout(call: &mut ScriptInvocation<'_>, limits: &Lockout) {
 }
 
 fn key(kind: char, about: CounterKey) -> String {
-    format!("{PREFIX}{kind}:{about}")
+    format!("{LOGIN_KEYS}{kind}:{about}")
 }
 
 fn micros(time: Duration) -> u64 {

@@ -5,6 +5,8 @@
 //! numbers of the test; one hit fails it.
 
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod demo;

@@ -21,7 +21,7 @@ async fn counter(server: &Redis) -> Arc<dyn AttemptCounter> {
 
 async fn counter_with(server: &Redis, patience: Duration) -> Arc<dyn AttemptCounter> {
     let address = Arc::new(RedisAddress::parse(&server.url(), Path::new("/")).unwrap());
-    let link = Arc::new(Link::with_patience(address, patience).await.unwrap());
+    let link = Arc::new(Link::with_patience(address, LOGIN_KEYS, patience).await.unwrap());
     Arc::new(SharedCounter::start(link).unwrap())
 }
 
@@ -82,7 +82,7 @@ async fn the_contract_of_counters_holds_in_redis() {
     assert!(!balanced.is_degraded());
     // Nothing stays for ever, and nothing has a name in clear.
     for key in server.cli(&["KEYS", "*"]).lines() {
-        assert!(key.starts_with(PREFIX) && key.len() == PREFIX.len() + 34, "{key}");
+        assert!(key.starts_with(LOGIN_KEYS) && key.len() == LOGIN_KEYS.len() + 34, "{key}");
         assert!(server.cli(&["PTTL", key]).parse::<i64>().unwrap() > 0, "{key} never expires");
     }
 }
@@ -114,7 +114,7 @@ async fn a_place_whose_instance_died_counts_as_a_failure_when_its_lease_ends() {
         case.settle(&["ann"], Outcome::Failure).await;
     }
     let _lost_with_its_instance = case.admitted(&["ann"]).await;
-    let places = server.cli(&["--raw", "KEYS", &format!("{PREFIX}p:*")]);
+    let places = server.cli(&["--raw", "KEYS", &format!("{LOGIN_KEYS}p:*")]);
     let ending = "local all = redis.call('ZRANGE', KEYS[1], 0, -1)
         local now = redis.call('TIME')
         for _, one in ipairs(all) do redis.call('ZADD', KEYS[1], now[1] * 1000000, one) end";
