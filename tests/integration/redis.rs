@@ -6,7 +6,8 @@ use std::thread;
 use tempfile::TempDir;
 
 use crate::harness::{
-    Client, Identity, Postgres, Redis, Setup, Sidecar, Upstream, cards, certificates, eventually,
+    Client, Identity, ONLY_ACCOUNTS, Postgres, Redis, Setup, Sidecar, Upstream, cards,
+    certificates, eventually,
 };
 
 /// A code of four digits, as some brands have: rarer in other bytes than three.
@@ -245,12 +246,9 @@ pub(crate) fn login_shop() -> Upstream {
     })
 }
 
-/// An instance that counts in this store, with limits that only the lockout can reach.
+/// An instance that counts in this store, with limits that only the account lockout can reach.
 pub(crate) fn counting(shop: &Upstream, store: &str, vault_keys: &str) -> Sidecar {
-    let tables = format!(
-        "[vault]\n{vault_keys}\n[counters]\nstore = \"{store}\"\n\
-         [login]\nper_network = \"100000/min\"\nper_account = \"100000/min\""
-    );
+    let tables = format!("[vault]\n{vault_keys}\n[counters]\nstore = \"{store}\"\n{ONLY_ACCOUNTS}");
     let login = "[[site.login]]\npath = \"/login\"\naccount_field = \"email\"";
     Setup::new(shop).site(login).tables(&tables).start()
 }
