@@ -51,6 +51,8 @@ mod redis;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod seen;
 #[cfg(test)]
 mod thirdparty;
