@@ -265,9 +265,8 @@ fn a_name_that_the_shop_ignores_does_not_hide_the_one_it_reads() {
 #[test]
 fn attempts_without_a_known_account_share_a_quota_of_the_site_and_no_lock() {
     let (guard, site) = (guard(), site(Vec::new()));
-    let mut limits = LoginLimits::default();
-    limits.wide_network = Limit::default();
-    let limits = Arc::new(limits);
+    let wide_network = Limit::default();
+    let limits = Arc::new(LoginLimits { wide_network, ..LoginLimits::default() });
     let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
     let reserve = |n: u8| {
         let account = expected.account(FORM, b"odd=ann&password=p").unwrap();
