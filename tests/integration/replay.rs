@@ -156,7 +156,7 @@ impl Customer {
 }
 
 /// Replays the attack, and calls `midway` in its middle.
-fn replay(sidecars: &[Sidecar], scale: Scale, midway: impl FnOnce() + Send) -> Attack {
+fn replay(sidecars: &[Sidecar], scale: Scale, midway: impl FnOnce() + Send) -> (Attack, Duration) {
     let addresses = sidecars.iter().map(|sidecar| sidecar.address("http")).collect();
     let (guessed, over) = (AtomicUsize::default(), AtomicBool::default());
     let attack = Attack { scale, addresses, guessed, over };
@@ -191,12 +191,23 @@ fn replay(sidecars: &[Sidecar], scale: Scale, midway: impl FnOnce() + Send) -> A
         (passed, clerks.into_iter().map(|each| each.join().unwrap()).sum::<usize>())
     });
     let Scale { guesses, networks, accounts, customers } = attack.scale;
+    let took = begun.elapsed();
     eprintln!(
-        "{guesses} guesses from {networks} networks on {accounts} accounts in {:.1?}: {passed} \
-         passed; {served} logins of {customers} customers, 0 refused",
-        begun.elapsed()
+        "{guesses} guesses from {networks} networks on {accounts} accounts in {took:.1?}: {passed} \
+         passed; {served} logins of {customers} customers, 0 refused"
     );
-    attack
+    (attack, took)
+}
+
+/// What that cost the server.
+fn tell_cost(redis: &Redis) {
+    let of = |section: &str, name: &str| {
+        let info = redis.cli(&["INFO", section]);
+        let line = info.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.trim().to_owned()
+    };
+    let (keys, memory) = (redis.cli(&["DBSIZE"]), of("memory", "used_memory:"));
+    eprintln!("{}; {keys} keys, {memory}", of("commandstats", "cmdstat_evalsha:"));
 }
 
 /// No account and no network was guessed at more often than the limits allow.
@@ -228,11 +239,12 @@ fn assert_limits_held(shop: &Upstream, attack: &Attack, took: Duration) {
 fn p6_a_botnet_passes_what_the_limits_allow_and_no_customer_is_refused() {
     let Some(redis) = Redis::start("") else { return };
     let Some(shared) = SharedVault::start() else { return };
-    let (shop, begun) = (login_shop(), Instant::now());
+    let shop = login_shop();
     let sidecars = instances(&shop, &redis, &shared);
     let guesses = std::env::var("TILLGATE_GUESSES").map_or(GUESSES, |it| it.parse().unwrap());
-    let attack = replay(&sidecars, Scale::of(guesses), || {});
-    assert_limits_held(&shop, &attack, begun.elapsed());
+    let (attack, took) = replay(&sidecars, Scale::of(guesses), || {});
+    assert_limits_held(&shop, &attack, took);
+    tell_cost(&redis);
     for sidecar in &sidecars {
         assert!(sidecar.metric("tillgate_counters_degraded", &[]) < 0.5);
     }
@@ -242,8 +254,8 @@ fn p6_a_botnet_passes_what_the_limits_allow_and_no_customer_is_refused() {
 fn p6_limits_hold_when_an_instance_is_killed_in_the_midst_of_an_attack() {
     let Some(redis) = Redis::start("") else { return };
     let Some(shared) = SharedVault::start() else { return };
-    let (shop, begun) = (login_shop(), Instant::now());
+    let shop = login_shop();
     let sidecars = instances(&shop, &redis, &shared);
-    let attack = replay(&sidecars, Scale::of(GUESSES / 2), || sidecars[1].kill9());
-    assert_limits_held(&shop, &attack, begun.elapsed());
+    let (attack, took) = replay(&sidecars, Scale::of(GUESSES / 2), || sidecars[1].kill9());
+    assert_limits_held(&shop, &attack, took);
 }
