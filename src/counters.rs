@@ -26,7 +26,7 @@ pub use key::{CounterKey, KeyHasher, Scope};
 pub use local::{CounterFile, Fill, LocalCounter};
 pub use pace::{Paces, Strikes};
 pub use refusal::{Refusal, RefusalReason, Rule};
-pub use shared::SharedCounter;
+pub use shared::{LOGIN_KEYS, SharedCounter};
 pub use subject::{Subject, Tag, Tried, Trust};
 pub use surge::{Alarm, Surge};
 

@@ -4,6 +4,7 @@
 //! asks after the server every second and makes the connection again when it is lost. While there is
 //! none a call fails at once instead of waiting, so that a dead server costs no request its time.
 
+mod cluster;
 mod connect;
 mod outage;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use crate::policy::RedisAddress;
 /// How long a call may take.
 pub const CALL_WAIT: Duration = Duration::from_millis(400);
 
-/// How long connecting may take, all sentinels together.
+/// How long connecting may take, all sentinels or servers of a cluster together.
 const CONNECT_WAIT: Duration = Duration::from_secs(3);
 
 /// How often a server that is gone is looked for.
@@ -72,23 +73,25 @@ struct Keeper {
 }
 
 impl Link {
-    /// Connects, or begins to try; returns once the first attempt has ended either way.
+    /// Connects, or begins to try; returns once the first attempt has ended either way. All keys of
+    /// its calls begin with `keys`, which holds a hash tag: in a cluster they are in one slot.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub async fn start(address: Arc<RedisAddress>) -> io::Result<Self> {
-        Self::with_patience(address, CALL_WAIT).await
+    pub async fn start(address: Arc<RedisAddress>, keys: &'static str) -> io::Result<Self> {
+        Self::with_patience(address, keys, CALL_WAIT).await
     }
 
     /// The same with another wait than [`CALL_WAIT`], for tests on a busy machine.
     pub(crate) async fn with_patience(
         address: Arc<RedisAddress>,
+        keys: &'static str,
         patience: Duration,
     ) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (sender, mut state) = watch::channel(State::Starting);
         let stop = CancellationToken::new();
-        let connector = Connector { address: Arc::clone(&address) };
+        let connector = Connector { address: Arc::clone(&address), keys };
         let keeper = Keeper { connector, patience, state: sender, stop: stop.clone() };
         let name = "redis".to_owned();
         thread::Builder::new().name(name).spawn(move || runtime.block_on(keeper.keep()))?;

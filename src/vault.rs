@@ -100,7 +100,9 @@ pub use listing::{BadLine, LINE_MAX, ListError, ListImported, ListNews, ListRequ
 pub use place::{CodesPlace, StorePlace};
 pub use presented::Presented;
 pub use rotate::{MasterStep, RotateError, RotateProgress, Rotated};
-pub use standin::{CODES_MAX, MemoryStandIns, StandInError, StandInFuture, StandInStore};
+pub use standin::{
+    CODE_KEYS, CODES_MAX, MemoryStandIns, StandInError, StandInFuture, StandInStore,
+};
 pub use store::postgres::{PostgresFailure, PostgresOpenError};
 pub use store::sqlite::SqliteOpenError;
 pub use store::{Census, KeyFacts, KeyId, KeyPurpose, Kind};

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::AppError;
 use crate::config::{self, MasterKeySource, PinPlace, SharedStore, Startup, VaultStore};
-use crate::counters::{AttemptCounter, CounterFile, LocalCounter, SharedCounter};
+use crate::counters::{AttemptCounter, CounterFile, LOGIN_KEYS, LocalCounter, SharedCounter};
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
 use crate::link::Link;
 use crate::policy::RedisAddress;
@@ -24,7 +24,8 @@ use crate::telemetry::{
 };
 use crate::tls::{Authority, AuthorityError, Identities, IdentityError};
 use crate::vault::{
-    CodesPlace, Keeper, KeyEvent, KeyEventKind, KeyListener, StorePlace, Vault, VaultSettings,
+    CODE_KEYS, CodesPlace, Keeper, KeyEvent, KeyEventKind, KeyListener, StorePlace, Vault,
+    VaultSettings,
 };
 
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
@@ -98,7 +99,7 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let counter: Arc<dyn AttemptCounter> = match &startup.counters {
         SharedStore::Own => Arc::new(local),
         SharedStore::Redis(address) => {
-            let counter = SharedCounter::start(link(address).await?, local);
+            let counter = SharedCounter::start(link(address, LOGIN_KEYS).await?, local);
             Arc::new(counter.map_err(AppError::System)?)
         }
     };
@@ -192,13 +193,13 @@ pub(super) fn store_place(startup: &Startup) -> StorePlace {
 async fn codes_place(startup: &Startup) -> Result<CodesPlace, AppError> {
     Ok(match &startup.vault.cvv_store {
         SharedStore::Own => CodesPlace::Memory,
-        SharedStore::Redis(address) => CodesPlace::Redis(link(address).await?),
+        SharedStore::Redis(address) => CodesPlace::Redis(link(address, CODE_KEYS).await?),
     })
 }
 
 /// A connection to a server that instances share. One that is away is no reason not to start.
-async fn link(address: &Arc<RedisAddress>) -> Result<Arc<Link>, AppError> {
-    let link = Link::start(Arc::clone(address)).await.map_err(AppError::System)?;
+async fn link(address: &Arc<RedisAddress>, keys: &'static str) -> Result<Arc<Link>, AppError> {
+    let link = Link::start(Arc::clone(address), keys).await.map_err(AppError::System)?;
     Ok(Arc::new(link))
 }
 

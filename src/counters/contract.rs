@@ -124,7 +124,7 @@ impl Case {
     }
 
     /// Shared counters learn of what was settled a moment later.
-    async fn until_settled(&self, names: &[&str]) {
+    pub(super) async fn until_settled(&self, names: &[&str]) {
         let begun = Instant::now();
         let holds = async || {
             let standings = self.counter.explain(&self.tried(names), &self.limits).await;

@@ -80,6 +80,41 @@ impl<C: Clock> LocalCounter<C> {
         Ok(Reservation { tried, trust, limits: Arc::clone(limits), lease: None })
     }
 
+    /// Whether shared counters may take the network for known.
+    pub(super) fn knows(&self, tried: &Tried, limits: &LoginLimits) -> bool {
+        self.is_known(tried, limits, self.now())
+    }
+
+    /// Takes the place that shared counters have given. Where it `binds`, limits here may refuse it
+    /// too.
+    ///
+    /// # Errors
+    /// Which of them does.
+    pub(super) fn follow(
+        &self,
+        tried: &Tried,
+        trust: Trust,
+        limits: &LoginLimits,
+        binds: bool,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        if binds {
+            return self.take(tried, trust, limits, now);
+        }
+        for subject in tried.subjects(trust, limits) {
+            // Where there is no room for it, the shared counters know it all the same.
+            self.tables.of(subject.dimension).with(subject.key, now, Ledger::hold);
+        }
+        Ok(())
+    }
+
+    /// Notes a lock that began in shared counters.
+    pub(super) fn impose(&self, lock: &Lock) {
+        let now = self.now();
+        self.tables.changed.store(true, Ordering::Relaxed);
+        self.tables.of(lock.dimension).with(lock.key, now, |ledger| ledger.impose(now, lock));
+    }
+
     /// Whether the one account named was logged in from this network.
     fn is_known(&self, tried: &Tried, limits: &LoginLimits, now: Duration) -> bool {
         let (Some(_), [account]) = (limits.known_for, tried.accounts.as_slice()) else {
@@ -190,7 +225,7 @@ impl<C: Clock> LocalCounter<C> {
         }
     }
 
-    fn locked_now(&self, most: usize) -> Vec<Lock> {
+    pub(super) fn locked_now(&self, most: usize) -> Vec<Lock> {
         let now = self.now();
         let mut locks = Vec::new();
         for dimension in Dimension::ALL {

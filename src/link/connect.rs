@@ -1,4 +1,4 @@
-//! A new connection: where the address points, or where the sentinels do.
+//! A new connection: where the address points, or where the sentinels or the cluster do.
 
 use std::fs;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
-    RedisResult, ServerErrorKind, TlsCertificates, TlsMode,
+    RedisError, RedisResult, ServerErrorKind, TlsCertificates, TlsMode,
 };
 use tracing::{error, warn};
 
@@ -21,27 +21,30 @@ const KEEPING: &str = "noeviction";
 /// replaced without a restart.
 pub(super) struct Connector {
     pub(super) address: Arc<RedisAddress>,
+    /// What all our keys begin with.
+    pub(super) keys: &'static str,
 }
 
 impl Connector {
     pub(super) async fn connect(&self) -> Result<MultiplexedConnection, LinkOutage> {
         let certificates = self.certificates()?;
         let connected = match &self.address.place {
+            RedisPlace::Cluster(hosts) => {
+                let mut connection = self.by_cluster(hosts, certificates).await?;
+                self.examine(&mut connection).await?;
+                return Ok(connection);
+            }
             RedisPlace::Server(host) => self.to_server(host, certificates).await,
             RedisPlace::Sentinels { hosts, service } => {
                 self.by_sentinels(hosts, service, certificates).await
             }
         };
-        let mut connection = connected.map_err(|failure| match super::said(&failure) {
-            // All that is asked so far is who we are and for which database.
-            LinkOutage::Refused => LinkOutage::Denied,
-            outage => outage,
-        })?;
+        let mut connection = connected.map_err(|failure| denied(&failure))?;
         self.examine(&mut connection).await?;
         Ok(connection)
     }
 
-    async fn to_server(
+    pub(super) async fn to_server(
         &self,
         host: &RedisHost,
         certificates: Option<TlsCertificates>,
@@ -98,6 +101,11 @@ impl Connector {
             Err(failure) if failure.kind() == ServerErrorKind::NoPerm.into() => return Ok(()),
             Err(failure) => return Err(super::said(&failure)),
         };
+        let own_cluster = matches!(self.address.place, RedisPlace::Cluster(_));
+        if fact(&info, "cluster_enabled") == Some("1") && !own_cluster {
+            let server = &self.address;
+            warn!(%server, "the shared store belongs to a cluster; write redis+cluster://");
+        }
         if fact(&info, "role").is_some_and(|role| role != "master") {
             return Err(LinkOutage::ReadOnly);
         }
@@ -126,6 +134,14 @@ impl Connector {
             LinkOutage::Denied
         })?;
         Ok(Some(TlsCertificates { client_tls: None, root_cert }))
+    }
+}
+
+/// What a failure to connect means: all that is asked by then is who we are and for which database.
+pub(super) fn denied(failure: &RedisError) -> LinkOutage {
+    match super::said(failure) {
+        LinkOutage::Refused => LinkOutage::Denied,
+        outage => outage,
     }
 }
 

@@ -14,6 +14,8 @@ pub enum LinkOutage {
     Denied,
     /// Its memory is full, by its own limit.
     Full,
+    /// Its cluster keeps our keys elsewhere, or nowhere at the moment.
+    Moved,
     /// A replica, which takes no writes.
     ReadOnly,
     /// Another refusal; its code is in the log.
@@ -31,6 +33,7 @@ impl LinkOutage {
         match self {
             Self::Denied => "denied",
             Self::Full => "full",
+            Self::Moved => "moved",
             Self::ReadOnly => "read_only",
             Self::Refused => "refused",
             Self::Stalled => "stalled",
@@ -45,6 +48,13 @@ impl LinkOutage {
                 return Self::Denied;
             }
             ErrorKind::Server(ServerErrorKind::ReadOnly) => return Self::ReadOnly,
+            // While the slot itself is on its way no script can have all its keys.
+            ErrorKind::Server(
+                ServerErrorKind::Ask
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::Moved
+                | ServerErrorKind::TryAgain,
+            ) => return Self::Moved,
             ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown)
             | ErrorKind::MasterNameNotFoundBySentinel
             | ErrorKind::NoValidReplicasFoundBySentinel => return Self::Unreachable,
@@ -66,7 +76,7 @@ impl LinkOutage {
     /// Whether another connection, perhaps to another server, may do better.
     pub(super) fn ends_connection(self) -> bool {
         match self {
-            Self::Denied | Self::ReadOnly | Self::Stalled | Self::Unreachable => true,
+            Self::Denied | Self::Moved | Self::ReadOnly | Self::Stalled | Self::Unreachable => true,
             Self::Full | Self::Refused => false,
         }
     }
@@ -77,6 +87,7 @@ impl fmt::Display for LinkOutage {
         f.write_str(match self {
             Self::Denied => "its server and we do not accept each other",
             Self::Full => "its memory is full",
+            Self::Moved => "its cluster has our keys elsewhere",
             Self::ReadOnly => "its server takes no writes",
             Self::Refused => "its server refuses the call",
             Self::Stalled => "it did not answer in time",

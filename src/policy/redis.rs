@@ -37,6 +37,8 @@ pub struct RedisAddress {
 /// Where a server is.
 #[derive(Clone, Eq, PartialEq)]
 pub enum RedisPlace {
+    /// Where a cluster keeps our keys; asked of these of its servers in this order.
+    Cluster(Vec<RedisHost>),
     /// Always here.
     Server(RedisHost),
     /// Where the sentinels say the primary of this name is; never without a sentinel.
@@ -67,6 +69,9 @@ pub struct RedisTls {
 /// What is wrong with a written address. Holds nothing of it.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum RedisAddressError {
+    /// A database of a cluster.
+    #[error("names a database, which a cluster does not have")]
+    ClusterDatabase,
     /// Not a number of a database.
     #[error("has no such database")]
     Database,
@@ -90,20 +95,30 @@ pub enum RedisAddressError {
     Scheme,
 }
 
+/// What the hosts of an address are.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    Cluster,
+    Sentinels,
+    Server,
+}
+
 impl RedisAddress {
     /// Reads `redis://user:password@host:port/database`, with `rediss` for TLS and `?ca=…` for its
-    /// authorities, or `redis+sentinel://…@host:port,host:port/service/database`; relative paths
-    /// start at `folder`.
+    /// authorities, `redis+sentinel://…@host:port,host:port/service/database` or
+    /// `redis+cluster://…@host:port,host:port`; relative paths start at `folder`.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, RedisAddressError> {
         let (scheme, rest) = text.split_once("://").ok_or(RedisAddressError::Scheme)?;
-        let (encrypted, by_sentinels) = match scheme {
-            "redis" => (false, false),
-            "rediss" => (true, false),
-            "redis+sentinel" => (false, true),
-            "rediss+sentinel" => (true, true),
+        let (encrypted, kind) = match scheme {
+            "redis" => (false, Kind::Server),
+            "rediss" => (true, Kind::Server),
+            "redis+cluster" => (false, Kind::Cluster),
+            "rediss+cluster" => (true, Kind::Cluster),
+            "redis+sentinel" => (false, Kind::Sentinels),
+            "rediss+sentinel" => (true, Kind::Sentinels),
             _ => return Err(RedisAddressError::Scheme),
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -113,7 +128,7 @@ impl RedisAddress {
             Some((user, password)) => (user, Some(secret(password)?)),
             None => (login, None),
         };
-        let (place, database) = place(servers, path, by_sentinels)?;
+        let (place, database) = place(servers, path, kind)?;
         let mut address = Self {
             place,
             user: Some(decode(user)?).filter(|user| !user.is_empty()),
@@ -126,7 +141,7 @@ impl RedisAddress {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match (name, &mut address.tls) {
                 ("ca", Some(tls)) => tls.root = Some(folder.join(decode(value)?)),
-                ("sentinel_password", _) if by_sentinels => {
+                ("sentinel_password", _) if kind == Kind::Sentinels => {
                     address.sentinel_password = Some(secret(value)?);
                 }
                 _ => return Err(RedisAddressError::Parameter),
@@ -143,10 +158,10 @@ impl RedisAddress {
 }
 
 impl RedisPlace {
-    /// Whether it can only be this machine. Sentinels may send us anywhere.
+    /// Whether it can only be this machine. Sentinels and clusters may send us anywhere.
     fn is_local(&self) -> bool {
         match self {
-            Self::Sentinels { .. } => false,
+            Self::Cluster(_) | Self::Sentinels { .. } => false,
             Self::Server(RedisHost { host, .. }) => {
                 let address = host.parse::<IpAddr>();
                 address.map_or(host.eq_ignore_ascii_case("localhost"), |it| it.is_loopback())
@@ -160,6 +175,7 @@ impl RedisAddressError {
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
+            Self::ClusterDatabase => "write no more than \"redis+cluster://host1,host2\"",
             Self::Database => "write the number of a database, as in redis://host:6379/0",
             Self::NoHost | Self::Scheme => "write it as in \"redis://host:6379\"",
             Self::NoService => "write it as in \"redis+sentinel://host1,host2/mymaster\"",
@@ -176,12 +192,17 @@ impl RedisAddressError {
 
 impl fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = |f: &mut fmt::Formatter<'_>, hosts: &[RedisHost]| {
+            hosts.iter().try_for_each(|host| write!(f, "{host},"))
+        };
         match &self.place {
+            RedisPlace::Cluster(hosts) => {
+                listed(f, hosts)?;
+                f.write_str("cluster")
+            }
             RedisPlace::Server(host) => write!(f, "{host}/{}", self.database),
             RedisPlace::Sentinels { hosts, service } => {
-                for host in hosts {
-                    write!(f, "{host},")?;
-                }
+                listed(f, hosts)?;
                 write!(f, "{service}/{}", self.database)
             }
         }
@@ -204,22 +225,24 @@ impl fmt::Display for RedisHost {
     }
 }
 
-fn place(
-    servers: &str,
-    path: &str,
-    by_sentinels: bool,
-) -> Result<(RedisPlace, u16), RedisAddressError> {
-    if !by_sentinels {
-        return Ok((RedisPlace::Server(host(servers, PORT)?), database(path)?));
+fn place(servers: &str, path: &str, kind: Kind) -> Result<(RedisPlace, u16), RedisAddressError> {
+    let several = |usual| -> Result<Vec<_>, _> {
+        servers.split(',').map(|server| host(server, usual)).collect()
+    };
+    match kind {
+        Kind::Cluster if matches!(path, "" | "0") => Ok((RedisPlace::Cluster(several(PORT)?), 0)),
+        Kind::Cluster => Err(RedisAddressError::ClusterDatabase),
+        Kind::Sentinels => {
+            let (service, path) = path.split_once('/').unwrap_or((path, ""));
+            let service = decode(service)?;
+            if service.is_empty() {
+                return Err(RedisAddressError::NoService);
+            }
+            let hosts = several(SENTINEL_PORT)?;
+            Ok((RedisPlace::Sentinels { hosts, service }, database(path)?))
+        }
+        Kind::Server => Ok((RedisPlace::Server(host(servers, PORT)?), database(path)?)),
     }
-    let (service, path) = path.split_once('/').unwrap_or((path, ""));
-    let service = decode(service)?;
-    if service.is_empty() {
-        return Err(RedisAddressError::NoService);
-    }
-    let hosts = servers.split(',').map(|server| host(server, SENTINEL_PORT));
-    let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
-    Ok((RedisPlace::Sentinels { hosts, service }, database(path)?))
 }
 
 fn database(text: &str) -> Result<u16, RedisAddressError> {
@@ -284,6 +307,14 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_asked_by_any_of_its_servers() {
+        let address = parse("rediss+cluster://u:a@c1,c2:7,[::1]?ca=redis.pem").unwrap();
+        assert_eq!(address.to_string(), "c1:6379,c2:7,[::1]:6379,cluster");
+        assert_eq!(address.tls.unwrap().root.unwrap(), Path::new("/etc/tillgate/redis.pem"));
+        assert!(parse("redis+cluster://localhost/0").unwrap().is_exposed());
+    }
+
+    #[test]
     fn only_the_own_machine_is_trusted_without_encryption() {
         assert!(!parse("redis://localhost").unwrap().is_exposed());
         assert!(!parse("redis://[::1]:1/1").unwrap().is_exposed());
@@ -304,6 +335,9 @@ mod tests {
             ("redis://:%4@a", RedisAddressError::Percent),
             ("redis://a?ca=b", RedisAddressError::Parameter),
             ("rediss://a?sentinel_password=b", RedisAddressError::Parameter),
+            ("redis+cluster://a/1", RedisAddressError::ClusterDatabase),
+            ("redis+cluster://a,", RedisAddressError::NoHost),
+            ("redis+cluster://a?sentinel_password=b", RedisAddressError::Parameter),
             ("redis+sentinel://a", RedisAddressError::NoService),
             ("redis+sentinel://a,/b", RedisAddressError::NoHost),
         ];

@@ -23,6 +23,7 @@ use crate::card::{Cvv, Token};
 use crate::link::LinkOutage;
 
 pub use memory::{CODES_MAX, MemoryStandIns};
+pub use redis::CODE_KEYS;
 pub(super) use redis::RedisStandIns;
 
 /// How many tokens a code is tied to at most: nobody pays with more cards at once.

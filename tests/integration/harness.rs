@@ -29,7 +29,7 @@ pub(crate) use disk::Disk;
 pub(crate) use h2::H2;
 pub(crate) use postgres::Postgres;
 pub(crate) use purchases::Purchases;
-pub(crate) use redis::Redis;
+pub(crate) use redis::{Cluster, Redis};
 pub(crate) use relay::Relay;
 pub(crate) use sidecar::{Setup, Sidecar};
 pub(crate) use upstream::{Exchange, Upstream};

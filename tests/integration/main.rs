@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod balancer;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod demo;
@@ -56,6 +58,8 @@ mod redact;
 mod redis;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod seen;
 #[cfg(test)]

@@ -65,11 +65,13 @@ async fn each_failure_of_a_pair_makes_the_next_wait_longer(counter: &Arc<dyn Att
     about(case.refusal("ann").await, "pair_delay", SHORT);
     let place = case.until_admitted("ann").await;
     case.give_back(place, Outcome::Failure);
+    case.until_settled(&["ann"]).await;
     let refusal = case.refusal("ann").await;
     about(refusal, "pair_delay", 2 * SHORT);
     assert!(refusal.retry_after > SHORT, "not longer: {refusal:?}");
     let place = case.until_admitted("ann").await;
     case.give_back(place, Outcome::Failure);
+    case.until_settled(&["ann"]).await;
     about(case.refusal("ann").await, "pair_lockout", 15 * MINUTE);
     let _place = case.at("elsewhere").admitted(&["ann"]).await;
     let _place = case.admitted(&["bob"]).await;

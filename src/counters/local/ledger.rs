@@ -6,7 +6,7 @@ use super::bucket::Bucket;
 use super::failures::{FAILURES_MAX, Failure, Failures};
 use super::table::{Entry, Worth};
 use super::ticks::Ticks;
-use crate::counters::{Rule, Tag};
+use crate::counters::{Lock, Rule, Tag};
 use crate::policy::{Limit, Lockout, Quota};
 
 /// What an answer under way is waited for before the client may ask again.
@@ -95,6 +95,17 @@ impl Ledger {
         if std::mem::take(&mut self.barred) {
             self.locked_until = Ticks::default();
         }
+    }
+
+    /// Takes over a lock that began elsewhere; one that holds longer stays.
+    pub(super) fn impose(&mut self, now: Duration, lock: &Lock) {
+        if self.locked(now).is_some_and(|left| left >= lock.remaining) {
+            return;
+        }
+        self.level = u8::try_from(lock.level).unwrap_or(u8::MAX);
+        self.barred = lock.barred;
+        let failures = usize::try_from(lock.failures).unwrap_or(FAILURES_MAX);
+        self.lock(now, lock.remaining, failures);
     }
 
     /// Whether the lock holds, and how long.

@@ -1,72 +1,63 @@
--- Takes a place for one attempt under every limit at once, or says which one has none.
+-- Takes a place for one attempt under every subject at once, or says which has none.
 --
--- KEYS  1     when the network's attempts are paid for
---       2…    for each account: when its attempts are paid for, its failures, its places, its lock
+-- KEYS  1     whether the network is known for the account
+--       2     what is locked, by when the lock ends
+--       3…    for each subject its ledger and its places
 -- ARGV  1     the name of the place
 --       2     how long a place is held at most
---       3, 4  so long failures are remembered, and so many lock
---       5, 6  the network's attempts: one each so long, and so many at once
---       7, 8  the same for an account
--- All times are in microseconds, by the server's clock. Gives the reason and the wait.
-local lease, window, most = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-
-local function exact(number)
-  return string.format('%.0f', number)
-end
+--       3     1 where a known network counts for something, 2 where the instance knows this one
+--       4     1 where the first subject is a device: then it is the only one, or none of them
+--       5…    the limit of each subject
+-- Gives 1, 2 or 3 for a device, a known network or a stranger who is admitted; or 0, the subject
+-- that refuses longest, its rule and the wait.
+local lease, subjects, dirty = tonumber(ARGV[2]), {}, {}
+local first, last = 1, #ARGV - 4
 
 -- The first write must be one that a full server refuses: after another one it would let all pass.
-if KEYS[4] then redis.call('ZADD', KEYS[4], 'XX', 0, '') end
+redis.call('ZADD', KEYS[4], 'XX', 0, '')
 
--- GCRA: every attempt is paid for one interval later than the one before it.
-local function take(key, interval, burst)
-  local debt = math.max(tonumber(redis.call('GET', key) or 0) - now, 0)
-  local wait = debt - interval * (burst - 1)
-  if wait > 0 then return wait end
-  local paid = debt + interval
-  redis.call('SET', key, exact(now + paid), 'PX', exact(math.ceil(paid / 1000)))
-end
-
--- Whether one more attempt may still fail without passing the limit.
-local function admits(account)
-  local failures, places, lock = KEYS[account + 1], KEYS[account + 2], KEYS[account + 3]
-  local locked = redis.call('PTTL', lock)
-  if locked > 0 then return 'locked', locked * 1000 end
-  -- A place that nobody gave back, because its instance has died, is a failure: hanging up is no
-  -- way to guess for nothing.
+local function look(nth)
+  local ledger, places = read(KEYS[2 * nth + 1]), KEYS[2 * nth + 2]
+  local subject = { ledger = ledger, places = places, limit = limit_of(ARGV[nth + 4]) }
+  -- A place that nobody gave back, because its instance has died, counts: hanging up is no way to
+  -- guess for nothing.
   local overdue = redis.call('ZRANGEBYSCORE', places, '-inf', exact(now), 'WITHSCORES')
   for each = 1, #overdue, 2 do
-    redis.call('ZADD', failures, overdue[each + 1], overdue[each])
-    redis.call('PEXPIRE', failures, exact(math.ceil(window / 1000)))
+    local tag = tonumber(string.match(overdue[each], '%d+$'))
+    charge(ledger, subject.limit, KEYS[2], tag, tonumber(overdue[each + 1]))
     redis.call('ZREM', places, overdue[each])
+    dirty[nth] = ledger
   end
-  redis.call('ZREMRANGEBYSCORE', failures, '-inf', exact(now - window))
-  local failed, held = redis.call('ZCARD', failures), redis.call('ZCARD', places)
-  if failed + held < most then return end
-  if failed < most then return 'in_flight', 1000000 end
-  -- A reload has lowered the limit: the oldest failures must pass out of the window first.
-  local surplus = failed - most
-  local last = redis.call('ZRANGE', failures, surplus, surplus, 'WITHSCORES')[2]
-  return 'locked', last + window - now
+  subject.rule, subject.wait = admits(ledger, redis.call('ZCARD', places), subject.limit)
+  subjects[nth] = subject
+  return subject
 end
 
--- Locks are looked at before anything is taken: they give the longest and truest wait.
-for account = 2, #KEYS, 4 do
-  local reason, wait = admits(account)
-  if reason then return { reason, exact(wait) } end
+local trust
+if ARGV[4] == '1' then
+  if not look(1).rule then trust, last = 1, 1 else first = 2 end
 end
-local wait = take(KEYS[1], tonumber(ARGV[5]), tonumber(ARGV[6]))
-if wait then return { 'network_limit', exact(wait) } end
-for account = 2, #KEYS, 4 do
-  local reason, wait = 'account_limit', take(KEYS[account], tonumber(ARGV[7]), tonumber(ARGV[8]))
-  if wait then
-    for earlier = 2, account - 4, 4 do
-      redis.call('ZREM', KEYS[earlier + 2], ARGV[1])
+if not trust then
+  local known = ARGV[3] == '2' or ARGV[3] == '1' and redis.call('EXISTS', KEYS[1]) == 1
+  trust = known and 2 or 3
+  local refused
+  for nth = first, last do
+    local subject = look(nth)
+    local binds = not known or subject.limit.binds_known == 1
+    if subject.rule and binds and (not refused or subject.wait > subjects[refused].wait) then
+      refused = nth
     end
-    return { reason, exact(wait) }
   end
-  redis.call('ZADD', KEYS[account + 2], exact(now + lease), ARGV[1])
-  redis.call('PEXPIRE', KEYS[account + 2], exact(math.ceil((lease + window) / 1000)))
+  if refused then
+    for _, ledger in pairs(dirty) do write(ledger) end
+    return { 0, refused - 1, subjects[refused].rule, math.ceil(subjects[refused].wait) }
+  end
 end
-return { 'admitted', '0' }
+for nth = first, last do
+  local places, limit = subjects[nth].places, subjects[nth].limit
+  redis.call('ZADD', places, exact(now + lease), ARGV[1] .. ':' .. exact(limit.tag))
+  local memory = math.max(limit.within, limit.interval * limit.count)
+  redis.call('PEXPIRE', places, exact(math.ceil((lease + memory) / 1000)))
+end
+for _, ledger in pairs(dirty) do write(ledger) end
+return { trust, 0, 0, 0 }

@@ -26,10 +26,11 @@ const CANDIDATES: usize = 16;
 /// How many names the server keeps at most for one vault: about 100 MiB of it.
 const NAMES_MAX: usize = 262_144;
 
-/// What all names begin with, for the operator's eyes and for an access list (`~tillgate:*`).
-const PREFIX: &str = "tillgate:code:";
+/// What all names begin with, for the operator's eyes and for an access list (`~tillgate:*`). The tag
+/// in braces keeps them in one slot of a cluster.
+pub const CODE_KEYS: &str = "tillgate:{code}:";
 
-const NAME_BYTES: usize = PREFIX.len() + 32;
+const NAME_BYTES: usize = CODE_KEYS.len() + 32;
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
 
@@ -243,8 +244,8 @@ fn candidates(code: &Cvv, seed: u64) -> Vec<Cvv> {
 /// 128 bits of HMAC-SHA-256, in hexadecimal.
 fn hashed(key: &hmac::Key, about: &[u8]) -> String {
     let tag = hmac::sign(key, about);
-    let digits = tag.as_ref().iter().take((NAME_BYTES - PREFIX.len()) / 2);
-    digits.fold(String::from(PREFIX), |name, byte| format!("{name}{byte:02x}"))
+    let digits = tag.as_ref().iter().take((NAME_BYTES - CODE_KEYS.len()) / 2);
+    digits.fold(String::from(CODE_KEYS), |name, byte| format!("{name}{byte:02x}"))
 }
 
 #[cfg(test)]

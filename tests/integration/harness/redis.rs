@@ -2,6 +2,10 @@
 //!
 //! On its own feet, as the library's tests use this file too.
 
+// Named, as the library includes this file from elsewhere.
+#[path = "redis/cluster.rs"]
+mod cluster;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,6 +17,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+pub(crate) use self::cluster::Cluster;
 
 /// What a server, or a sentinel, says once it can be used.
 const READY: [&str; 2] = ["Ready to accept connections", "Sentinel ID is"];
@@ -34,15 +40,18 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// A new, empty server with these lines in its configuration; it keeps nothing on its disk
-    /// unless they say so. `None`, said loudly, where it is not installed.
+    /// A new, empty server with these lines in its configuration, where `{port}` is its port and
+    /// `{port+1}` and `{port+2}` are others that are free; it keeps nothing on its disk unless they say so. `None`, said loudly, where it is not installed.
     pub(crate) fn start(settings: &str) -> Option<Self> {
         let program = program()?;
         let folder = tempfile::tempdir().unwrap();
         let log = Arc::default();
         for _ in 0..PORTS_MAX {
             let port = free_port();
-            let settings = settings.replace("{port}", &port.to_string());
+            let mut settings = settings.replace("{port}", &port.to_string());
+            for other in ["{port+1}", "{port+2}"] {
+                settings = settings.replace(other, &free_port().to_string());
+            }
             if let Some(child) = launch(&program, &folder, port, &settings, &log) {
                 return Some(Self { program, folder, port, settings, child, log });
             }

@@ -24,7 +24,7 @@ async fn stand_ins_with(
     patience: Duration,
 ) -> RedisStandIns {
     let address = Arc::new(RedisAddress::parse(&server.url(), Path::new("/")).unwrap());
-    let link = Arc::new(Link::with_patience(address, patience).await.unwrap());
+    let link = Arc::new(Link::with_patience(address, CODE_KEYS, patience).await.unwrap());
     RedisStandIns::new(link, ttl, &SecretKey::from_bytes(&[key; KEY_BYTES]).unwrap())
 }
 
@@ -132,7 +132,7 @@ async fn a_login_is_needed_where_the_server_asks_for_one() {
     let opened = async |login: &str| {
         let url = format!("redis://{login}127.0.0.1:{}", server.port());
         let address = RedisAddress::parse(&url, Path::new("/")).unwrap();
-        Link::start(Arc::new(address)).await.unwrap().outage()
+        Link::start(Arc::new(address), CODE_KEYS).await.unwrap().outage()
     };
     assert_eq!(opened("").await, Some(LinkOutage::Denied));
     assert_eq!(opened(":wrong@").await, Some(LinkOutage::Denied));
