@@ -16,6 +16,7 @@ mod schema;
 mod secrets;
 mod shape;
 mod shared_store;
+mod signals;
 mod sites;
 mod sockets;
 mod source;

@@ -18,6 +18,7 @@ mod postgres;
 mod redis;
 mod route;
 mod secret;
+mod signals;
 mod upstream;
 mod webhook;
 
@@ -41,6 +42,7 @@ pub use postgres::{
 pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
 pub use route::{Route, Site, SiteName};
 pub use secret::Secret;
+pub use signals::{COUNTED_MAX, CardTesting, RiskSteps, SignalPolicy, TrustedDevice};
 pub use upstream::{Pin, Scheme, Trust, Upstream};
 pub use webhook::{Webhook, WebhookSignature};
 
@@ -59,6 +61,8 @@ pub struct Snapshot {
     pub trusted_proxies: Vec<IpNet>,
     /// How many logins may be tried.
     pub login: LoginLimits,
+    /// How suspicion is answered.
+    pub signals: SignalPolicy,
     /// Waits that are the same for every route.
     pub timeouts: Timeouts,
 }

@@ -59,6 +59,7 @@ impl Compiler<'_> {
             forward: self.forward_policy(file),
             trusted_proxies: self.networks(&file.trusted_proxies),
             login: self.login(&file.login),
+            signals: self.signals(&file.login),
             timeouts: self.timeouts(&file.timeouts),
         };
         let webhooks = self.webhooks(&file.webhook, &snapshot.sites);

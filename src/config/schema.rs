@@ -13,6 +13,8 @@ use super::source::At;
 
 mod gateways;
 mod listeners;
+mod signals;
+mod switch;
 
 pub(super) use gateways::{
     AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
@@ -20,6 +22,8 @@ pub(super) use gateways::{
     SecretSchema, SignatureSchema, WebhookSchema,
 };
 pub(super) use listeners::{AdminSchema, CertificateSchema, ListenSchema};
+pub(super) use signals::{CardTestingSchema, RiskSchema, TrustedDeviceSchema};
+pub(super) use switch::Switch;
 
 /// Configuration of tillgate.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -276,6 +280,12 @@ pub(super) struct LoginSchema {
     /// Failures that lock an account.
     #[serde(default)]
     pub(super) lockout: LockoutSchema,
+    /// How long a browser is trusted that has logged in, or `off`.
+    pub(super) trusted_device: Option<At<Switch<TrustedDeviceSchema>>>,
+    /// From which scores on a suspicious login is made harder, or `off`.
+    pub(super) risk: Option<At<Switch<RiskSchema>>>,
+    /// How many cards and declines are ordinary, or `off`.
+    pub(super) card_testing: Option<At<Switch<CardTestingSchema>>>,
 }
 
 /// Failures that lock an account.
