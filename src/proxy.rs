@@ -8,6 +8,7 @@ mod admit;
 mod body;
 mod cards;
 mod connect;
+mod device;
 mod digits;
 mod exchange;
 mod finish;
@@ -46,6 +47,7 @@ use request_id::RequestId;
 use upgrade::{Switch, Wanted};
 
 pub use connect::{Connect, Intercept, Onward, Tunnel};
+pub use device::{DeviceId, Devices};
 pub use finish::Finished;
 pub use forward::{Dialer, TargetError};
 pub use gateway::GatewayWatch;
