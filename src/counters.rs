@@ -10,7 +10,9 @@ mod contract;
 mod key;
 mod local;
 mod pace;
+mod recent;
 mod shared;
+mod signals;
 mod surge;
 
 use std::future::Future;
@@ -21,6 +23,7 @@ pub use key::{CounterKey, KeyHasher};
 pub use local::LocalCounter;
 pub use pace::{Paces, Strikes};
 pub use shared::SharedCounter;
+pub use signals::{Bringer, CardRefusal, Score, Signal, Signals, Visitor};
 pub use surge::{Alarm, Surge};
 
 use crate::policy::{Lockout, LoginLimits};

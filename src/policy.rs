@@ -42,7 +42,7 @@ pub use postgres::{
 pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
 pub use route::{Route, Site, SiteName};
 pub use secret::Secret;
-pub use signals::{COUNTED_MAX, CardTesting, RiskSteps, SignalPolicy, TrustedDevice};
+pub use signals::{COUNTED_MAX, CardTesting, RiskStep, RiskSteps, SignalPolicy, TrustedDevice};
 pub use upstream::{Pin, Scheme, Trust, Upstream};
 pub use webhook::{Webhook, WebhookSignature};
 

@@ -24,6 +24,8 @@ mod pool;
 mod reject;
 mod request_id;
 mod services;
+mod suspicion;
+mod testing;
 mod upgrade;
 mod webhook;
 pub mod websocket;
@@ -44,6 +46,7 @@ use generation::Found;
 use headers::Origin;
 use reject::{Accept, Rejection};
 use request_id::RequestId;
+use testing::Payer;
 use upgrade::{Switch, Wanted};
 
 pub use connect::{Connect, Intercept, Onward, Tunnel};
@@ -54,6 +57,7 @@ pub use gateway::GatewayWatch;
 pub use generation::Generation;
 pub use peer::{Peer, Role};
 pub use services::{LockTeller, Services};
+pub use suspicion::SignalWatch;
 pub use webhook::Deliveries;
 
 use crate::policy::{Limits, Live, RequestAction, ResponseAction, Timeouts};
@@ -163,6 +167,9 @@ impl Proxy {
         let wanted = Wanted::of(&route.cards, protocol)?;
         let handed_over = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
+        if let Some(payer) = Payer::of(&generation.snapshot.signals, route, &head.headers) {
+            exchange.paid_by(payer);
+        }
         let idle = timeouts.request_body_idle;
         let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 

@@ -16,7 +16,7 @@ use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, 
 use crate::link::Link;
 use crate::policy::RedisAddress;
 use crate::proxy::login::LoginGuard;
-use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Services};
+use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Services, SignalWatch};
 use crate::reload;
 use crate::telemetry::audit::AuditKey;
 use crate::telemetry::{
@@ -102,9 +102,19 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let logins = LoginGuard::new(counter, vault.accounts_key().expose(), Arc::new(teller));
     let seen = CardsSeen::open(seen_path(startup));
     let gateways = GatewayWatch::new(vault.accounts_key().expose());
-    let deliveries = Deliveries::default();
-    let authority = None;
-    Ok(Services { vault, logins, access, audit, authority, metrics, seen, gateways, deliveries })
+    let signals = SignalWatch::new(vault.accounts_key().expose());
+    Ok(Services {
+        vault,
+        logins,
+        access,
+        audit,
+        authority: None,
+        metrics,
+        seen,
+        gateways,
+        deliveries: Deliveries::default(),
+        signals,
+    })
 }
 
 /// Opens the authority of the forward proxy, where there is one, for these names.

@@ -1,6 +1,7 @@
 //! What is suspicious, and what is then done.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use super::compile::Compiler;
 use super::schema::{CardTestingSchema, LoginSchema, RiskSchema, Switch, TrustedDeviceSchema};
@@ -22,8 +23,8 @@ impl Compiler<'_> {
         };
         let card_testing = match written.card_testing.as_ref().map(At::get) {
             Some(Switch::Off) => None,
-            Some(Switch::On(table)) => Some(self.card_testing(table)),
-            None => Some(CardTesting::default()),
+            Some(Switch::On(table)) => Some(Arc::new(self.card_testing(table))),
+            None => Some(Arc::default()),
         };
         SignalPolicy { risk, card_testing, trusted_device }
     }

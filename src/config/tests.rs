@@ -322,7 +322,7 @@ fn each_defence_can_be_switched_off() {
     assert_eq!((some.risk.delay, some.risk.proof.unwrap().get()), (None, 90));
     assert_eq!(some.risk.tighten, base.risk.tighten);
     let nine = std::num::NonZeroU32::new(9).unwrap();
-    assert_eq!(some.card_testing, Some(CardTesting { cards: nine, ..cards }));
+    assert_eq!(some.card_testing, Some(CardTesting { cards: nine, ..cards }.into()));
     for (login, expected) in [
         ("risk = \"of\"", "did you mean \"off\"?"),
         ("risk = 3", "is an integer, not a table"),

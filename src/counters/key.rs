@@ -40,6 +40,24 @@ impl KeyHasher {
         }
     }
 
+    /// The key of a card, by the vault's fingerprint of its digits or of its token.
+    #[must_use]
+    pub fn card(&self, print: &[u8; 32]) -> CounterKey {
+        self.hash(&[b"card", print])
+    }
+
+    /// The key of a trusted browser.
+    #[must_use]
+    pub fn device(&self, id: &[u8; 16]) -> CounterKey {
+        self.hash(&[b"device", id])
+    }
+
+    /// The key of a session that a site's cookie names.
+    #[must_use]
+    pub fn session(&self, site: &str, cookie: &[u8]) -> CounterKey {
+        self.hash(&[b"session", site.as_bytes(), cookie])
+    }
+
     fn hash(&self, parts: &[&[u8]]) -> CounterKey {
         let mut context = hmac::Context::with_key(&self.key);
         for part in parts {

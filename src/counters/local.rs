@@ -11,7 +11,7 @@ use governor::clock::{Clock, MonotonicClock, Reference};
 
 pub(super) use self::bucket::Bucket;
 use self::ledger::{Ledger, Settled};
-pub(super) use self::table::Table;
+pub(super) use self::table::{Entry, Table, Worth};
 use super::{
     AttemptCounter, CounterFuture, CounterKey, LockTold, Outcome, Refusal, RefusalReason,
     Reservation, Reserved, Tried,

@@ -133,7 +133,7 @@ pub(super) fn plain_method(site: &Site, head: &mut request::Parts) {
 }
 
 /// The beginning of a body as text, as far as it can be decoded; short of its end that is `Enough`.
-fn plain(pieces: &[Bytes], codings: &[Coding]) -> (Vec<u8>, Reached) {
+pub(super) fn plain(pieces: &[Bytes], codings: &[Coding]) -> (Vec<u8>, Reached) {
     if codings.is_empty() {
         return (pieces.concat(), Reached::End);
     }

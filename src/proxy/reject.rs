@@ -72,6 +72,14 @@ pub enum Rejection {
         /// The field, as far as it is known.
         field: String,
     },
+    /// Somebody brings one card after the other.
+    #[error("cards are tried: {reason}")]
+    CardTesting {
+        /// What there was too much of.
+        reason: &'static str,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// A card for which there can be no token of the route's format.
     #[error("a card cannot have a token here")]
     CardUnsupported(#[source] VaultError),
@@ -246,9 +254,10 @@ impl Rejection {
             Self::Coding(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HostUnknown => StatusCode::NOT_FOUND,
-            Self::CallerSlowed { .. } | Self::Login { .. } | Self::RevealLimit { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::CallerSlowed { .. }
+            | Self::CardTesting { .. }
+            | Self::Login { .. }
+            | Self::RevealLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::ConnectOnly | Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
@@ -301,6 +310,7 @@ impl Rejection {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::CallerSlowed { retry_after }
+            | Self::CardTesting { retry_after, .. }
             | Self::Login { retry_after, .. }
             | Self::RevealLimit { retry_after } => Some(*retry_after),
             Self::Audit(_)

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use super::exchange::Exchange;
 use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
-use super::{Deliveries, GatewayWatch};
+use super::{Deliveries, GatewayWatch, SignalWatch};
 use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::CounterKey;
 use crate::policy::{Gateway, Lockout, Otherwise, Site, SiteName};
@@ -39,6 +39,8 @@ pub struct Services {
     pub gateways: GatewayWatch,
     /// What providers have told the shop.
     pub deliveries: Deliveries,
+    /// Who behaves like an attacker.
+    pub signals: SignalWatch,
 }
 
 /// Tells the log, the metrics and the audit log of locked accounts.
@@ -142,6 +144,7 @@ impl Services {
         };
         for (pan, token) in pans.iter().zip(tokens) {
             let Some(token) = token else { continue };
+            exchange.charge(token);
             let event = AuditEvent::CardRevealed {
                 gateway: gateway.name.to_string(),
                 request_id: exchange.id.to_string(),

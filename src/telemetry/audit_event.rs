@@ -52,6 +52,20 @@ pub enum AuditEvent {
         /// Its last four digits.
         last_four: LastFour,
     },
+    /// Somebody brought one card after the other and was refused. Not every one of a flood is told.
+    CardTestingRefused {
+        /// Whose site.
+        site: String,
+        /// The keyed hash of the client's network.
+        network: String,
+        /// The keyed hash of the shop's session, if there was one.
+        session: Option<String>,
+        /// What there was too much of.
+        reason: &'static str,
+        /// In which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
+    },
     /// The forward proxy's authority has a new certificate.
     AuthorityIssued {
         /// The names that it may sign for.

@@ -17,6 +17,9 @@ pub(super) struct LoginFamilies {
     locked: IntGauge,
     degraded: IntGauge,
     rejected: IntCounterVec,
+    signals: IntCounterVec,
+    steps: IntCounterVec,
+    declines: IntCounterVec,
 }
 
 impl Metrics {
@@ -36,6 +39,42 @@ impl Metrics {
         self.logins.refused.with_label_values(&[site, reason]).inc();
         let (request_id, retry_after_s) = (&*mask_text(request_id), retry_after.as_secs());
         warn!(site, reason, retry_after_s, request_id, "login refused");
+    }
+
+    /// A signal spoke against a login or a payment.
+    pub fn login_signal(&self, site: &str, reason: &'static str) {
+        self.logins.signals.with_label_values(&[site, reason]).inc();
+    }
+
+    /// A suspicious login was made harder, for these reasons.
+    pub fn login_suspicious(
+        &self,
+        site: &str,
+        step: &'static str,
+        (score, reasons): (u32, &str),
+        request_id: &str,
+    ) {
+        self.logins.steps.with_label_values(&[site, step]).inc();
+        let request_id = &*mask_text(request_id);
+        warn!(site, step, score, reasons, request_id, "login suspicious");
+    }
+
+    /// Cards were refused because one after the other was tried.
+    pub fn card_testing_refused(
+        &self,
+        site: &str,
+        reason: &'static str,
+        retry_after: Duration,
+        request_id: &str,
+    ) {
+        self.login_signal(site, reason);
+        let (request_id, retry_after_s) = (&*mask_text(request_id), retry_after.as_secs());
+        warn!(site, reason, retry_after_s, request_id, "card testing refused");
+    }
+
+    /// A provider declined a card whose bringer is known.
+    pub fn card_declined(&self, gateway: &str) {
+        self.logins.declines.with_label_values(&[gateway]).inc();
     }
 
     /// Too many failures locked an account; which one, only the audit log tells, as a keyed hash.
@@ -100,6 +139,24 @@ impl LoginFamilies {
                 "tillgate_requests_rejected_total",
                 "Requests refused, by reason.",
                 &["site", "reason"],
+            ),
+            signals: counters(
+                registry,
+                "tillgate_login_signals_total",
+                "Logins and payments that a signal of attack spoke against.",
+                &["site", "reason"],
+            ),
+            steps: counters(
+                registry,
+                "tillgate_login_suspicious_total",
+                "Suspicious logins that were made harder.",
+                &["site", "step"],
+            ),
+            declines: counters(
+                registry,
+                "tillgate_card_declines_total",
+                "Cards that a provider declined and whose bringer is known.",
+                &["gateway"],
             ),
         }
     }

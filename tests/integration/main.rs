@@ -48,6 +48,7 @@ mod redis;
 mod reload;
 #[cfg(test)]
 mod seen;
+mod signals;
 #[cfg(test)]
 mod thirdparty;
 #[cfg(test)]

@@ -17,6 +17,7 @@ impl Rejection {
             Self::CallerSlowed { .. } => "caller_slowed",
             Self::CallerUnknown => "caller_unknown",
             Self::CardRefused { .. } => "card_refused",
+            Self::CardTesting { .. } => "card_testing",
             Self::CardUnsupported(_) => "card_unsupported",
             Self::Coding(_) => "coding",
             Self::ConnectOnly => "connect_only",
