@@ -33,7 +33,9 @@ pub use forward::{Destination, ForwardPolicy, Others};
 pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
 pub use limits::{Limits, Timeouts};
 pub use live::Live;
-pub use login::{Lockout, LoginLimits, LoginRule, Quota, Sign};
+pub use login::{
+    Counted, Delays, Dimension, Limit, LimitMode, Lockout, LoginLimits, LoginRule, Quota, Sign,
+};
 pub use mac::{Mac, MacAlgorithm, MacEncoding};
 pub use pattern::{HostPattern, PathPattern};
 pub use postgres::{
@@ -42,7 +44,9 @@ pub use postgres::{
 pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
 pub use route::{Route, Site, SiteName};
 pub use secret::Secret;
-pub use signals::{COUNTED_MAX, CardTesting, RiskStep, RiskSteps, SignalPolicy, TrustedDevice};
+pub use signals::{
+    COUNTED_MAX, CardTesting, RiskStep, RiskSteps, SignalPolicy, TrustedDevice, tightened,
+};
 pub use upstream::{Pin, Scheme, Trust, Upstream};
 pub use webhook::{Webhook, WebhookSignature};
 
@@ -60,7 +64,7 @@ pub struct Snapshot {
     /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How many logins may be tried.
-    pub login: LoginLimits,
+    pub login: Arc<LoginLimits>,
     /// How suspicion is answered.
     pub signals: SignalPolicy,
     /// Waits that are the same for every route.

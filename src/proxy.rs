@@ -39,6 +39,7 @@ use hyper::body::{Body as _, Incoming};
 use body::{Body, Source};
 use cards::{Action, Editor, Forward, Opaque, Task};
 use connect::TunnelCount;
+use device::Browser;
 use exchange::{Asked, Exchange};
 use finish::Ending;
 use forward::{Answer, Reuse};
@@ -50,7 +51,6 @@ use testing::Payer;
 use upgrade::{Switch, Wanted};
 
 pub use connect::{Connect, Intercept, Onward, Tunnel};
-pub use device::{DeviceId, Devices};
 pub use finish::Finished;
 pub use forward::{Dialer, TargetError};
 pub use gateway::GatewayWatch;
@@ -167,6 +167,9 @@ impl Proxy {
         let wanted = Wanted::of(&route.cards, protocol)?;
         let handed_over = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
+        let trusted = &generation.snapshot.trusted_proxies;
+        let peer_is_trusted = headers::is_trusted(peer.address.ip(), trusted);
+        let browser = Browser::take(&mut head.headers, peer.tls_version.is_some(), peer_is_trusted);
         if let Some(payer) = Payer::of(&generation.snapshot.signals, route, &head.headers) {
             exchange.paid_by(payer);
         }
@@ -175,7 +178,9 @@ impl Proxy {
 
         let covered = generation.webhook(place, exchange);
         let delivery = self.admit_webhook(covered, exchange, (&head.headers, &mut source)).await?;
-        let attempt = self.reserve_login(generation, place, exchange, (&head, &mut source)).await?;
+        let attempt = self
+            .reserve_login(generation, place, (exchange, &browser), (&head, &mut source))
+            .await?;
         let body = self.edit_request(place, exchange, (&mut head, source)).await?;
         if route.cards.responses != ResponseAction::Off {
             headers::limit_codings(&mut head.headers);
@@ -214,8 +219,14 @@ impl Proxy {
         if let Some(delivery) = delivery {
             delivery.settle(head.status);
         }
-        let source = self.settle_login(attempt, (place.site, exchange), (&head, source)).await;
+        let trusted = generation.snapshot.signals.trusted_device.as_ref();
+        let (source, granted) = self
+            .settle_login(attempt, (place.site, exchange), (&browser, trusted), (&head, source))
+            .await;
         let body = self.edit_response(place, exchange, (&mut head, source)).await?;
+        if let Some(cookie) = granted {
+            device::put(&mut head.headers, cookie);
+        }
         Ok(Response::from_parts(head, body))
     }
 
@@ -329,11 +340,10 @@ fn prepare(
         headers::welcome_trailers(&mut head.headers);
     }
     wanted.ask(&mut head.headers);
-    let socket = peer.address.ip().to_canonical();
     let trusted = &generation.snapshot.trusted_proxies;
     let origin = Origin {
-        peer: socket,
-        peer_is_trusted: trusted.iter().any(|network| network.contains(&socket)),
+        peer: peer.address.ip().to_canonical(),
+        peer_is_trusted: headers::is_trusted(peer.address.ip(), trusted),
         host: host.to_str().unwrap_or_default(),
         scheme: if peer.tls_version.is_some() { "https" } else { "http" },
     };

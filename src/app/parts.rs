@@ -16,7 +16,7 @@ use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, 
 use crate::link::Link;
 use crate::policy::RedisAddress;
 use crate::proxy::login::LoginGuard;
-use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Services, SignalWatch};
+use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Services};
 use crate::reload;
 use crate::telemetry::audit::AuditKey;
 use crate::telemetry::{
@@ -91,10 +91,11 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     }
     vault.listen_to_keys(key_teller(Arc::clone(&audit)));
     let access = access_log(startup, &metrics).map_err(AppError::Log)?;
+    let local = LocalCounter::new(startup.counters_memory);
     let counter: Arc<dyn AttemptCounter> = match &startup.counters {
-        SharedStore::Own => Arc::new(LocalCounter::new()),
+        SharedStore::Own => Arc::new(local),
         SharedStore::Redis(address) => {
-            let counter = SharedCounter::start(link(address).await?);
+            let counter = SharedCounter::start(link(address).await?, local);
             Arc::new(counter.map_err(AppError::System)?)
         }
     };
@@ -102,19 +103,9 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let logins = LoginGuard::new(counter, vault.accounts_key().expose(), Arc::new(teller));
     let seen = CardsSeen::open(seen_path(startup));
     let gateways = GatewayWatch::new(vault.accounts_key().expose());
-    let signals = SignalWatch::new(vault.accounts_key().expose());
-    Ok(Services {
-        vault,
-        logins,
-        access,
-        audit,
-        authority: None,
-        metrics,
-        seen,
-        gateways,
-        deliveries: Deliveries::default(),
-        signals,
-    })
+    let deliveries = Deliveries::default();
+    let authority = None;
+    Ok(Services { vault, logins, access, audit, authority, metrics, seen, gateways, deliveries })
 }
 
 /// Opens the authority of the forward proxy, where there is one, for these names.

@@ -13,6 +13,7 @@ use super::source::At;
 
 mod gateways;
 mod listeners;
+mod login_limits;
 mod signals;
 mod switch;
 
@@ -22,6 +23,7 @@ pub(super) use gateways::{
     SecretSchema, SignatureSchema, WebhookSchema,
 };
 pub(super) use listeners::{AdminSchema, CertificateSchema, ListenSchema};
+pub(super) use login_limits::{LimitModeSchema, LoginSchema, NetworkLockoutSchema};
 pub(super) use signals::{CardTestingSchema, RiskSchema, TrustedDeviceSchema};
 pub(super) use switch::Switch;
 
@@ -267,42 +269,6 @@ pub(super) struct TimeoutsSchema {
     pub(super) drain: Option<At<String>>,
 }
 
-/// How many logins may be tried and fail.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LoginSchema {
-    /// Attempts per client network (IPv4 /32, IPv6 /64).
-    #[schemars(extend("default" = "20/min"))]
-    pub(super) per_network: Option<At<String>>,
-    /// Attempts per account.
-    #[schemars(extend("default" = "5/min"))]
-    pub(super) per_account: Option<At<String>>,
-    /// Failures that lock an account.
-    #[serde(default)]
-    pub(super) lockout: LockoutSchema,
-    /// How long a browser is trusted that has logged in, or `off`.
-    pub(super) trusted_device: Option<At<Switch<TrustedDeviceSchema>>>,
-    /// From which scores on a suspicious login is made harder, or `off`.
-    pub(super) risk: Option<At<Switch<RiskSchema>>>,
-    /// How many cards and declines are ordinary, or `off`.
-    pub(super) card_testing: Option<At<Switch<CardTestingSchema>>>,
-}
-
-/// Failures that lock an account.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LockoutSchema {
-    /// How many.
-    #[schemars(extend("default" = 10))]
-    pub(super) failures: Option<At<NonZeroU32>>,
-    /// Within how long they must fall.
-    #[schemars(extend("default" = "30m"))]
-    pub(super) within: Option<At<String>>,
-    /// For how long the account is then locked.
-    #[schemars(extend("default" = "30m"))]
-    pub(super) lock: Option<At<String>>,
-}
-
 /// Where tokens and sealed card numbers are kept.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -369,6 +335,9 @@ pub(super) struct CountersSchema {
     /// `local`, or `redis://host:6379` for instances that share them; `rediss://` for TLS.
     #[schemars(extend("default" = "local"))]
     pub(super) store: Option<At<String>>,
+    /// What the counters of this process may take.
+    #[schemars(extend("default" = "256MiB"))]
+    pub(super) memory: Option<At<String>>,
 }
 
 /// What is logged.

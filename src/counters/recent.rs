@@ -21,7 +21,7 @@ struct Seen {
 impl Recents {
     /// Notes a thing; the one seen longest ago makes room.
     pub(super) fn note(&mut self, what: &CounterKey, now: Duration) {
-        self.note_tag(tag(what), now);
+        self.note_tag(what.tag().0, now);
     }
 
     /// Notes what is different from all before: the n-th of its kind.
@@ -32,12 +32,12 @@ impl Recents {
 
     /// Forgets a thing.
     pub(super) fn forget(&mut self, what: &CounterKey) {
-        self.0.retain(|seen| seen.tag != tag(what));
+        self.0.retain(|seen| seen.tag != what.tag().0);
     }
 
     /// Whether a thing was seen within the last `within`.
     pub(super) fn holds(&self, what: &CounterKey, now: Duration, within: Duration) -> bool {
-        self.fresh(now, within).any(|seen| seen.tag == tag(what))
+        self.fresh(now, within).any(|seen| seen.tag == what.tag().0)
     }
 
     /// How many were.
@@ -67,8 +67,14 @@ impl Recents {
         self.0.last().map(|seen| Duration::from_secs(seen.second.into()))
     }
 
+    /// How many are kept.
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// What they take beside themselves.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Seen>()
     }
 
     fn note_tag(&mut self, tag: u32, now: Duration) {
@@ -86,11 +92,6 @@ impl Recents {
     }
 }
 
-/// Four bytes of a keyed hash: two of 32 things share them once in ten million times.
-fn tag(key: &CounterKey) -> u32 {
-    key.as_bytes().last_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +100,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn key(name: usize) -> CounterKey {
-        KeyHasher::new(&[3; 32]).account("shop", &name.to_string())
+        KeyHasher::new(&[3; 32]).session("shop", name.to_string().as_bytes())
     }
 
     fn at(second: u64) -> Duration {

@@ -2,16 +2,14 @@
 //! networks, cards that are tried one after the other.
 //!
 //! Only failures count, and a success takes its own away again, so that an office or a family of
-//! customers who mistype leaves no trace. What is held is bounded: at worst about 900 bytes for
-//! each of 32,768 networks, 300 for each of as many accounts and 600 for each of as many sessions, 60 MiB
-//! together; what shows least goes first. It is of this process alone and ends with it.
+//! customers who mistype leaves no trace. What is held is bounded in bytes; what shows least
+//! goes first. It is of this process alone and ends with it: the counters of failures, which may be
+//! shared and are kept, refuse; this only makes them stricter.
 
 mod failures;
 mod score;
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,13 +18,14 @@ use self::failures::FailureRate;
 pub use self::score::{Score, Signal};
 use super::local::{Entry, Table, Worth};
 use super::recent::Recents;
-use super::{CounterKey, Outcome};
-use crate::policy::{CardTesting, SiteName};
+use super::{CounterKey, Outcome, Tried};
+use crate::policy::CardTesting;
 
-/// The most networks, accounts and sessions remembered at once, each.
-const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add((1 << 15) - 1);
-/// The most tokens whose bringer is remembered.
-const TOKENS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add((1 << 16) - 1);
+/// What networks may take, and accounts, and sessions: 40,000 of each that show all they can, and five
+/// times as many that show what is usual. Together with the tokens 64 MiB.
+const TABLE_BYTES: usize = 20 << 20;
+/// What the bringers of tokens may take: some 50,000.
+const TOKENS_BYTES: usize = 4 << 20;
 /// How long a failed account speaks against a network.
 const ACCOUNTS_WITHIN: Duration = Duration::from_secs(3600);
 /// How long a network speaks against whoever tries the account: the patient come back all day.
@@ -41,18 +40,8 @@ pub struct Signals {
     accounts: Table<Recents>,
     sessions: Table<Purse>,
     tokens: Table<Brought>,
-    sites: Mutex<HashMap<Arc<str>, FailureRate>>,
-}
-
-/// Who tries to log in.
-#[derive(Clone, Debug)]
-pub struct Visitor {
-    /// Where.
-    pub site: SiteName,
-    /// From which network.
-    pub network: CounterKey,
-    /// With which accounts, if any is named.
-    pub accounts: Vec<CounterKey>,
+    /// As many as the configuration names.
+    sites: Mutex<HashMap<CounterKey, FailureRate>>,
 }
 
 /// Who brings a card.
@@ -98,22 +87,22 @@ impl Signals {
     /// Nothing seen yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_room(KEYS_MAX, TOKENS_MAX)
+        Self::within(TABLE_BYTES, TOKENS_BYTES)
     }
 
-    fn with_room(keys_max: NonZeroUsize, tokens_max: NonZeroUsize) -> Self {
+    fn within(table_bytes: usize, tokens_bytes: usize) -> Self {
         Self {
-            networks: Table::new(keys_max),
-            accounts: Table::new(keys_max),
-            sessions: Table::new(keys_max),
-            tokens: Table::new(tokens_max),
+            networks: Table::new(table_bytes),
+            accounts: Table::new(table_bytes),
+            sessions: Table::new(table_bytes),
+            tokens: Table::new(tokens_bytes),
             sites: Mutex::default(),
         }
     }
 
     /// Notes how a login went.
-    pub fn login_went(&self, visitor: &Visitor, outcome: Outcome, now: Duration) {
-        let Visitor { site, network, accounts } = visitor;
+    pub fn login_went(&self, tried: &Tried, outcome: Outcome, now: Duration) {
+        let Tried { site, network, accounts, .. } = tried;
         match outcome {
             Outcome::Neutral => return,
             Outcome::Failure => {
@@ -126,29 +115,29 @@ impl Signals {
             Outcome::Success => {
                 if let [account] = accounts.as_slice() {
                     self.networks.with(*network, now, |trail| trail.enter(account, now));
-                    self.accounts.update(account, |recents| recents.forget(network));
+                    self.accounts.update(account, now, |recents| recents.forget(network));
                 }
             }
         }
         let failed = outcome == Outcome::Failure;
-        self.sites.lock().entry(Arc::clone(&site.0)).or_default().note(failed, now);
+        self.sites.lock().entry(*site).or_default().note(failed, now);
     }
 
-    /// How suspicious a visitor is.
+    /// How suspicious an attempt is.
     #[must_use]
-    pub fn score(&self, visitor: &Visitor, now: Duration) -> Score {
-        let Visitor { site, network, accounts } = visitor;
+    pub fn score(&self, tried: &Tried, now: Duration) -> Score {
+        let Tried { site, network, accounts, .. } = tried;
         let mut score = Score::default();
-        let trail = self.networks.update(network, |trail| {
+        let trail = self.networks.look(network, |trail| {
             (trail.suspects(now), trail.declines.count(now, ACCOUNTS_WITHIN))
         });
         let (suspects, declines) = trail.unwrap_or_default();
         score.add(Signal::ManyAccounts, suspects);
         score.add(Signal::ManyDeclines, declines);
-        let networks = |account| self.accounts.update(account, |it| it.count(now, NETWORKS_WITHIN));
+        let networks = |account| self.accounts.look(account, |it| it.count(now, NETWORKS_WITHIN));
         score.add(Signal::ManyNetworks, accounts.iter().filter_map(networks).max().unwrap_or(0));
         let mut sites = self.sites.lock();
-        let unusual = sites.get_mut(&site.0).is_some_and(|rate| rate.is_unusual(now));
+        let unusual = sites.get_mut(site).is_some_and(|rate| rate.is_unusual(now));
         score.add(Signal::SiteFailures, usize::from(unusual));
         score
     }
@@ -164,12 +153,12 @@ impl Signals {
         (limits, now): (&CardTesting, Duration),
     ) -> Result<(), CardRefusal> {
         let spent = |declines: &Recents| spent(declines, limits, now);
-        let network = self.networks.update(&bringer.network, |trail| spent(&trail.declines));
+        let network = self.networks.look(&bringer.network, |trail| spent(&trail.declines));
         network.transpose()?;
         // Without a session there is no basket to be paid: what comes so is another machine's, which
         // may have many customers.
         let Some(session) = bringer.session else { return Ok(()) };
-        self.sessions.update(&session, |purse| spent(&purse.declines)).transpose()?;
+        self.sessions.look(&session, |purse| spent(&purse.declines)).transpose()?;
         if self.brought_by(card, now) == Some(*bringer) {
             // The token of a card that is counted already.
             return Ok(());
@@ -187,7 +176,7 @@ impl Signals {
     /// Who brought the card of a token lately.
     #[must_use]
     pub fn brought_by(&self, token: &CounterKey, now: Duration) -> Option<Bringer> {
-        let (bringer, at) = self.tokens.update(token, |brought| brought.0)??;
+        let (bringer, at) = self.tokens.look(token, |brought| brought.0)??;
         (now.saturating_sub(at) < TOKEN_WITHIN).then_some(bringer)
     }
 
@@ -248,23 +237,40 @@ fn spent(declines: &Recents, limits: &CardTesting, now: Duration) -> Result<(), 
 }
 
 impl Entry for Recents {
+    const HEAP_BYTES: usize = 64;
+
     fn worth(&self, now: Duration) -> Worth {
         worth(self.len(), self.last(), now)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes()
     }
 }
 
 impl Entry for Trail {
+    const HEAP_BYTES: usize = 64;
+
     fn worth(&self, now: Duration) -> Worth {
-        let parts = [&self.failed, &self.declines];
-        let last = parts.iter().filter_map(|part| part.last()).max();
-        worth(parts.iter().map(|part| part.len()).sum(), last, now)
+        let last = self.failed.last().max(self.declines.last());
+        worth(self.failed.len() + self.declines.len(), last.max(self.entered.last()), now)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.failed.heap_bytes() + self.entered.heap_bytes() + self.declines.heap_bytes()
     }
 }
 
 impl Entry for Purse {
+    const HEAP_BYTES: usize = 64;
+
     fn worth(&self, now: Duration) -> Worth {
         let last = self.cards.last().max(self.declines.last());
         worth(self.cards.len() + self.declines.len(), last, now)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.cards.heap_bytes() + self.declines.heap_bytes()
     }
 }
 
@@ -276,8 +282,12 @@ impl Entry for Brought {
 
 /// So many things seen are worth more than fewer, and later ones more than earlier ones.
 fn worth(count: usize, last: Option<Duration>, now: Duration) -> Worth {
+    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     match last {
-        Some(last) if now.saturating_sub(last) < NETWORKS_WITHIN => Worth::Some(count, last),
+        Some(last) if now.saturating_sub(last) < NETWORKS_WITHIN => {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            Worth::Some(number(count), number(last.as_secs()))
+        }
         Some(_) | None => Worth::Nothing,
     }
 }

@@ -4,6 +4,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{Limit, Lockout, LoginLimits, Quota};
+
+/// The longest lock of a browser that keeps failing.
+const DEVICE_CEILING: Duration = Duration::from_secs(24 * 3600);
 /// A delay begins so long and grows with each point.
 const DELAY_MIN: Duration = Duration::from_secs(1);
 /// For each point above the step.
@@ -92,6 +96,31 @@ impl RiskSteps {
     }
 }
 
+impl TrustedDevice {
+    /// What the counters allow such a browser. Locked, it is a stranger.
+    #[must_use]
+    pub fn limit(&self) -> Limit {
+        let ceiling = DEVICE_CEILING.max(self.within);
+        let lockout = Lockout::new(self.failures, self.within, self.within, ceiling);
+        Limit { quota: None, lockout: Some(lockout) }
+    }
+}
+
+/// The limits for a suspicious stranger: half of what his network and the pair are allowed. Not the
+/// account's: whoever could make those stricter could lock its owner out sooner.
+#[must_use]
+pub fn tightened(limits: &LoginLimits) -> LoginLimits {
+    let half = |count: NonZeroU32| NonZeroU32::new(count.get() / 2).unwrap_or(NonZeroU32::MIN);
+    let tighten = |limit: &Limit| Limit {
+        quota: limit.quota.map(|quota| Quota { count: half(quota.count), ..quota }),
+        lockout: limit.lockout.map(|lockout| {
+            let failures = half(lockout.failures);
+            Lockout { failures, accounts_min: lockout.accounts_min.min(failures), ..lockout }
+        }),
+    };
+    LoginLimits { network: tighten(&limits.network), pair: tighten(&limits.pair), ..limits.clone() }
+}
+
 impl RiskStep {
     /// The name used in metrics and logs.
     #[must_use]
@@ -147,6 +176,21 @@ impl Default for TrustedDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_browser_is_allowed_what_the_counters_allow_by_default() {
+        assert_eq!(TrustedDevice::default().limit(), LoginLimits::default().device);
+    }
+
+    #[test]
+    fn tightening_halves_what_a_network_and_a_pair_may_and_leaves_accounts_alone() {
+        let (base, tight) = (LoginLimits::default(), tightened(&LoginLimits::default()));
+        let failures = |limit: Limit| limit.lockout.unwrap().failures.get();
+        assert_eq!((failures(base.network), failures(tight.network)), (20, 10));
+        assert_eq!((failures(base.pair), failures(tight.pair)), (5, 2));
+        assert_eq!(tight.network.quota.unwrap().count.get(), 10);
+        assert_eq!((tight.account, tight.wide_network), (base.account, base.wide_network));
+    }
 
     #[test]
     fn a_score_leads_to_the_last_step_it_reaches() {

@@ -57,6 +57,12 @@ pub struct DeviceId([u8; ID_BYTES]);
 #[derive(Debug, Default)]
 pub struct Shown(Vec<Pass>);
 
+/// A client, as far as its device goes.
+pub(super) struct Browser {
+    pub(super) shown: Shown,
+    pub(super) scheme: Scheme,
+}
+
 /// One cookie.
 #[derive(Debug)]
 struct Pass {
@@ -69,6 +75,14 @@ struct Pass {
 struct Stamp {
     issued: [u8; TIME_BYTES],
     tag: Vec<u8>,
+}
+
+impl Shown {
+    /// Whether there is nothing to believe.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Devices {
@@ -134,6 +148,14 @@ impl Devices {
     }
 }
 
+impl Browser {
+    /// Takes the cookie out of a request.
+    pub(super) fn take(headers: &mut HeaderMap, over_tls: bool, peer_is_trusted: bool) -> Self {
+        let scheme = scheme(over_tls, headers, peer_is_trusted);
+        Self { shown: take(headers, scheme), scheme }
+    }
+}
+
 impl DeviceId {
     /// `None` where the system has no random bytes.
     fn fresh() -> Option<Self> {
@@ -179,7 +201,7 @@ impl Pass {
 }
 
 /// Takes the cookie out of a request, under either name; only the one that fits the scheme is read.
-pub(super) fn take(headers: &mut HeaderMap, scheme: Scheme) -> Shown {
+fn take(headers: &mut HeaderMap, scheme: Scheme) -> Shown {
     let ours =
         |value: &HeaderValue| memchr::memmem::find(value.as_bytes(), NAME.as_bytes()).is_some();
     if !headers.get_all(COOKIE).iter().any(ours) {
@@ -262,7 +284,7 @@ fn seconds(time: SystemTime) -> u64 {
 }
 
 /// The scheme the client speaks to whoever is in front of us.
-pub(super) fn scheme(over_tls: bool, headers: &HeaderMap, peer_is_trusted: bool) -> Scheme {
+fn scheme(over_tls: bool, headers: &HeaderMap, peer_is_trusted: bool) -> Scheme {
     let told = headers.get(HeaderName::from_static("x-forwarded-proto"));
     let told = told.filter(|_| peer_is_trusted).map(HeaderValue::as_bytes);
     match told {

@@ -1,5 +1,7 @@
 //! The login stages: reserve before the shop sees an attempt, settle by what it answers.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
@@ -9,6 +11,7 @@ use http::{HeaderMap, HeaderValue, request, response};
 
 use super::Proxy;
 use super::body::{Reached, Source};
+use super::device::Browser;
 use super::exchange::Exchange;
 use super::generation::{Generation, Place};
 use super::headers::METHOD_OVERRIDES;
@@ -16,7 +19,7 @@ use super::login::{Attempt, BODY_LOOK_BYTES, Judgement, LoginGuard, Unreadable, 
 use super::reject::Rejection;
 use crate::coding::{Bounds, Coding, Decoder};
 use crate::counters::Outcome;
-use crate::policy::Site;
+use crate::policy::{Site, TrustedDevice};
 
 /// The largest login that is read: what does not fit is refused (413), or padding would hide the
 /// account's name; [`Expected::must_be_read`](super::login::Expected::must_be_read) tells where.
@@ -31,7 +34,7 @@ impl Proxy {
         &self,
         generation: &Generation,
         place: &Place<'_>,
-        exchange: &Exchange,
+        (exchange, browser): (&Exchange, &Browser),
         (head, source): (&request::Parts, &mut Source),
     ) -> Result<Option<Attempt>, Rejection> {
         let Some(expected) = LoginGuard::recognise(place.site, head) else { return Ok(None) };
@@ -56,8 +59,8 @@ impl Proxy {
         source.put_back(pieces);
         let account = expected.account(types(), &body);
         let account = account.map_err(|Unreadable| Rejection::LoginUnreadable)?;
-        let limits = &generation.snapshot.login;
-        match self.services.logins.reserve(&expected, account, exchange.client.0, limits).await {
+        let asked = (&expected, account);
+        match self.reserve_warily(generation, (place.site, exchange), asked, browser).await? {
             Verdict::Admit(attempt) => Ok(Some(attempt)),
             Verdict::NotALogin => Ok(None),
             Verdict::Refuse(refusal) => {
@@ -67,14 +70,16 @@ impl Proxy {
     }
 
     /// Settles a login by the shop's answer, before the client sees it: whoever reads the answer
-    /// and tries again is counted already.
+    /// and tries again is counted already. After a success there is a cookie that makes the browser
+    /// known.
     pub(super) async fn settle_login(
         &self,
         attempt: Option<Attempt>,
         (site, exchange): (&Site, &Exchange),
+        (browser, trusted): (&Browser, Option<&TrustedDevice>),
         (head, mut source): (&response::Parts, Source),
-    ) -> Source {
-        let Some(mut attempt) = attempt else { return source };
+    ) -> (Source, Option<HeaderValue>) {
+        let Some(mut attempt) = attempt else { return (source, None) };
         let outcome = match attempt.judge_head(head) {
             Judgement::Failure => Outcome::Failure,
             Judgement::Neutral => Outcome::Neutral,
@@ -90,8 +95,14 @@ impl Proxy {
                 Err(_) => Outcome::Neutral,
             },
         };
+        let trusted = trusted.filter(|_| outcome == Outcome::Success);
+        let granted = trusted.and_then(|trusted| {
+            let shown = (&browser.shown, browser.scheme);
+            let clock = (SystemTime::now(), trusted.lifetime);
+            self.services.logins.grant(&attempt, shown, clock)
+        });
         self.settle(attempt, (site, exchange), outcome);
-        source
+        (source, granted)
     }
 
     /// Settles a login that the shop could not decide.
@@ -108,6 +119,9 @@ impl Proxy {
     fn settle(&self, attempt: Attempt, (site, exchange): (&Site, &Exchange), outcome: Outcome) {
         self.services.metrics.login_attempt(&site.name.0, outcome.as_str());
         exchange.login_went(outcome.as_str());
+        if let Some(refusal) = attempt.observed() {
+            self.services.login_observed(site, exchange, (refusal, outcome));
+        }
         attempt.settle(outcome);
     }
 }

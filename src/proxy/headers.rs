@@ -173,6 +173,13 @@ pub(super) fn set_trace(headers: &mut HeaderMap, id: &RequestId) {
     }
 }
 
+/// Whether a peer is a proxy that is believed.
+#[must_use]
+pub(super) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    trusted.iter().any(|network| network.contains(&peer))
+}
+
 /// The client's address: the peer, or the right-most address that no trusted proxy has
 /// (RFC 7239 §8.1: only those we trust may tell).
 #[must_use]

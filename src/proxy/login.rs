@@ -13,11 +13,10 @@ mod path;
 mod recognise;
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::{Uri, request, response};
+use http::{HeaderValue, Uri, request, response};
 
 pub use self::account::Account;
 use self::account::NAMES_MAX;
@@ -25,31 +24,30 @@ use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
 pub(super) use self::path::{normalise, views};
 pub use self::recognise::{Expected, Unreadable};
+use super::device::{Devices, Shown};
+use super::suspicion::SignalWatch;
 use crate::counters::{
-    AttemptCounter, CounterKey, KeyHasher, Outcome, Refusal, RefusalReason, Reservation, Reserved,
-    Tried,
+    AttemptCounter, CounterKey, KeyHasher, Lock, Outcome, Refusal, RefusalReason, Reservation,
+    Reserved, Rule, Scope, Score, Standing, Tried, Trust,
 };
-use crate::policy::{Lockout, LoginLimits, Quota, Site, SiteName};
+use crate::policy::{Dimension, LimitMode, LoginLimits, Scheme, Site, SiteName};
 
 /// How long a request must wait that names more accounts than any honest one.
 const TOO_MANY_NAMES_WAIT: Duration = Duration::from_secs(60);
-
-/// How many times a network's attempts a whole site may have that name no account we know. They share
-/// a quota and never a lock: in a shop whose field has a name of its own, every customer is among
-/// them, and failures of one must cost the others no more than seconds.
-const NAMELESS_TIMES: u32 = 10;
 
 /// Admits logins, or refuses them. Outlives reloads.
 pub struct LoginGuard {
     counter: Arc<dyn AttemptCounter>,
     hasher: KeyHasher,
     watcher: Arc<dyn LockWatcher>,
+    devices: Devices,
+    signals: Arc<SignalWatch>,
 }
 
-/// Who is told when failures lock an account.
+/// Who is told when failures lock something.
 pub trait LockWatcher: Send + Sync {
-    /// The account, by its keyed hash, is locked from now on.
-    fn locked(&self, site: &SiteName, account: CounterKey, lockout: &Lockout);
+    /// It is locked from now on, after attempts on this site.
+    fn locked(&self, site: &SiteName, lock: &Lock);
 }
 
 /// Whether a login may reach the shop.
@@ -69,8 +67,21 @@ pub struct Attempt {
     counter: Arc<dyn AttemptCounter>,
     watcher: Arc<dyn LockWatcher>,
     site: SiteName,
+    /// None where the attempt would have been refused if refusing were meant.
     reservation: Option<Reservation>,
+    observed: Option<Refusal>,
     judge: Box<Judge>,
+    signals: Arc<SignalWatch>,
+    score: Score,
+}
+
+/// Who makes an attempt, apart from the accounts named in it.
+#[derive(Clone, Copy)]
+pub struct Client {
+    /// From where.
+    pub address: IpAddr,
+    /// The device that has proved to have logged in to the account before.
+    pub device: Option<CounterKey>,
 }
 
 impl LoginGuard {
@@ -81,7 +92,46 @@ impl LoginGuard {
         account_key: &[u8; 32],
         watcher: Arc<dyn LockWatcher>,
     ) -> Self {
-        Self { counter, hasher: KeyHasher::new(account_key), watcher }
+        Self {
+            counter,
+            hasher: KeyHasher::new(account_key),
+            watcher,
+            devices: Devices::new(account_key),
+            signals: Arc::new(SignalWatch::new(account_key)),
+        }
+    }
+
+    /// Who behaves like an attacker.
+    #[must_use]
+    pub fn signals(&self) -> &Arc<SignalWatch> {
+        &self.signals
+    }
+
+    /// The device that has logged in to the account of a request, if it names one and shows it.
+    #[must_use]
+    pub fn device(
+        &self,
+        (site, account): (&Site, Option<&Account>),
+        shown: &Shown,
+        clock: (SystemTime, Duration),
+    ) -> Option<CounterKey> {
+        let [name] = account.filter(|_| !shown.is_empty())?.names() else { return None };
+        let account = self.hasher.account(Scope { site: &site.name.0, guard: None }, name);
+        let id = self.devices.recognise(shown, &account, clock)?;
+        Some(self.hasher.device(id.as_bytes()))
+    }
+
+    /// The cookie for a browser where an attempt has just succeeded; none where it does not show whose
+    /// account that is.
+    #[must_use]
+    pub fn grant(
+        &self,
+        attempt: &Attempt,
+        (shown, scheme): (&Shown, Scheme),
+        clock: (SystemTime, Duration),
+    ) -> Option<HeaderValue> {
+        let account = attempt.reservation.as_ref()?.owned_account()?;
+        self.devices.grant(shown, &account, scheme, clock)
     }
 
     /// Whether a request may be a login, by its head; costs an ordinary request next to nothing.
@@ -101,35 +151,60 @@ impl LoginGuard {
         &self,
         expected: &Expected<'_>,
         account: Option<Account>,
-        client: IpAddr,
-        limits: &LoginLimits,
+        client: Client,
+        limits: &Arc<LoginLimits>,
     ) -> Verdict {
         if account.is_none() && expected.rule.is_none() {
             return Verdict::NotALogin;
         }
         let account = account.unwrap_or_default();
-        if account.names().len() > NAMES_MAX {
-            let reason = RefusalReason::AccountLimit;
-            return Verdict::Refuse(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason });
-        }
-        let accounts = self.keys(expected.site, &account);
-        let nameless = accounts.is_empty();
-        let tried = Tried { network: self.hasher.network(client), accounts };
-        match self.counter.reserve(tried, limits).await {
-            Reserved::Admitted(reservation) => {
-                if nameless && let Some(refusal) = self.nameless(expected.site, limits).await {
-                    return Verdict::Refuse(refusal);
-                }
-                Verdict::Admit(Attempt {
-                    counter: Arc::clone(&self.counter),
-                    watcher: Arc::clone(&self.watcher),
-                    site: expected.site.name.clone(),
-                    reservation: Some(reservation),
-                    judge: Box::new(Judge::new(expected)),
-                })
+        let reserved = if account.names().len() > NAMES_MAX {
+            let (dimension, rule) = (Dimension::Account, Rule::Quota);
+            let reason = RefusalReason { dimension, rule };
+            Reserved::Refused(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason })
+        } else {
+            let scope = Scope { site: &expected.site.name.0, guard: None };
+            let tried = self.tried(scope, account.names(), client);
+            self.counter.reserve(tried, limits).await
+        };
+        match (reserved, limits.mode) {
+            (Reserved::Admitted(reservation), _) => {
+                Verdict::Admit(self.attempt(expected, Ok(reservation)))
             }
-            Reserved::Refused(refusal) => Verdict::Refuse(refusal),
+            (Reserved::Refused(refusal), LimitMode::Enforce) => Verdict::Refuse(refusal),
+            (Reserved::Refused(refusal), LimitMode::Observe) => {
+                Verdict::Admit(self.attempt(expected, Err(refusal)))
+            }
         }
+    }
+
+    /// Under what an attempt on these accounts is counted.
+    #[must_use]
+    pub fn tried(&self, scope: Scope<'_>, names: &[String], client: Client) -> Tried {
+        let Client { address, device } = client;
+        Tried {
+            site: self.hasher.site(scope),
+            network: self.hasher.network(scope.guard, address),
+            wide_network: self.hasher.wide_network(scope.guard, address),
+            accounts: names.iter().map(|name| self.hasher.account(scope, name)).collect(),
+            device,
+        }
+    }
+
+    /// What is locked now, what ends last first; at most so many.
+    pub async fn locked(&self, most: usize) -> Vec<Lock> {
+        self.counter.locked(most).await
+    }
+
+    /// Forgets the failures and locks of a subject, and with an account those of its pairs; how many
+    /// there were.
+    pub async fn release(&self, dimension: Dimension, key: CounterKey) -> usize {
+        self.counter.release(dimension, key).await
+    }
+
+    /// How every subject of an attempt stands, without counting it.
+    pub async fn explain(&self, tried: &Tried, limits: &LoginLimits) -> Vec<Standing> {
+        self.counter.explain(tried, limits).await
     }
 
     /// How many accounts are locked now, for the metrics page.
@@ -144,24 +219,21 @@ impl LoginGuard {
         self.counter.is_degraded()
     }
 
-    /// Counts an attempt for the site as if the site were one network. Holds no place.
-    async fn nameless(&self, site: &Site, limits: &LoginLimits) -> Option<Refusal> {
-        let count = limits.per_network.count;
-        let count = count.saturating_mul(NonZeroU32::MIN.saturating_add(NAMELESS_TIMES - 1));
-        let limits =
-            LoginLimits { per_network: Quota { count, ..limits.per_network }, ..limits.clone() };
-        // No account has this name: control characters are taken out of names.
-        let network = self.hasher.account(&site.name.0, "\0");
-        match self.counter.reserve(Tried { network, accounts: Vec::new() }, &limits).await {
-            Reserved::Admitted(_no_account_to_hold) => None,
-            Reserved::Refused(refusal) => {
-                Some(Refusal { reason: RefusalReason::AccountLimit, ..refusal })
-            }
+    fn attempt(&self, expected: &Expected<'_>, taken: Result<Reservation, Refusal>) -> Attempt {
+        let (reservation, observed) = match taken {
+            Ok(reservation) => (Some(reservation), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        Attempt {
+            counter: Arc::clone(&self.counter),
+            watcher: Arc::clone(&self.watcher),
+            site: expected.site.name.clone(),
+            reservation,
+            observed,
+            judge: Box::new(Judge::new(expected)),
+            signals: Arc::clone(&self.signals),
+            score: Score::default(),
         }
-    }
-
-    fn keys(&self, site: &Site, account: &Account) -> Vec<CounterKey> {
-        account.names().iter().map(|name| self.hasher.account(&site.name.0, name)).collect()
     }
 }
 
@@ -177,24 +249,50 @@ impl Attempt {
         self.judge.body(body)
     }
 
-    /// Counts how it went and gives the place back.
-    pub fn settle(mut self, outcome: Outcome) {
-        self.give_back(outcome);
+    /// Why it would have been refused, where limits only observe. It is judged, so that one can see
+    /// whether the refusal would have been right, and counts as little as if it had been refused.
+    #[must_use]
+    pub fn observed(&self) -> Option<Refusal> {
+        self.observed
     }
 
-    fn give_back(&mut self, outcome: Outcome) {
+    /// Who tries, and what is thought of him; nothing where limits only observe and would refuse.
+    pub(super) fn place(&self) -> Option<(&Tried, Trust)> {
+        self.reservation.as_ref().map(|place| (&place.tried, place.trust))
+    }
+
+    /// Notes how suspicious it is.
+    pub(super) fn suspect(&mut self, score: Score) {
+        self.score = score;
+    }
+
+    /// How suspicious it is.
+    #[must_use]
+    pub fn score(&self) -> &Score {
+        &self.score
+    }
+
+    /// Counts how it went and gives the place back.
+    pub fn settle(mut self, outcome: Outcome) {
         if let Some(reservation) = self.reservation.take() {
-            let lockout = reservation.lockout;
-            let (watcher, site) = (Arc::clone(&self.watcher), self.site.clone());
-            let told = move |account| watcher.locked(&site, account, &lockout);
-            self.counter.settle(reservation, outcome, Box::new(told));
+            self.give_back(reservation, outcome);
         }
+    }
+
+    fn give_back(&self, reservation: Reservation, outcome: Outcome) {
+        self.signals.login_went(&reservation.tried, outcome);
+        let (watcher, site) = (Arc::clone(&self.watcher), self.site.clone());
+        let told = move |lock| watcher.locked(&site, &lock);
+        self.counter.settle(reservation, outcome, Box::new(told));
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.give_back(Outcome::Failure);
+        if let Some(reservation) = self.reservation.take() {
+            let outcome = Outcome::abandoned(reservation.limits.counted);
+            self.give_back(reservation, outcome);
+        }
     }
 }
 

@@ -102,10 +102,10 @@ impl Services {
         pans: &[Pan],
     ) -> Result<Option<Bringer>, Rejection> {
         let Some(payer) = exchange.payer() else { return Ok(None) };
-        let bringer = self.signals.bringer(site, exchange.client, payer.session());
+        let bringer = self.logins.signals().bringer(site, exchange.client, payer.session());
         for pan in pans {
             let print = self.vault.print(pan.expose());
-            let brought = self.signals.bring(&bringer, &print, &payer.limits);
+            let brought = self.logins.signals().bring(&bringer, &print, &payer.limits);
             brought.map_err(|refusal| self.cards_refused(site, exchange, (&bringer, refusal)))?;
         }
         Ok(Some(bringer))
@@ -115,13 +115,13 @@ impl Services {
     pub(super) fn remember_bringer(&self, bringer: Option<Bringer>, tokens: &[Token]) {
         let Some(bringer) = bringer else { return };
         for token in tokens {
-            self.signals.stands_for(&self.vault.print(token.as_bytes()), bringer);
+            self.logins.signals().stands_for(&self.vault.print(token.as_bytes()), bringer);
         }
     }
 
     /// Who brought the card of a token, if that was lately and is known here.
     pub(super) fn bringer_of(&self, token: &Token) -> Option<Bringer> {
-        self.signals.brought_by(&self.vault.print(token.as_bytes()))
+        self.logins.signals().brought_by(&self.vault.print(token.as_bytes()))
     }
 
     /// Not every refusal of a flood is in the audit log; the metric counts them all.
@@ -134,7 +134,7 @@ impl Services {
         let CardRefusal { signal, retry_after } = refusal;
         let (reason, id) = (signal.as_str(), exchange.id.as_str());
         self.metrics.card_testing_refused(site, reason, retry_after, id);
-        if self.signals.may_tell(site) {
+        if self.logins.signals().may_tell(site) {
             let event = AuditEvent::CardTestingRefused {
                 site: site.to_owned(),
                 network: bringer.network.to_string(),

@@ -57,7 +57,7 @@ impl Proxy {
             source.put_back(pieces);
         }
         if declined {
-            self.services.signals.declined(&bringer);
+            self.services.logins.signals().declined(&bringer);
             self.services.metrics.card_declined(&place.gateway.name);
         }
         source

@@ -86,7 +86,7 @@ const PASSWORDS: [&str; 9] =
 
 /// The account, or accounts, that an attempt names; empty where there is only a password. Has no
 /// `Debug`: names are personal and go nowhere but into a keyed hash.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Account {
     names: Vec<String>,
 }
