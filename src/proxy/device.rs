@@ -45,17 +45,17 @@ const VALUE_BYTES_MAX: usize =
 const TARGETED: [&str; 2] = ["cdn-cache-control", "surrogate-control"];
 
 /// Signs for browsers, and knows its own signature.
-pub struct Devices {
+pub(super) struct Devices {
     key: hmac::Key,
 }
 
 /// The name of a browser, which nobody chose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct DeviceId([u8; ID_BYTES]);
+pub(super) struct DeviceId([u8; ID_BYTES]);
 
 /// What a browser has shown, not yet believed.
 #[derive(Debug, Default)]
-pub struct Shown(Vec<Pass>);
+pub(super) struct Shown(Vec<Pass>);
 
 /// A client, as far as its device goes.
 pub(super) struct Browser {
@@ -80,7 +80,7 @@ struct Stamp {
 impl Shown {
     /// Whether there is nothing to believe.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -88,7 +88,7 @@ impl Shown {
 impl Devices {
     /// Derives its key from that of the accounts.
     #[must_use]
-    pub fn new(accounts_key: &[u8; 32]) -> Self {
+    pub(super) fn new(accounts_key: &[u8; 32]) -> Self {
         let accounts = hmac::Key::new(hmac::HMAC_SHA256, accounts_key);
         let derived = hmac::sign(&accounts, KEY_LABEL);
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) }
@@ -96,7 +96,7 @@ impl Devices {
 
     /// The browser, if the account logged in there no longer than `lifetime` ago.
     #[must_use]
-    pub fn recognise(
+    pub(super) fn recognise(
         &self,
         shown: &Shown,
         account: &CounterKey,
@@ -113,7 +113,7 @@ impl Devices {
     /// The `Set-Cookie` for a browser where an account has just logged in. Accounts that logged in
     /// there before stay; the one that did longest ago makes room.
     #[must_use]
-    pub fn grant(
+    pub(super) fn grant(
         &self,
         shown: &Shown,
         account: &CounterKey,
@@ -165,7 +165,7 @@ impl DeviceId {
 
     /// The bytes, to be counted under.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8; ID_BYTES] {
+    pub(super) fn as_bytes(&self) -> &[u8; ID_BYTES] {
         &self.0
     }
 }

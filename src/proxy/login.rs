@@ -108,8 +108,7 @@ impl LoginGuard {
     }
 
     /// The device that has logged in to the account of a request, if it names one and shows it.
-    #[must_use]
-    pub fn device(
+    pub(super) fn device(
         &self,
         (site, account): (&Site, Option<&Account>),
         shown: &Shown,
@@ -123,8 +122,7 @@ impl LoginGuard {
 
     /// The cookie for a browser where an attempt has just succeeded; none where it does not show whose
     /// account that is.
-    #[must_use]
-    pub fn grant(
+    pub(super) fn grant(
         &self,
         attempt: &Attempt,
         (shown, scheme): (&Shown, Scheme),

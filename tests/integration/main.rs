@@ -31,6 +31,8 @@ mod keys;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod lockout;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod metrics;
