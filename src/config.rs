@@ -12,7 +12,10 @@ mod gateways;
 mod json;
 mod login_limits;
 mod master_key;
+mod networks;
+mod pages;
 mod problem;
+mod proof;
 mod schema;
 mod secrets;
 mod shape;
@@ -50,7 +53,7 @@ pub use startup::{
 };
 pub use summary::summary;
 
-use crate::policy::{CertificateFiles, Credentials, Secret, Snapshot, Trust};
+use crate::policy::{CertificateFiles, Credentials, Listed, Pages, Secret, Snapshot, Trust};
 use compile::Compiler;
 use environment::Lookup;
 use schema::{FileSchema, ListenSchema, SiteSchema};
@@ -131,6 +134,7 @@ pub fn for_upstream(
         address: At::nowhere(address),
         tls: Some(At::nowhere(true)),
         redirect_to_https: None,
+        proxy_protocol: None,
     };
     let site = SiteSchema {
         hosts: None,
@@ -153,7 +157,7 @@ pub fn for_upstream(
     Ok(loaded)
 }
 
-/// The text, and what it names: authorities, secrets and keys; what was read, not what the files hold
+/// The text, and what it names: authorities, secrets, keys, networks and pages; what was read, not what the files hold
 /// by now.
 fn digest(text: &str, snapshot: &Snapshot) -> Vec<u8> {
     let mut context = digest::Context::new(&digest::SHA256);
@@ -172,6 +176,18 @@ fn digest(text: &str, snapshot: &Snapshot) -> Vec<u8> {
         if let Some(Trust::Anchors(anchors)) = &gateway.access.clients {
             anchors.iter().for_each(|anchor| context.update(anchor));
         }
+    }
+    for (address, listed) in snapshot.networks.steps() {
+        context.update(&address);
+        context.update(&[listed.map_or(0, |listed| match listed {
+            Listed::Allowed => 1,
+            Listed::Denied => 2,
+        })]);
+    }
+    for text in snapshot.pages.iter().flat_map(Pages::texts) {
+        // With its end, or a line that moves from one page to the next would be no change.
+        context.update(text.as_bytes());
+        context.update(&[0]);
     }
     secrets(snapshot).for_each(|secret| context.update(secret.expose()));
     context.finish().as_ref().to_vec()

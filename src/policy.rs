@@ -13,18 +13,20 @@ mod limits;
 mod live;
 mod login;
 mod mac;
+mod networks;
+mod pages;
 mod pattern;
 mod postgres;
+mod proof;
 mod redis;
 mod route;
 mod secret;
 mod signals;
+mod trusted;
 mod upstream;
 mod webhook;
 
 use std::sync::Arc;
-
-use ipnet::IpNet;
 
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
@@ -37,16 +39,20 @@ pub use login::{
     Counted, Delays, Dimension, Limit, LimitMode, Lockout, LoginLimits, LoginRule, Quota, Sign,
 };
 pub use mac::{Mac, MacAlgorithm, MacEncoding};
+pub use networks::{Listed, NetworkLists};
+pub use pages::{PageError, PageFacts, Pages};
 pub use pattern::{HostPattern, PathPattern};
 pub use postgres::{
     Password, PostgresAddress, PostgresAddressError, PostgresHost, PostgresTls, PostgresTlsMode,
 };
+pub use proof::ProofOfWork;
 pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
 pub use route::{Route, Site, SiteName};
 pub use secret::Secret;
 pub use signals::{
     COUNTED_MAX, CardTesting, RiskStep, RiskSteps, SignalPolicy, TrustedDevice, tightened,
 };
+pub use trusted::{ForwardedField, TrustedProxies};
 pub use upstream::{Pin, Scheme, Trust, Upstream};
 pub use webhook::{Webhook, WebhookSignature};
 
@@ -61,12 +67,18 @@ pub struct Snapshot {
     pub webhooks: Vec<Arc<Webhook>>,
     /// Where the forward proxy leads beside them.
     pub forward: ForwardPolicy,
-    /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Who is believed about a client's address.
+    pub trusted_proxies: TrustedProxies,
     /// How many logins may be tried.
     pub login: Arc<LoginLimits>,
     /// How suspicion is answered.
     pub signals: SignalPolicy,
+    /// Networks that are known.
+    pub networks: NetworkLists,
+    /// What a suspicious client must do first.
+    pub proof_of_work: ProofOfWork,
+    /// The operator's own pages, where there are any.
+    pub pages: Option<Pages>,
     /// Waits that are the same for every route.
     pub timeouts: Timeouts,
 }

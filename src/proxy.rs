@@ -13,6 +13,7 @@ mod digits;
 mod exchange;
 mod finish;
 mod forward;
+mod forwarded;
 mod gateway;
 mod generation;
 mod guard;
@@ -21,6 +22,7 @@ pub mod login;
 mod peer;
 mod pipe;
 mod pool;
+mod proof;
 mod reject;
 mod request_id;
 mod services;
@@ -30,6 +32,7 @@ mod upgrade;
 mod webhook;
 pub mod websocket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{EXPECT, HOST, HeaderValue, LOCATION};
@@ -56,11 +59,12 @@ pub use forward::{Dialer, TargetError};
 pub use gateway::GatewayWatch;
 pub use generation::Generation;
 pub use peer::{Peer, Role};
+pub use proof::Proofs;
 pub use services::{LockTeller, Services};
 pub use suspicion::SignalWatch;
 pub use webhook::Deliveries;
 
-use crate::policy::{Limits, Live, RequestAction, ResponseAction, Timeouts};
+use crate::policy::{Limits, Live, Pages, RequestAction, ResponseAction, Timeouts};
 use crate::telemetry::{Direction, RouteMetrics};
 use crate::tls::Callers;
 
@@ -85,6 +89,12 @@ impl Proxy {
         self.live.peek().snapshot.timeouts.clone()
     }
 
+    /// Whether the current generation believes this proxy about who came before it.
+    #[must_use]
+    pub fn trusts(&self, proxy: IpAddr) -> bool {
+        self.live.peek().snapshot.trusted_proxies.contain(proxy)
+    }
+
     /// Whose certificates callers of a gateway must show, by the current generation.
     #[must_use]
     pub fn callers(&self, gateway: &str) -> Option<Callers> {
@@ -103,7 +113,7 @@ impl Proxy {
         let generation = self.live.load();
         let id = RequestId::of(request.headers());
         let trusted = &generation.snapshot.trusted_proxies;
-        let client = headers::client_address(peer.address.ip(), request.headers(), trusted);
+        let client = forwarded::client_address(peer.address.ip(), request.headers(), trusted);
         let host = admit::host(&request);
         let asked = Asked::of(&request, host.as_deref().unwrap_or_default().to_owned());
         let exchange = Exchange::new(id, client, asked);
@@ -125,14 +135,14 @@ impl Proxy {
             }
             Err(rejection) => Err(rejection),
         };
-        self.conclude(outcome, accept, ending)
+        self.conclude(outcome, (accept, generation.snapshot.pages.as_ref()), ending)
     }
 
     /// Turns a refusal into an answer, and sees to it that every answer is told at its end.
     fn conclude(
         &self,
         outcome: Result<Response<Body>, Rejection>,
-        accept: Accept,
+        (accept, pages): (Accept, Option<&Pages>),
         mut ending: Ending,
     ) -> Response<Finished> {
         let exchange = &ending.exchange;
@@ -141,7 +151,7 @@ impl Proxy {
             let (reason, id) = (rejection.reason(), exchange.id.as_str());
             self.services.metrics.request_rejected(site, reason, id, &rejection);
             ending.refused = Some(reason);
-            rejection.response(accept, &exchange.id)
+            rejection.response(accept, &exchange.id, pages)
         });
         response.headers_mut().insert(request_id::REQUEST_ID, exchange.id.value());
         ending.status = response.status();
@@ -168,8 +178,8 @@ impl Proxy {
         let handed_over = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
         let trusted = &generation.snapshot.trusted_proxies;
-        let peer_is_trusted = headers::is_trusted(peer.address.ip(), trusted);
-        let browser = Browser::take(&mut head.headers, peer.tls_version.is_some(), peer_is_trusted);
+        let told = trusted.contain(peer.address.ip());
+        let browser = Browser::take(&mut head.headers, peer.tls_version.is_some(), told);
         if let Some(payer) = Payer::of(&generation.snapshot.signals, route, &head.headers) {
             exchange.paid_by(payer);
         }
@@ -187,9 +197,10 @@ impl Proxy {
         }
         prepare(&mut head, generation, (peer, exchange), &wanted);
         guard::plain_method(place.site, &mut head);
-        if attempt.is_some() {
+        if let Some(attempt) = &attempt {
             // The outcome may have to be read in the body.
             guard::plain_answer(&mut head.headers);
+            suspicion::tell_shop(attempt, &mut head.headers);
         }
 
         headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
@@ -340,10 +351,10 @@ fn prepare(
         headers::welcome_trailers(&mut head.headers);
     }
     wanted.ask(&mut head.headers);
-    let trusted = &generation.snapshot.trusted_proxies;
+    proof::strip(&mut head.headers);
     let origin = Origin {
         peer: peer.address.ip().to_canonical(),
-        peer_is_trusted: headers::is_trusted(peer.address.ip(), trusted),
+        proxies: &generation.snapshot.trusted_proxies,
         host: host.to_str().unwrap_or_default(),
         scheme: if peer.tls_version.is_some() { "https" } else { "http" },
     };

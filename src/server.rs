@@ -9,8 +9,9 @@ mod admin;
 mod connection;
 mod forward;
 mod listen;
+mod proxy_protocol;
 mod worker;
 
 pub use admin::Admin;
-pub use listen::{Bound, ListenError, Share};
+pub use listen::{Bound, Kind, ListenError, Share};
 pub use worker::{Drained, Worker, WorkerError};

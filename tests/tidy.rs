@@ -200,6 +200,9 @@ mod tidy {
             "[limits]",
             "[timeouts]",
             "[login]",
+            "[networks]",
+            "[proof_of_work]",
+            "[pages]",
             "[[gateway]]",
             "[[webhook]]",
             "[forward_proxy]",
@@ -227,7 +230,7 @@ mod tidy {
         assert!(program.status.success() && said.is_empty(), "{said}");
     }
 
-    const KEYS: &str = "data_dir workers trusted_proxies listen address tls redirect_to_https chain \
+    const KEYS: &str = "data_dir workers trusted_proxies forwarded_header listen address tls redirect_to_https proxy_protocol chain \
         key hosts upstreams ca path method account_field success failure status location cookie body \
         cards limits requests responses token_format invalid_card strict card_fields cvv_fields \
         ignored_fields decoded ratio connect handshake request_head request_body_idle response_head \
@@ -238,7 +241,7 @@ mod tidy {
         pkcs11 module token_label key_label pin cvv_store cvv_ttl access access_format level bearer \
         client_ca client_certificate credentials header value prefix basic user password hmac algorithm \
         encoding timestamp_header reveal methods paths fields otherwise reveal_limit preset secrets \
-        tolerance others allow tunnels";
+        tolerance others allow tunnels deny always bits lifetime folder";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

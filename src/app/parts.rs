@@ -16,7 +16,7 @@ use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, 
 use crate::link::Link;
 use crate::policy::RedisAddress;
 use crate::proxy::login::LoginGuard;
-use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Services};
+use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Proofs, Services};
 use crate::reload;
 use crate::telemetry::audit::AuditKey;
 use crate::telemetry::{
@@ -104,6 +104,7 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     };
     let teller = LockTeller { audit: Arc::clone(&audit), metrics: Arc::clone(&metrics) };
     let logins = LoginGuard::new(counter, vault.accounts_key().expose(), Arc::new(teller));
+    let proofs = Proofs::new(vault.accounts_key().expose());
     let seen = CardsSeen::open(seen_path(startup));
     let gateways = GatewayWatch::new(vault.accounts_key().expose());
     let deliveries = Deliveries::default();
@@ -112,6 +113,7 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
         vault,
         logins,
         counts,
+        proofs,
         access,
         audit,
         authority,

@@ -9,14 +9,14 @@ use super::{Addresses, AppError};
 use crate::config::{GatewayAddress, Startup};
 use crate::policy::Live;
 use crate::proxy::{Proxy, Role};
-use crate::server::{Bound, ListenError, Share};
+use crate::server::{Bound, Kind, ListenError, Share};
 use crate::telemetry::ListenerRole;
 use crate::tls::{Acceptor, Identities};
 
 /// Every listening socket, before it is handed out.
 pub(super) struct Sockets {
     pub(super) workers: usize,
-    bound: Vec<(Bound, Role, Option<Arc<ServerConfig>>)>,
+    bound: Vec<(Bound, Kind)>,
     pub(super) admin: TcpListener,
     pub(super) addresses: Addresses,
     pub(super) listeners: Vec<(ListenerRole, Option<String>, SocketAddr)>,
@@ -54,7 +54,8 @@ impl Sockets {
             let redirect = listen.redirect_to_https.then_some(Role::RedirectToHttps(https));
             let role = redirect.unwrap_or(Role::Site);
             let tls = listen.tls.then(|| Arc::clone(&https_config));
-            let address = sockets.add(listen.address, role, tls, None)?;
+            let kind = Kind { role, tls, proxy_protocol: listen.proxy_protocol };
+            let address = sockets.add(listen.address, kind, None)?;
             match listen.tls {
                 true => sockets.addresses.https.push(address),
                 false => sockets.addresses.http.push(address),
@@ -63,11 +64,13 @@ impl Sockets {
         for GatewayAddress { name, address, tls } in &startup.gateways {
             let role = Role::Gateway(Arc::clone(name));
             let tls = tls.then(|| gateway_tls(name, identities, proxy));
-            let address = sockets.add(*address, role, tls, Some(name))?;
+            let kind = Kind { role, tls, proxy_protocol: false };
+            let address = sockets.add(*address, kind, Some(name))?;
             sockets.addresses.gateways.push((name.to_string(), address));
         }
         if let Some(address) = startup.forward {
-            sockets.addresses.forward = Some(sockets.add(address, Role::Forward, None, None)?);
+            let kind = Kind { role: Role::Forward, tls: None, proxy_protocol: false };
+            sockets.addresses.forward = Some(sockets.add(address, kind, None)?);
         }
         Ok(sockets)
     }
@@ -75,23 +78,20 @@ impl Sockets {
     fn add(
         &mut self,
         address: SocketAddr,
-        role: Role,
-        tls: Option<Arc<ServerConfig>>,
+        kind: Kind,
         name: Option<&Arc<str>>,
     ) -> Result<SocketAddr, ListenError> {
         let bound = Bound::new(address, self.workers)?;
         let address = bound.address;
-        self.listeners.push((role.listener(tls.is_some()), name.map(ToString::to_string), address));
-        self.bound.push((bound, role, tls));
+        let role = kind.role.listener(kind.tls.is_some());
+        self.listeners.push((role, name.map(ToString::to_string), address));
+        self.bound.push((bound, kind));
         Ok(address)
     }
 
     /// The next worker's part of every listener.
     pub(super) fn shares(&mut self) -> Vec<Share> {
-        let share = |(bound, role, tls): &mut (Bound, Role, Option<Arc<ServerConfig>>)| {
-            bound.share(role, tls.as_ref())
-        };
-        self.bound.iter_mut().filter_map(share).collect()
+        self.bound.iter_mut().filter_map(|(bound, kind)| bound.share(kind)).collect()
     }
 }
 

@@ -3,12 +3,9 @@
 //! Each part notes its problems and goes on with a default, so that one run names them all; what
 //! was compiled is used only when there were none.
 
-use std::net::IpAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-use ipnet::IpNet;
 
 use super::cards::Choices;
 use super::environment::Lookup;
@@ -58,9 +55,12 @@ impl Compiler<'_> {
             gateways: self.gateways(file, &base),
             webhooks: Vec::new(),
             forward: self.forward_policy(file),
-            trusted_proxies: self.networks(&file.trusted_proxies),
+            trusted_proxies: self.trusted_proxies(file),
             login: Arc::new(login),
             signals,
+            networks: self.network_lists(&file.networks),
+            proof_of_work: self.proof_of_work(&file.proof_of_work),
+            pages: self.pages(&file.pages),
             timeouts: self.timeouts(&file.timeouts),
         };
         let webhooks = self.webhooks(&file.webhook, &snapshot.sites);
@@ -192,25 +192,6 @@ impl Compiler<'_> {
             upgrade_idle: read("upgrade_idle", &written.upgrade_idle, base.upgrade_idle),
             drain: read("drain", &written.drain, base.drain),
         }
-    }
-
-    fn networks(&mut self, written: &[At<String>]) -> Vec<IpNet> {
-        let key = "trusted_proxies";
-        let mut networks = Vec::new();
-        for at in written {
-            let host = || at.get().parse::<IpAddr>().map(IpNet::from);
-            let Ok(network) = at.get().parse::<IpNet>().or_else(|_| host()) else {
-                let message = format!("{} is not a network", self.source.quote(&at.span()));
-                self.refuse(&at.span(), key, message, "write it as in \"10.0.0.0/8\"");
-                continue;
-            };
-            if network.prefix_len() == 0 {
-                let remedy = "name the networks of your own proxies only";
-                self.warn(&at.span(), key, "believes every client about its address", remedy);
-            }
-            networks.push(network);
-        }
-        networks
     }
 }
 

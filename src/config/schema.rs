@@ -11,12 +11,14 @@ use serde::Deserialize;
 
 use super::source::At;
 
+mod clients;
 mod gateways;
 mod listeners;
 mod login_limits;
 mod signals;
 mod switch;
 
+pub(super) use clients::{ForwardedHeaderSchema, NetworksSchema, PagesSchema, ProofOfWorkSchema};
 pub(super) use gateways::{
     AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
     GatewaySchema, HmacSchema, OthersSchema, OtherwiseSchema, PresetSchema, RevealSchema,
@@ -37,9 +39,12 @@ pub(super) struct FileSchema {
     pub(super) data_dir: Option<At<String>>,
     /// Worker threads; as many as there are cores where absent. Restart to change.
     pub(super) workers: Option<At<NonZeroUsize>>,
-    /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
+    /// Networks of proxies that are believed about a client's address.
     #[serde(default)]
     pub(super) trusted_proxies: Vec<At<String>>,
+    /// The field in which they tell it; the other one is not believed.
+    #[schemars(extend("default" = "x-forwarded-for"))]
+    pub(super) forwarded_header: Option<At<ForwardedHeaderSchema>>,
     /// The listener for metrics and health checks.
     #[serde(default)]
     pub(super) admin: AdminSchema,
@@ -64,6 +69,15 @@ pub(super) struct FileSchema {
     /// How many logins may be tried and fail.
     #[serde(default)]
     pub(super) login: LoginSchema,
+    /// Networks that are known.
+    #[serde(default)]
+    pub(super) networks: NetworksSchema,
+    /// What a suspicious client must do first.
+    #[serde(default)]
+    pub(super) proof_of_work: ProofOfWorkSchema,
+    /// What people see when a request is refused.
+    #[serde(default)]
+    pub(super) pages: PagesSchema,
     /// Payment gateways: where tokens become card numbers again.
     #[serde(default)]
     pub(super) gateway: Vec<At<GatewaySchema>>,

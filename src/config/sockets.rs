@@ -29,6 +29,7 @@ impl Compiler<'_> {
         };
         let mut sound = true;
         for listen in &file.listen {
+            self.demand_trust(listen.get(), file);
             sound &= self.listen(listen.get(), &mut sockets).is_some();
         }
         for gateway in &file.gateway {
@@ -61,8 +62,21 @@ impl Compiler<'_> {
             self.warn(&span, "listen.address", message, remedy);
         }
         self.take("listen.address", &span, address, sockets);
-        sockets.listens.push(ListenAddress { address, tls, redirect_to_https });
+        let proxy_protocol = is(written.proxy_protocol.as_ref());
+        sockets.listens.push(ListenAddress { address, tls, redirect_to_https, proxy_protocol });
         Some(())
+    }
+
+    /// A header is believed from trusted proxies only: without any, nobody could connect.
+    fn demand_trust(&mut self, written: &ListenSchema, file: &FileSchema) {
+        if let Some(at) = &written.proxy_protocol
+            && *at.get()
+            && file.trusted_proxies.is_empty()
+        {
+            let message = "is true, but nobody is trusted to send the header";
+            let remedy = "name your load balancers in `trusted_proxies`";
+            self.refuse(&at.span(), "listen.proxy_protocol", message, remedy);
+        }
     }
 
     fn gateway_socket(&mut self, written: &GatewaySchema, sockets: &mut Sockets) -> Option<()> {

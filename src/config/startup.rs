@@ -63,6 +63,8 @@ pub struct ListenAddress {
     pub tls: bool,
     /// Whether every request is sent on to `https://`.
     pub redirect_to_https: bool,
+    /// Whether every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// An address that the shop calls for a payment gateway.

@@ -49,6 +49,8 @@ fn folder_of_files() -> tempfile::TempDir {
     for name in ["gateway.key", "webhook.key"] {
         fs::write(folder.path().join(name), "0123456789abcdef0123456789abcdef\n").unwrap();
     }
+    fs::create_dir(folder.path().join("pages")).unwrap();
+    fs::write(folder.path().join("pages/error.html"), "<h1>{{ title }}</h1>").unwrap();
     let key = folder.path().join("tls/shop.example.key");
     fs::write(key, made.signing_key.serialize_pem()).unwrap();
     folder
@@ -71,7 +73,7 @@ fn each_bad_file_gets_its_whole_report() {
         let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
         assert_eq!(report, expected.trim_end(), "{name}:\n{report}");
     }
-    assert_eq!(count, 19);
+    assert_eq!(count, 20);
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn the_commented_settings_of_the_reference_load_too() {
     let defaults = ForwardPolicy { allow: forward.allow.clone(), ..ForwardPolicy::default() };
     assert_eq!(*forward, defaults);
     assert_eq!(loaded.startup.forward, Some("127.0.0.1:9501".parse().unwrap()));
-    assert_eq!(loaded.files.len(), 6);
+    assert_eq!(loaded.files.len(), 8);
     let kinds = loaded.snapshot.gateways.iter().map(|gateway| gateway.credentials.is_some());
     assert_eq!(kinds.collect::<Vec<_>>(), [true, true, true]);
     assert_eq!(loaded.snapshot.webhooks[0].secrets.len(), 2);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regex::bytes::{Regex, RegexBuilder};
@@ -76,6 +76,12 @@ impl Compiler<'_> {
     /// A path, from the folder of the file.
     pub(super) fn path(&self, at: &At<String>) -> PathBuf {
         self.source.folder.join(at.get())
+    }
+
+    /// The same as people will look for it: from where they named the configuration.
+    pub(super) fn path_as_named(&self, at: &At<String>) -> PathBuf {
+        let folder = self.source.file.parent().unwrap_or(Path::new(""));
+        folder.join(at.get())
     }
 
     /// A file that can be read; it is watched from now on, even where it cannot.

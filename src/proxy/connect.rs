@@ -103,7 +103,7 @@ impl Proxy {
             Err(rejection) => (Err(rejection), None),
         };
         let ending = Ending::of(&self.services, exchange, peer);
-        Connect { response: self.conclude(answer, accept, ending), onward }
+        Connect { response: self.conclude(answer, (accept, None), ending), onward }
     }
 
     async fn decide(

@@ -16,10 +16,13 @@ use super::exchange::Exchange;
 use super::generation::{Generation, Place};
 use super::headers::METHOD_OVERRIDES;
 use super::login::{Attempt, BODY_LOOK_BYTES, Judgement, LoginGuard, Unreadable, Verdict};
+use super::proof::Asker;
 use super::reject::Rejection;
+use super::suspicion::Caller;
 use crate::coding::{Bounds, Coding, Decoder};
 use crate::counters::Outcome;
-use crate::policy::{Site, TrustedDevice};
+use crate::policy::{Listed, ProofOfWork, Site, TrustedDevice};
+use crate::telemetry::ProofOutcome;
 
 /// The largest login that is read: what does not fit is refused (413), or padding would hide the
 /// account's name; [`Expected::must_be_read`](super::login::Expected::must_be_read) tells where.
@@ -38,6 +41,10 @@ impl Proxy {
         (head, source): (&request::Parts, &mut Source),
     ) -> Result<Option<Attempt>, Rejection> {
         let Some(expected) = LoginGuard::recognise(place.site, head) else { return Ok(None) };
+        let listed = generation.snapshot.networks.find(exchange.client.0);
+        if listed == Some(Listed::Denied) {
+            return Err(self.refuse_guarded(place.site, exchange, Rejection::NetworkDenied));
+        }
         let read = source.read_up_to(LOGIN_BYTES_MAX + 1).await;
         let (pieces, reached) = read.map_err(|error| exchange.refusal(error))?;
         let types = || head.headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
@@ -59,14 +66,51 @@ impl Proxy {
         source.put_back(pieces);
         let account = expected.account(types(), &body);
         let account = account.map_err(|Unreadable| Rejection::LoginUnreadable)?;
+        let work = generation.snapshot.proof_of_work;
+        let stranger = listed.is_none() && expected.is_attempt(account.as_ref());
+        if work.always && stranger {
+            self.demand_proof((place.site, exchange), &head.headers, work)?;
+        }
+        let caller = Caller { browser, headers: &head.headers, listed };
         let asked = (&expected, account);
-        match self.reserve_warily(generation, (place.site, exchange), asked, browser).await? {
+        match self.reserve_warily(generation, (place.site, exchange), asked, caller).await? {
             Verdict::Admit(attempt) => Ok(Some(attempt)),
             Verdict::NotALogin => Ok(None),
+            Verdict::Refuse(refusal) if listed == Some(Listed::Allowed) => {
+                let reason = refusal.reason.as_str();
+                self.services.metrics.login_spared(&place.site.name.0, reason);
+                Ok(None)
+            }
             Verdict::Refuse(refusal) => {
                 Err(self.services.login_refused(place.site, exchange, refusal))
             }
         }
+    }
+
+    /// Lets a login go on that shows a proof of work, and asks for one otherwise.
+    pub(super) fn demand_proof(
+        &self,
+        (site, exchange): (&Site, &Exchange),
+        headers: &HeaderMap,
+        work: ProofOfWork,
+    ) -> Result<(), Rejection> {
+        let asker = Asker { site: &site.name, client: exchange.client.0 };
+        let now = SystemTime::now();
+        let outcome = self.services.proofs.redeem(headers, asker, work, now);
+        self.services.metrics.proof_demanded(&site.name.0, outcome);
+        if outcome == ProofOutcome::Accepted {
+            return Ok(());
+        }
+        let challenge = self.services.proofs.challenge(asker, work, now);
+        Err(self.refuse_guarded(site, exchange, Rejection::ProofWanted(Box::new(challenge))))
+    }
+
+    /// Tells of a refusal that is no limit's.
+    fn refuse_guarded(&self, site: &Site, exchange: &Exchange, rejection: Rejection) -> Rejection {
+        let wait = rejection.retry_after().unwrap_or_default();
+        let (reason, id) = (rejection.reason(), exchange.id.as_str());
+        self.services.metrics.login_refused(&site.name.0, reason, wait, id);
+        rejection
     }
 
     /// Settles a login by the shop's answer, before the client sees it: whoever reads the answer

@@ -3,17 +3,16 @@
 use std::net::IpAddr;
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderName,
-    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, Version};
-use ipnet::IpNet;
 
-use super::exchange::ClientAddr;
+use super::forwarded;
 use super::request_id::{REQUEST_ID, RequestId, unique};
+use crate::policy::TrustedProxies;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -31,9 +30,18 @@ const HEARSAY: [&str; 7] = [
     "x-real-ip",
 ];
 
-/// What no client may tell a shop, and no shop a provider: where its own requests go (httpoxy, CVE-2016-5385), and another path
-/// than the one that was checked.
-const NEVER: [&str; 3] = ["proxy", "x-original-url", "x-rewrite-url"];
+/// What no client may tell a shop, and no shop a provider: where its own requests go (httpoxy,
+/// CVE-2016-5385), another path than the one that was checked, and how risky we find a login, in any
+/// spelling that CGI makes one of.
+const NEVER: [&str; 7] = [
+    "proxy",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-tillgate-risk",
+    "x-tillgate_risk",
+    "x_tillgate-risk",
+    "x_tillgate_risk",
+];
 
 /// Fields that frameworks take a method from.
 pub(super) const METHOD_OVERRIDES: [&str; 3] =
@@ -108,8 +116,8 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 pub(super) struct Origin<'a> {
     /// The peer on the socket.
     pub peer: IpAddr,
-    /// Whether its own word on who came before it counts.
-    pub peer_is_trusted: bool,
+    /// Whose word on who came before them counts.
+    pub proxies: &'a TrustedProxies,
     /// The host it asked for.
     pub host: &'a str,
     /// `https` or `http`.
@@ -118,23 +126,18 @@ pub(super) struct Origin<'a> {
 
 /// Sets `X-Forwarded-*` and `Forwarded` (RFC 7239). What an untrusted client says is dropped.
 pub(super) fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
-    let Origin { peer, peer_is_trusted, host, scheme } = *origin;
-    if !peer_is_trusted {
-        for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, FORWARDED] {
+    let Origin { peer, proxies, host, scheme } = *origin;
+    if !proxies.contain(peer) {
+        for name in [X_FORWARDED_HOST, X_FORWARDED_PROTO] {
             headers.remove(name);
         }
         drop_lookalikes(headers);
     }
     drop_never(headers);
-    let node = match peer {
-        IpAddr::V4(address) => address.to_string(),
-        // RFC 7239 §6: an IPv6 address is bracketed and quoted.
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
     // A port makes the host no token any more (RFC 7239 §4).
     let quote = if host.contains([':', '[']) { "\"" } else { "" };
-    append(headers, X_FORWARDED_FOR, &peer.to_string());
-    append(headers, FORWARDED, &format!("for={node};host={quote}{host}{quote};proto={scheme}"));
+    let about = format!("host={quote}{host}{quote};proto={scheme}");
+    forwarded::pass_on(headers, peer, proxies, &about);
     keep_or_set(headers, X_FORWARDED_PROTO, scheme);
     keep_or_set(headers, X_FORWARDED_HOST, host);
 }
@@ -171,28 +174,6 @@ pub(super) fn set_trace(headers: &mut HeaderMap, id: &RequestId) {
         keep_only(headers, TRACEPARENT, &format!("00-{high:016x}{low:016x}-{span:016x}-01"));
         headers.remove("tracestate");
     }
-}
-
-/// Whether a peer is a proxy that is believed.
-#[must_use]
-pub(super) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
-    let peer = peer.to_canonical();
-    trusted.iter().any(|network| network.contains(&peer))
-}
-
-/// The client's address: the peer, or the right-most address that no trusted proxy has
-/// (RFC 7239 §8.1: only those we trust may tell).
-#[must_use]
-pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> ClientAddr {
-    let peer = peer.to_canonical();
-    let believed = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    if !believed(&peer) {
-        return ClientAddr(peer);
-    }
-    let hops: Vec<IpAddr> = list(headers, &X_FORWARDED_FOR)
-        .map_while_rev(|text| text.parse::<IpAddr>().ok().map(|address| address.to_canonical()));
-    let first_stranger = hops.iter().find(|address| !believed(address));
-    ClientAddr(first_stranger.or(hops.last()).copied().unwrap_or(peer))
 }
 
 /// HTTP/2 may split `Cookie` into crumbs; one field goes upstream (RFC 9113 §8.2.3).
@@ -247,16 +228,6 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
-fn append(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    let before = headers.get_all(&name).into_iter().filter_map(|value| value.to_str().ok());
-    let mut joined = before.collect::<Vec<_>>().join(", ");
-    if !joined.is_empty() {
-        joined.push_str(", ");
-    }
-    joined.push_str(text);
-    keep_only(headers, name, &joined);
-}
-
 fn keep_or_set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if !headers.contains_key(&name) {
         keep_only(headers, name, text);
@@ -269,16 +240,6 @@ fn keep_only(headers: &mut HeaderMap, name: HeaderName, text: &str) {
         Err(_) => headers.remove(name),
     };
 }
-
-/// Lists are read from their right end, and reading stops at the first thing that is no address.
-trait MapWhileRev<'a>: Iterator<Item = &'a str> + Sized {
-    fn map_while_rev<T>(self, read: impl FnMut(&'a str) -> Option<T>) -> Vec<T> {
-        let all: Vec<&str> = self.collect();
-        all.into_iter().rev().map_while(read).collect()
-    }
-}
-
-impl<'a, I: Iterator<Item = &'a str>> MapWhileRev<'a> for I {}
 
 #[cfg(test)]
 mod tests {
@@ -308,23 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_the_right_most_address_that_is_not_trusted() {
-        let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let of = |peer: &str, list: &'static str| {
-            let map = headers(&[("x-forwarded-for", list)]);
-            client_address(peer.parse().unwrap(), &map, &trusted).0.to_string()
-        };
-        assert_eq!(of("10.0.0.1", "6.6.6.6, 9.9.9.9, 10.0.0.2"), "9.9.9.9");
-        assert_eq!(of("8.8.8.8", "9.9.9.9"), "8.8.8.8");
-        assert_eq!(of("10.0.0.1", "6.6.6.6, junk, 10.0.0.3"), "10.0.0.3");
-        assert_eq!(of("10.0.0.1", ""), "10.0.0.1");
-    }
-
-    #[test]
     fn an_untrusted_client_cannot_say_who_it_is() {
         let mut map = headers(&[("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=1.1.1.1")]);
         let peer = "2.2.2.2".parse().unwrap();
-        let origin = Origin { peer, peer_is_trusted: false, host: "shop", scheme: "https" };
+        let proxies = &TrustedProxies::default();
+        let origin = Origin { peer, proxies, host: "shop", scheme: "https" };
         set_forwarded(&mut map, &origin);
         assert_eq!(map["x-forwarded-for"], "2.2.2.2");
         assert_eq!(map["forwarded"], "for=2.2.2.2;host=shop;proto=https");
@@ -332,10 +281,14 @@ mod tests {
 
     #[test]
     fn a_strangers_underscores_do_not_pass_for_ours() {
-        let mut map =
-            headers(&[("x_forwarded_for", "6.6.6.6"), ("x_real_ip", "6.6.6.6"), ("proxy", "evil")]);
+        let mut map = headers(&[
+            ("x_forwarded_for", "6.6.6.6"),
+            ("x_real_ip", "6.6.6.6"),
+            ("x-tillgate_risk", "evil"),
+        ]);
         let peer = "2.2.2.2".parse().unwrap();
-        let origin = Origin { peer, peer_is_trusted: false, host: "shop", scheme: "https" };
+        let proxies = &TrustedProxies::default();
+        let origin = Origin { peer, proxies, host: "shop", scheme: "https" };
         set_forwarded(&mut map, &origin);
         assert!(map.values().all(|value| value != "6.6.6.6" && value != "evil"), "{map:?}");
     }

@@ -152,7 +152,7 @@ impl LoginGuard {
         client: Client,
         limits: &Arc<LoginLimits>,
     ) -> Verdict {
-        if account.is_none() && expected.rule.is_none() {
+        if !expected.is_attempt(account.as_ref()) {
             return Verdict::NotALogin;
         }
         let account = account.unwrap_or_default();

@@ -3,26 +3,32 @@
 //! The public words help the honest and tell an attacker nothing; the reason goes to the log and
 //! the metrics. If we cannot decide, we refuse.
 
+mod challenge;
 mod page;
 mod reason;
+mod wait;
 mod words;
 
 pub(super) use page::Accept;
+use page::Words;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::{Body, BodyError};
+use super::proof::Challenge;
 use super::request_id::{REQUEST_ID, RequestId};
 use super::webhook::WebhookFault;
 use super::websocket::Violation;
 use crate::coding::DecodeError;
-use crate::policy::Destination;
+use crate::policy::{Destination, Pages};
 use crate::telemetry::audit::AuditError;
 use crate::tls::AuthorityError;
 use crate::vault::{StandInError, VaultError};
@@ -139,9 +145,15 @@ pub enum Rejection {
     /// A name that is passed on as it is may hold a card number.
     #[error("a method, host or field name may be a card number")]
     NameRefused,
+    /// The client's network is on the operator's list.
+    #[error("the network is denied")]
+    NetworkDenied,
     /// The connection was opened for another site.
     #[error("the connection was opened for another site")]
     Misdirected,
+    /// A login that is to be paid for with work.
+    #[error("a proof of work is wanted")]
+    ProofWanted(Box<Challenge>),
     /// More card numbers in one body than the route allows.
     #[error("more than {limit} card numbers or verification codes in one message")]
     TooManyCards {
@@ -243,7 +255,9 @@ impl Rejection {
             }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::CallerRefused | Self::RevealOutside => StatusCode::FORBIDDEN,
+            Self::CallerRefused | Self::NetworkDenied | Self::RevealOutside => {
+                StatusCode::FORBIDDEN
+            }
             Self::CallerUnknown | Self::Webhook(_) => StatusCode::UNAUTHORIZED,
             Self::CardRefused { .. }
             | Self::CardUnsupported(_)
@@ -254,9 +268,11 @@ impl Rejection {
             Self::Coding(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HostUnknown => StatusCode::NOT_FOUND,
+            // 429 for work as well: a client that cannot do it understands that it should wait.
             Self::CallerSlowed { .. }
             | Self::CardTesting { .. }
             | Self::Login { .. }
+            | Self::ProofWanted(_)
             | Self::RevealLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::ConnectOnly | Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -307,12 +323,15 @@ impl Rejection {
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    /// When to try again, where that helps.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::CallerSlowed { retry_after }
             | Self::CardTesting { retry_after, .. }
             | Self::Login { retry_after, .. }
             | Self::RevealLimit { retry_after } => Some(*retry_after),
+            Self::ProofWanted(challenge) => Some(challenge.lifetime),
             Self::Audit(_)
             | Self::Authority(_)
             | Self::StandIn(_)
@@ -324,16 +343,27 @@ impl Rejection {
 
     /// The whole answer, as HTML, JSON or plain text by what the client accepts (RFC 9110 §12.5.1).
     #[must_use]
-    pub fn response(&self, accept: Accept, id: &RequestId) -> Response<Body> {
-        let (content_type, text) = accept.render(self.status(), self.words(), id);
-        let mut response = Response::new(Body::Whole(Bytes::from(text)));
+    pub fn response(
+        &self,
+        accept: Accept,
+        id: &RequestId,
+        pages: Option<&Pages>,
+    ) -> Response<Body> {
+        let rendered = match (self, accept) {
+            (Self::ProofWanted(challenge), Accept::Html) => challenge::page(challenge, id),
+            _ => accept.render(&self.in_words(id), pages),
+        };
+        let mut response = Response::new(Body::Whole(Bytes::from(rendered.text)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(rendered.content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(REQUEST_ID, id.value());
+        if let Some(policy) = rendered.policy {
+            headers.insert(CONTENT_SECURITY_POLICY, policy);
+        }
         if let Some(wait) = self.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait::whole_seconds(wait)));
         }
         if let Some(scheme) = self.scheme() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
@@ -343,20 +373,19 @@ impl Rejection {
         }
         response
     }
-}
 
-/// Rounded up, and never "at once": a client that comes back exactly then must not be too early.
-fn whole_seconds(wait: Duration) -> u64 {
-    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_never_too_short() {
-        let seconds = |millis| whole_seconds(Duration::from_millis(millis));
-        assert_eq!([seconds(0), seconds(1000), seconds(1001)], [1, 1, 2]);
+    fn in_words<'r>(&'r self, id: &'r RequestId) -> Words<'r> {
+        let proof = match self {
+            Self::ProofWanted(challenge) => Some(("proof_of_work", challenge.terms())),
+            _ => None,
+        };
+        Words {
+            status: self.status().as_u16(),
+            title: self.title(),
+            message: self.words(),
+            retry_after: self.retry_after(),
+            request_id: id.as_str(),
+            more: proof,
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use super::exchange::Exchange;
 use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
-use super::{Deliveries, GatewayWatch};
+use super::{Deliveries, GatewayWatch, Proofs};
 use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::{CounterFile, Lock, Outcome, Refusal};
 use crate::policy::{Dimension, Gateway, Otherwise, Site, SiteName};
@@ -27,6 +27,8 @@ pub struct Services {
     pub logins: LoginGuard,
     /// Where that is written down.
     pub counts: CounterFile,
+    /// Work that suspicious clients do.
+    pub proofs: Proofs,
     /// One line per request.
     pub access: AccessLog,
     /// What must be provable later.

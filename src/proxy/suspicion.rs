@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
 
 use super::Proxy;
@@ -14,9 +15,10 @@ use super::login::{Account, Attempt, Client, Expected, Verdict};
 use super::reject::Rejection;
 use super::services::Services;
 use crate::counters::{
-    Bringer, CardRefusal, KeyHasher, Outcome, Paces, Score, Signals, Tried, Trust,
+    Bringer, CardRefusal, CounterKey, KeyHasher, Outcome, Paces, Score, Signals, Tried, Trust,
 };
-use crate::policy::{CardTesting, LimitMode, Quota, RiskStep, Site, tightened};
+use crate::policy::{CardTesting, LimitMode, Listed, Quota, RiskStep, Site, tightened};
+use crate::telemetry::AuditEvent;
 
 /// How many logins wait at once. Each holds a connection: what comes beyond is refused for as long as
 /// it would have waited, or waiting would be the attacker's weapon.
@@ -26,6 +28,16 @@ const DELAYED_MAX: usize = 256;
 /// fills no disk.
 const TOLD: Quota =
     Quota { count: NonZeroU32::MIN.saturating_add(59), per: Duration::from_secs(60) };
+
+/// What the shop is told.
+const RISK: HeaderName = HeaderName::from_static("x-tillgate-risk");
+
+/// Who asks, apart from what he asks.
+pub(super) struct Caller<'a> {
+    pub(super) browser: &'a Browser,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) listed: Option<Listed>,
+}
 
 /// The signals with a clock and the key of names.
 pub struct SignalWatch {
@@ -109,13 +121,13 @@ impl Proxy {
         generation: &Generation,
         (site, exchange): (&Site, &Exchange),
         (expected, account): (&Expected<'_>, Option<Account>),
-        browser: &Browser,
+        caller: Caller<'_>,
     ) -> Result<Verdict, Rejection> {
         let (logins, policy) = (&self.services.logins, &generation.snapshot.signals);
         let limits = &generation.snapshot.login;
         let device = policy.trusted_device.as_ref().and_then(|trusted| {
             let clock = (SystemTime::now(), trusted.lifetime);
-            logins.device((site, account.as_ref()), &browser.shown, clock)
+            logins.device((site, account.as_ref()), &caller.browser.shown, clock)
         });
         let client = Client { address: exchange.client.0, device };
         let verdict = logins.reserve(expected, account.clone(), client, limits).await;
@@ -126,7 +138,8 @@ impl Proxy {
         let score = logins.signals().score(tried);
         let step = policy.risk.step(score.points());
         self.services.suspect(site, exchange, (step, &score));
-        if step == RiskStep::None || limits.mode == LimitMode::Observe {
+        let spared = limits.mode == LimitMode::Observe || caller.listed == Some(Listed::Allowed);
+        if step == RiskStep::None || spared {
             attempt.suspect(score);
             return Ok(Verdict::Admit(attempt));
         }
@@ -136,6 +149,16 @@ impl Proxy {
         match logins.reserve(expected, account, client, &limits).await {
             Verdict::Admit(mut attempt) => {
                 attempt.suspect(score);
+                let work = generation.snapshot.proof_of_work;
+                // Where every login needs a proof, this one has shown its own already.
+                if step == RiskStep::Proof
+                    && !work.always
+                    && let Err(wanted) = self.demand_proof((site, exchange), caller.headers, work)
+                {
+                    self.services.refused_for(site, exchange, &attempt);
+                    attempt.settle(Outcome::Neutral);
+                    return Err(wanted);
+                }
                 self.delay(attempt, step).await.map(Verdict::Admit)
             }
             verdict => Ok(verdict),
@@ -154,7 +177,36 @@ impl Proxy {
     }
 }
 
+/// Tells the shop how suspicious a login is, as `50; many_accounts, site_failures`, so that it can ask
+/// for its second factor. What a client says of itself in this field has been taken out.
+pub(super) fn tell_shop(attempt: &Attempt, headers: &mut HeaderMap) {
+    let score = attempt.score();
+    let reasons = score.reasons().iter().map(|reason| reason.as_str()).collect::<Vec<_>>();
+    let end = if reasons.is_empty() { "" } else { "; " };
+    let text = format!("{}{end}{}", score.points(), reasons.join(", "));
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(RISK, value);
+    }
+}
+
 impl Services {
+    /// Writes down for which reasons a login was asked for a proof. Not every one of a flood is told.
+    fn refused_for(&self, site: &Site, exchange: &Exchange, attempt: &Attempt) {
+        let Some((tried, _)) = attempt.place() else { return };
+        if !self.logins.signals().may_tell(&site.name.0) {
+            return;
+        }
+        let event = AuditEvent::LoginChallenged {
+            site: site.name.to_string(),
+            network: tried.network.to_string(),
+            accounts: tried.accounts.iter().map(CounterKey::to_string).collect(),
+            score: attempt.score().points(),
+            reasons: attempt.score().reasons().iter().map(|reason| reason.as_str()).collect(),
+            request_id: exchange.id.to_string(),
+        };
+        self.audit.record(SystemTime::now(), event);
+    }
+
     /// Tells what speaks against a login, and what is done.
     fn suspect(&self, site: &Site, exchange: &Exchange, (step, score): (RiskStep, &Score)) {
         let name = &site.name.0;

@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
-use super::forward;
-use super::worker::Kind;
+use super::listen::Kind;
+use super::{forward, proxy_protocol};
 use crate::policy::Timeouts;
 use crate::proxy::{Dialer, Finished, Peer, Proxy, Role};
+use crate::telemetry::ProxyHeaderFault;
 use crate::tls::HandshakeFailure;
 
 /// The largest head of a request, HTTP/1.1 (431).
@@ -63,14 +64,20 @@ pub(super) struct Context {
 /// Serves one connection to its end. Nobody waits for the result; what went wrong is counted.
 pub(super) async fn serve(
     context: Arc<Context>,
-    tcp: TcpStream,
-    address: SocketAddr,
-    (role, tls): Kind,
+    mut tcp: TcpStream,
+    mut address: SocketAddr,
+    Kind { role, tls, proxy_protocol }: Kind,
 ) {
     let metrics = &context.proxy.services().metrics;
     let open = metrics.connection_opened(role.listener(tls.is_some()));
     let _best_effort = tcp.set_nodelay(true);
     let timeouts = context.proxy.timeouts();
+    if proxy_protocol {
+        match sender(&context, (&mut tcp, address), timeouts.handshake).await {
+            Ok(found) => address = found,
+            Err(fault) => return metrics.proxy_header_refused(fault, address),
+        }
+    }
     let peer = Peer {
         address,
         role,
@@ -87,6 +94,19 @@ pub(super) async fn serve(
         Some(tls) => serve_tls(&context, (tls, tcp), peer, &timeouts).await,
         None => serve_http1(&context, tcp, peer, &timeouts).await,
     }
+}
+
+/// Who came to the load balancer before us. Nobody else may say so, or every client could choose its
+/// address.
+async fn sender(
+    context: &Context,
+    (tcp, balancer): (&mut TcpStream, SocketAddr),
+    wait: Duration,
+) -> Result<SocketAddr, ProxyHeaderFault> {
+    if !context.proxy.trusts(balancer.ip()) {
+        return Err(ProxyHeaderFault::Untrusted);
+    }
+    Ok(proxy_protocol::read(tcp, wait).await?.unwrap_or(balancer))
 }
 
 /// Serves what comes after a handshake.

@@ -29,12 +29,21 @@ pub struct Bound {
     sockets: Vec<TcpListener>,
 }
 
-/// One worker's part of a listener.
-pub struct Share {
+/// What a listener is for, and what comes before a request there.
+#[derive(Clone)]
+pub struct Kind {
     /// What is done with its requests.
     pub role: Role,
     /// How TLS is spoken, if it is.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Whether every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+/// One worker's part of a listener.
+pub struct Share {
+    /// What it is for.
+    pub kind: Kind,
     /// The socket.
     pub socket: TcpListener,
 }
@@ -64,9 +73,8 @@ impl Bound {
     }
 
     /// Takes a worker's socket.
-    pub fn share(&mut self, role: &Role, tls: Option<&Arc<ServerConfig>>) -> Option<Share> {
-        let tls = tls.map(Arc::clone);
-        Some(Share { role: role.clone(), tls, socket: self.sockets.pop()? })
+    pub fn share(&mut self, kind: &Kind) -> Option<Share> {
+        Some(Share { kind: kind.clone(), socket: self.sockets.pop()? })
     }
 }
 

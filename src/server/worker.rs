@@ -6,7 +6,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -15,15 +14,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::connection::{self, Context};
-use super::listen::Share;
-use crate::proxy::{Proxy, Role};
+use super::listen::{Kind, Share};
+use crate::proxy::Proxy;
 
 /// How long accepting rests when there are no file descriptors left: connections that end give some
 /// back.
 const NO_DESCRIPTORS_REST: Duration = Duration::from_millis(100);
-
-/// What a listener is for, and how TLS is spoken there, if it is.
-pub(super) type Kind = (Role, Option<Arc<ServerConfig>>);
 
 /// A running worker.
 pub struct Worker {
@@ -69,8 +65,7 @@ impl Worker {
         let runtime = runtime.map_err(WorkerError::Thread)?;
         let listeners = {
             let _entered = runtime.enter();
-            let adopt =
-                |share: Share| Ok((TcpListener::from_std(share.socket)?, (share.role, share.tls)));
+            let adopt = |share: Share| Ok((TcpListener::from_std(share.socket)?, share.kind));
             shares.into_iter().map(adopt).collect::<io::Result<Vec<_>>>()
         };
         let listeners = listeners.map_err(WorkerError::Socket)?;

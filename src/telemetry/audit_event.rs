@@ -96,6 +96,22 @@ pub enum AuditEvent {
         /// Its generation.
         generation: u64,
     },
+    /// A suspicious login was asked for a proof. Not every one of a flood is told.
+    LoginChallenged {
+        /// Where.
+        site: String,
+        /// The keyed hash of the client's network.
+        network: String,
+        /// The keyed hashes of the accounts named.
+        accounts: Vec<String>,
+        /// How suspicious it was.
+        score: u32,
+        /// For which reasons.
+        reasons: Vec<&'static str>,
+        /// In which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
+    },
     /// A key of the vault is in use from now on.
     KeyAdded {
         /// What it is for: the purpose of a data key, or `master`.

@@ -1,11 +1,15 @@
 //! Connections and handshakes.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::Metrics;
 use super::cells::label_values;
 use super::metrics::{counters, gauges};
+use super::seldom::Seldom;
 
 label_values! {
     /// What a listening socket is for.
@@ -25,6 +29,22 @@ label_values! {
     }
 }
 
+label_values! {
+    /// Why a connection ended before its PROXY header did.
+    pub enum ProxyHeaderFault {
+        /// The sender hung up.
+        Closed => "closed",
+        /// The header took too long.
+        Late => "late",
+        /// It is no header.
+        Malformed => "malformed",
+        /// It is longer than any sender's.
+        TooLong => "too_long",
+        /// The sender is none of the trusted proxies.
+        Untrusted => "untrusted",
+    }
+}
+
 /// An open connection; dropping it counts it as closed.
 #[must_use]
 pub struct ConnectionGuard(IntGauge);
@@ -34,6 +54,8 @@ pub(super) struct ConnectionFamilies {
     open: IntGaugeVec,
     handshakes: IntCounterVec,
     handshakes_failed: IntCounterVec,
+    headers_refused: IntCounterVec,
+    headers_told: Seldom,
 }
 
 impl Metrics {
@@ -58,8 +80,21 @@ impl Metrics {
         debug!(reason, "handshake failed");
     }
 
+    /// A connection ended before its PROXY header did; `sender` is the other end of the socket.
+    pub fn proxy_header_refused(&self, fault: ProxyHeaderFault, sender: SocketAddr) {
+        let reason = fault.as_str();
+        self.connections.headers_refused.with_label_values(&[reason]).inc();
+        if fault == ProxyHeaderFault::Closed {
+            // Load balancers look whether we listen, and hang up.
+            return debug!(reason, %sender, "PROXY header refused");
+        }
+        if let Some(untold) = self.connections.headers_told.may_tell(reason, Instant::now()) {
+            warn!(reason, %sender, untold, "PROXY header refused");
+        }
+    }
+
     /// The sockets of a role are listening at `address`.
-    pub fn listening(&self, role: ListenerRole, name: Option<&str>, address: std::net::SocketAddr) {
+    pub fn listening(&self, role: ListenerRole, name: Option<&str>, address: SocketAddr) {
         // A role that never had a connection still has its line on the page.
         self.connections.open.with_label_values(&[role.as_str()]).add(0);
         info!(role = role.as_str(), name, %address, "listening");
@@ -95,6 +130,13 @@ impl ConnectionFamilies {
                 "TLS handshakes that failed.",
                 &["reason"],
             ),
+            headers_refused: counters(
+                registry,
+                "tillgate_proxy_headers_refused_total",
+                "Connections that ended before their PROXY header did.",
+                &["reason"],
+            ),
+            headers_told: Seldom::default(),
         }
     }
 }

@@ -7,10 +7,31 @@ use prometheus::{IntCounterVec, IntGauge, Registry};
 use tracing::{info, warn};
 
 use super::Metrics;
+use super::cells::label_values;
 use super::mask::{mask_causes, mask_text};
 use super::metrics::{counters, gauge};
 
+label_values! {
+    /// What became of a demand for a proof of work.
+    pub enum ProofOutcome {
+        /// The login goes on.
+        Accepted => "accepted",
+        /// It is none of ours, or another client's.
+        Forged => "forged",
+        /// Its time is over.
+        Late => "late",
+        /// None was shown: most clients learn here that they are to.
+        Missing => "missing",
+        /// It has been shown before.
+        Spent => "spent",
+        /// It is less work than is demanded.
+        TooLittle => "too_little",
+    }
+}
+
 pub(super) struct LoginFamilies {
+    proofs: IntCounterVec,
+    spared: IntCounterVec,
     attempts: IntCounterVec,
     refused: IntCounterVec,
     observed: IntCounterVec,
@@ -92,6 +113,16 @@ impl Metrics {
         warn!(site, reason, outcome, request_id, "login would be refused");
     }
 
+    /// A login over a limit went on: its network is allowed.
+    pub fn login_spared(&self, site: &str, reason: &'static str) {
+        self.logins.spared.with_label_values(&[site, reason]).inc();
+    }
+
+    /// A login was to show a proof of work.
+    pub fn proof_demanded(&self, site: &str, outcome: ProofOutcome) {
+        self.logins.proofs.with_label_values(&[site, outcome.as_str()]).inc();
+    }
+
     /// Too many failures locked something; what, only the audit log tells, as a keyed hash.
     pub fn login_locked(&self, site: &str, dimension: &'static str, lock: Duration) {
         self.logins.locks.with_label_values(&[site, dimension]).inc();
@@ -130,6 +161,18 @@ impl Metrics {
 impl LoginFamilies {
     pub(super) fn register(registry: &Registry) -> Self {
         Self {
+            proofs: counters(
+                registry,
+                "tillgate_login_proofs_total",
+                "Login attempts that had to show a proof of work.",
+                &["site", "outcome"],
+            ),
+            spared: counters(
+                registry,
+                "tillgate_login_refusals_spared_total",
+                "Login attempts over a limit that went on because their network is allowed.",
+                &["site", "reason"],
+            ),
             attempts: counters(
                 registry,
                 "tillgate_login_attempts_total",

@@ -5,6 +5,8 @@
 //! numbers of the test; one hit fails it.
 
 #[cfg(test)]
+mod balancer;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod demo;
@@ -37,9 +39,15 @@ mod login;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod networks;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod postgres;
+#[cfg(test)]
+mod proof;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]

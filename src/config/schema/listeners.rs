@@ -27,6 +27,10 @@ pub(in crate::config) struct ListenSchema {
     /// Whether every request is sent on to `https://`.
     #[schemars(extend("default" = false))]
     pub(in crate::config) redirect_to_https: Option<At<bool>>,
+    /// Whether every connection begins with a PROXY protocol header (version 1 or 2) of one of
+    /// `trusted_proxies`.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) proxy_protocol: Option<At<bool>>,
 }
 
 /// A certificate chain and its key.

@@ -94,6 +94,12 @@ impl<'p> Expected<'p> {
         })
     }
 
+    /// Whether a request is an attempt, once its body has been read.
+    #[must_use]
+    pub fn is_attempt(&self, account: Option<&Account>) -> bool {
+        account.is_some() || self.rule.is_some()
+    }
+
     /// Whether a body of which this is the beginning is refused rather than passed unread: it is, or
     /// padding would hide an account. Paths that other interfaces share (`/api/sessions`) demand it
     /// only where a password shows.

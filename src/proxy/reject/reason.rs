@@ -34,6 +34,8 @@ impl Rejection {
             Self::Method => "method",
             Self::Misdirected => "misdirected",
             Self::NameRefused => "name_refused",
+            Self::NetworkDenied => "network_denied",
+            Self::ProofWanted(_) => "proof_wanted",
             Self::RevealLimit { .. } => "reveal_limit",
             Self::RevealOutside => "reveal_outside_policy",
             Self::StandIn(_) => "stand_in",

@@ -3,6 +3,16 @@
 use super::Rejection;
 
 impl Rejection {
+    /// The heading: the name of the status, where that says something to a customer.
+    pub(super) fn title(&self) -> &'static str {
+        match self {
+            Self::CallerSlowed { .. } | Self::Login { .. } => "Too many attempts",
+            Self::NetworkDenied => "Not possible from here",
+            Self::ProofWanted(_) => "One moment, please",
+            _ => self.status().canonical_reason().unwrap_or("Error"),
+        }
+    }
+
     /// One sentence for the person at the other end.
     pub(in crate::proxy) fn words(&self) -> &'static str {
         match self {
@@ -35,8 +45,19 @@ impl Rejection {
             }
             Self::HostUnknown | Self::Misdirected => "There is no such site here.",
             Self::InvalidCard { .. } => "The card number is not valid. Please check it.",
-            Self::Login { .. } => "Too many sign-in attempts. Please wait, then try again.",
+            Self::Login { .. } => {
+                "There have been too many attempts to sign in. Your password may be right all the \
+                 same: please wait, then try again."
+            }
             Self::Method => "This method is not allowed here.",
+            Self::NetworkDenied => {
+                "This is not possible from your network. Please contact the shop if you think it \
+                 should be."
+            }
+            Self::ProofWanted(_) => {
+                "Before you can sign in, your browser must show that it is one. Please allow scripts, \
+                 or try again later."
+            }
             Self::RevealLimit { .. } => "Too many card payments at once. Please try again soon.",
             Self::RevealOutside => "A stored card may not be used here.",
             Self::Webhook(_) => "The signature of the request is not accepted.",

@@ -80,6 +80,13 @@ impl Tls {
         self.over(open(address)?)
     }
 
+    /// The same behind these bytes, which a load balancer would send.
+    pub(crate) fn connect_after(&self, address: SocketAddr, first: &[u8]) -> io::Result<Client> {
+        let mut tcp = open(address)?;
+        tcp.write_all(first)?;
+        self.over(tcp)
+    }
+
     /// The same, at the end of a tunnel to `target` through a proxy.
     pub(crate) fn connect_through(&self, proxy: SocketAddr, target: &str) -> io::Result<Client> {
         let (answer, client) = Client::through(proxy, target);

@@ -1,0 +1,72 @@
+//! Networks that the operator allows or denies, in the file and in lists beside it.
+
+use crate::harness::{Answer, Setup, Sidecar, Upstream, eventually};
+
+const TIGHT: &str = "[login]\nper_network = \"2/min\"\nper_account = \"100/min\"\n";
+const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
+
+fn shop() -> Upstream {
+    Upstream::start(|exchange| match exchange.method() {
+        "POST" => exchange.answer(401, &[], b"wrong password"),
+        _ => exchange.answer(200, &[], b"ok"),
+    })
+}
+
+fn guess(sidecar: &Sidecar, from: &str) -> Answer {
+    let fields = [("x-forwarded-for", from), ("content-type", "application/x-www-form-urlencoded")];
+    sidecar.http().request("POST", "/login", &fields, b"email=ada&password=w")
+}
+
+fn refusals(sidecar: &Sidecar, reason: &str) -> f64 {
+    sidecar.metric("tillgate_login_refusals_total", &[&format!("reason=\"{reason}\"")])
+}
+
+#[test]
+fn a_denied_network_cannot_log_in_and_an_allowed_one_meets_no_limit() {
+    let shop = shop();
+    let lists = "[networks]\ndeny = [\"192.0.2.0/24\", \"2001:db8::/32\"]\n\
+                 allow = [\"198.51.100.7\", \"2001:db8:7::/48\"]";
+    let sidecar = Setup::new(&shop).top(TRUSTED).tables(TIGHT).tables(lists).start();
+    for from in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"] {
+        let answer = guess(&sidecar, from);
+        answer.assert_refused(403);
+        assert!(answer.text().contains("network"), "{}", answer.text());
+    }
+    assert_eq!(shop.count(), 0);
+    assert_eq!(refusals(&sidecar, "network_denied"), 3.0);
+    let fields = [("x-forwarded-for", "192.0.2.1")];
+    let page = sidecar.http().request("GET", "/", &fields, b"");
+    assert_eq!(page.status, 200, "only what is guarded is denied");
+    for _ in 0..5 {
+        assert_eq!(guess(&sidecar, "198.51.100.7").status, 401);
+        assert_eq!(guess(&sidecar, "2001:db8:7::1").status, 401, "the smaller network is right");
+    }
+    let spared = sidecar.metric("tillgate_login_refusals_spared_total", &["network_limit"]);
+    assert_eq!(spared, 6.0);
+    let strangers = ["198.51.100.8"; 3].map(|from| guess(&sidecar, from).status);
+    assert_eq!(strangers, [401, 401, 429]);
+}
+
+#[test]
+fn a_list_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() {
+    let shop = shop();
+    let lists = "[networks]\ndeny = [\"lists/deny.txt\"]";
+    let setup = Setup::new(&shop).top(TRUSTED).tables(lists);
+    let sidecar = setup.file("lists/deny.txt", "# nobody yet\n").start();
+    let list = sidecar.folder().join("lists/deny.txt");
+    assert_eq!(guess(&sidecar, "192.0.2.1").status, 401);
+    std::fs::write(&list, "192.0.2.0/24 # a botnet\n198.51.100.0/24 ; SBL1\n").unwrap();
+    eventually("the list is in force", || {
+        (guess(&sidecar, "192.0.2.1").status == 403).then_some(())
+    });
+    assert_eq!(guess(&sidecar, "198.51.100.1").status, 403);
+
+    let mark = sidecar.mark();
+    std::fs::write(&list, "203.0.113.0/24\nnonsense\n").unwrap();
+    let line = sidecar.wait_for_log(mark, "reload refused");
+    let problem = line.to_string();
+    assert!(problem.contains("deny.txt:2: networks.deny: is not a network"), "{problem}");
+    assert!(!problem.contains("nonsense"), "the file may be a secret one: {problem}");
+    assert_eq!(guess(&sidecar, "192.0.2.1").status, 403, "the list before is in force");
+    assert_eq!(guess(&sidecar, "203.0.113.1").status, 401);
+}
