@@ -7,9 +7,13 @@
 #[cfg(test)]
 mod balancer;
 #[cfg(test)]
+mod card_testing;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod devices;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
@@ -58,7 +62,8 @@ mod redis;
 mod reload;
 #[cfg(test)]
 mod seen;
-mod signals;
+#[cfg(test)]
+mod suspicion;
 #[cfg(test)]
 mod thirdparty;
 #[cfg(test)]

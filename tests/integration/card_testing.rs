@@ -1,4 +1,4 @@
-//! What no single limit stops: stuffing, patience, card testing; and the customers beside it.
+//! Card testing: whoever tries one card after the other is stopped, and the customers beside him are not.
 
 use crate::harness::{Answer, Client, Identity, Setup, Sidecar, Upstream, cards};
 
