@@ -62,3 +62,18 @@ impl Tables {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_memory_holds_what_the_reference_says() {
+        let tables = Tables::new(256 << 20);
+        let thousands = |dimension| tables.of(dimension).keys_max() / 1000;
+        assert_eq!(thousands(Dimension::Account), 704);
+        assert_eq!(thousands(Dimension::Pair), 516);
+        assert_eq!(thousands(Dimension::Network), 422);
+        assert_eq!(tables.known.keys_max() / 1000, 1_878);
+    }
+}
