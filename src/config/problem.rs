@@ -28,9 +28,9 @@ pub struct Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Puts them in the order of the file.
+    /// Puts them in the order of the file, and of the files that it names.
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| problem.line);
+        problems.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
         Self(problems)
     }
 

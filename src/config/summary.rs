@@ -16,7 +16,8 @@ pub fn summary(loaded: &Loaded) -> String {
 
 fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
     for listen in &loaded.startup.listens {
-        writeln!(text, "listen {} {}", listen.address, role(listen))?;
+        let header = if listen.proxy_protocol { " behind PROXY headers" } else { "" };
+        writeln!(text, "listen {} {}{header}", listen.address, role(listen))?;
     }
     writeln!(text, "admin {}", loaded.startup.admin)?;
     for certificate in &loaded.certificates {
@@ -33,6 +34,13 @@ fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
     }
     if let SharedStore::Redis(address) = &loaded.startup.counters {
         writeln!(text, "counters in {address}")?;
+    }
+    let networks = loaded.snapshot.networks.count();
+    if networks > 0 {
+        writeln!(text, "networks allowed or denied: {networks}")?;
+    }
+    if loaded.snapshot.proof_of_work.always {
+        writeln!(text, "every login must show a proof of work")?;
     }
     for site in &loaded.snapshot.sites {
         write_site(text, site)?;

@@ -24,6 +24,7 @@ pub enum Listed {
 pub struct NetworkLists {
     four: Steps<u32>,
     six: Steps<u128>,
+    count: usize,
 }
 
 /// What is said from an address on, up to the next; in the order of the addresses.
@@ -82,7 +83,14 @@ impl NetworkLists {
                 }
             }
         }
-        Self { four: Steps::new(four), six: Steps::new(six) }
+        let count = four.len() + six.len();
+        Self { four: Steps::new(four), six: Steps::new(six), count }
+    }
+
+    /// How many networks there are in both.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// What is said of a client.
@@ -213,6 +221,18 @@ mod tests {
         assert_eq!(find(&lists, "::ffff:192.0.2.9"), Some(Listed::Denied));
         assert_eq!(find(&lists, "198.51.100.7"), Some(Listed::Allowed));
         assert_eq!(find(&lists, "198.51.101.7"), None);
+    }
+
+    #[test]
+    fn parts_of_one_customers_network_may_differ() {
+        let lists = lists(&["2001:db8::8/125"], &["2001:db8::/64", "2001:db8::a/128"]);
+        assert_eq!(find(&lists, "2001:db8::7"), Some(Listed::Denied));
+        assert_eq!(find(&lists, "2001:db8::9"), Some(Listed::Allowed));
+        assert_eq!(find(&lists, "2001:db8::a"), Some(Listed::Denied));
+        assert_eq!(find(&lists, "2001:db8::b"), Some(Listed::Allowed));
+        assert_eq!(find(&lists, "2001:db8::10"), Some(Listed::Denied));
+        assert_eq!(find(&lists, "2001:db8:0:1::"), None);
+        assert_eq!(find(&lists, "2001:db7:ffff:ffff::1"), None);
     }
 
     proptest! {

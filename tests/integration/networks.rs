@@ -50,7 +50,7 @@ fn a_denied_network_cannot_log_in_and_an_allowed_one_meets_no_limit() {
 #[test]
 fn a_list_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() {
     let shop = shop();
-    let lists = "[networks]\ndeny = [\"lists/deny.txt\"]";
+    let lists = "[login]\nper_account = \"100000/min\"\n[networks]\ndeny = [\"lists/deny.txt\"]";
     let setup = Setup::new(&shop).top(TRUSTED).tables(lists);
     let sidecar = setup.file("lists/deny.txt", "# nobody yet\n").start();
     let list = sidecar.folder().join("lists/deny.txt");
@@ -69,4 +69,26 @@ fn a_list_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() {
     assert!(!problem.contains("nonsense"), "the file may be a secret one: {problem}");
     assert_eq!(guess(&sidecar, "192.0.2.1").status, 403, "the list before is in force");
     assert_eq!(guess(&sidecar, "203.0.113.1").status, 401);
+}
+
+#[test]
+fn a_list_of_a_hundred_thousand_networks_is_in_force() {
+    let shop = shop();
+    // Every other /24 of 1.0.0.0/8 to 3.255.255.255, and as many /48 of 2001:db8::/32's neighbours.
+    let four = (0..50_000_u32).map(|nth| {
+        let network = 0x0100_0000 + nth * 512;
+        format!("{}/24\n", std::net::Ipv4Addr::from_bits(network))
+    });
+    let six = (0..50_000_u32).map(|nth| format!("2a00:{:x}:{:x}::/48\n", nth >> 8, nth & 255));
+    let list: String = four.chain(six).collect();
+    let lists = "[networks]\ndeny = [\"deny.txt\"]\nallow = [\"1.0.2.9\"]";
+    let setup = Setup::new(&shop).top(TRUSTED).tables(TIGHT).tables(lists);
+    let sidecar = setup.file("deny.txt", &list).start();
+    for from in ["1.0.0.0", "1.0.2.255", "2.0.0.1", "2a00:0:0:1::", "2a00:c3:4f::1"] {
+        assert_eq!(guess(&sidecar, from).status, 403, "{from}");
+    }
+    for from in ["1.0.1.0", "1.0.2.9", "0.255.255.255", "2a00:c3:50::1", "2a00:1::ffff"] {
+        let denied = guess(&sidecar, from).status == 403;
+        assert_eq!(denied, from == "2a00:1::ffff", "{from}");
+    }
 }

@@ -33,9 +33,10 @@ pub(super) fn page(challenge: &Challenge, id: &RequestId) -> Rendered {
         .replace("{{seconds}}", &challenge.lifetime.as_secs().to_string())
         .replace("{{request_id}}", id.as_str())
         .replace("{{nonce}}", &nonce);
+    // Nothing about forms: the one that was sent is to be sent again, to wherever the shop leads.
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+         base-uri 'none'; frame-ancestors 'self'"
     );
     let policy = HeaderValue::try_from(policy).ok();
     Rendered { content_type: "text/html; charset=utf-8", text, policy }
