@@ -29,6 +29,24 @@ impl Compiler<'_> {
         SignalPolicy { risk, card_testing, trusted_device }
     }
 
+    /// Only logins are weighed; the limits of other guards are written in the same words without these.
+    pub(super) fn refuse_signals(&mut self, table: &str, written: &LoginSchema) {
+        if table == "login" {
+            return;
+        }
+        let spans = [
+            ("trusted_device", written.trusted_device.as_ref().map(At::span)),
+            ("risk", written.risk.as_ref().map(At::span)),
+            ("card_testing", written.card_testing.as_ref().map(At::span)),
+        ];
+        for (name, span) in spans {
+            if let Some(span) = span {
+                let key = format!("{table}.{name}");
+                self.refuse(&span, &key, "is no limit of a guard", "write it in [login]");
+            }
+        }
+    }
+
     fn risk(&mut self, written: &RiskSchema) -> RiskSteps {
         let base = RiskSteps::default();
         let steps = RiskSteps {

@@ -142,6 +142,12 @@ impl Signals {
         score
     }
 
+    /// Forgets what speaks against an account or a network: an operator vouches for it.
+    pub fn forget(&self, key: &CounterKey, now: Duration) {
+        self.networks.update(key, now, |trail| *trail = Trail::default());
+        self.accounts.update(key, now, |recents| *recents = Recents::default());
+    }
+
     /// Takes a card from its bringer, before the shop sees it.
     ///
     /// # Errors

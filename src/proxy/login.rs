@@ -194,9 +194,10 @@ impl LoginGuard {
         self.counter.locked(most).await
     }
 
-    /// Forgets the failures and locks of a subject, and with an account those of its pairs; how many
-    /// there were.
+    /// Forgets the failures and locks of a subject, what speaks against it here, and with an account the
+    /// failures and locks of its pairs; how many there were.
     pub async fn release(&self, dimension: Dimension, key: CounterKey) -> usize {
+        self.signals.forget(&key);
         self.counter.release(dimension, key).await
     }
 

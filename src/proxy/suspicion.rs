@@ -62,13 +62,19 @@ impl SignalWatch {
     }
 
     /// How suspicious an attempt is.
-    pub(super) fn score(&self, tried: &Tried) -> Score {
+    #[must_use]
+    pub fn score(&self, tried: &Tried) -> Score {
         self.signals.score(tried, self.started.elapsed())
     }
 
     /// Notes how a login went.
     pub(super) fn login_went(&self, tried: &Tried, outcome: Outcome) {
         self.signals.login_went(tried, outcome, self.started.elapsed());
+    }
+
+    /// Forgets what speaks against an account or a network.
+    pub(super) fn forget(&self, key: &CounterKey) {
+        self.signals.forget(key, self.started.elapsed());
     }
 
     /// Who brings a card.

@@ -155,8 +155,12 @@ impl<V: Entry> Table<V> {
         }
     }
 
+    /// How many entries there are.
+    pub(in crate::counters) fn keys(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+    }
+
     /// The most entries there can be.
-    #[cfg(test)]
     pub(in crate::counters) fn keys_max(&self) -> usize {
         self.shards.len() * self.keys_max
     }

@@ -98,6 +98,20 @@ fn neutral_answers_and_requests_with_several_names_forgive_nothing() {
 }
 
 #[test]
+fn what_an_operator_vouches_for_is_forgotten() {
+    let signals = Signals::new();
+    for from in 0..10 {
+        signals.login_went(&tried(from, 7), Outcome::Failure, at(9));
+        signals.login_went(&tried(1, from), Outcome::Failure, at(9));
+    }
+    assert_eq!(signals.score(&tried(1, 7), at(9)).names(), "many_accounts,many_networks");
+    signals.forget(&account(7), at(9));
+    assert_eq!(signals.score(&tried(1, 7), at(9)).names(), "many_accounts");
+    signals.forget(&network(1), at(9));
+    assert_eq!(signals.score(&tried(1, 7), at(9)).names(), "");
+}
+
+#[test]
 fn a_site_under_attack_is_a_reason_that_needs_another() {
     let signals = Signals::new();
     for from in 0..200 {
