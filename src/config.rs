@@ -9,13 +9,16 @@ mod compile;
 mod environment;
 mod forward;
 mod gateways;
+mod guards;
 mod json;
 mod master_key;
+mod presets;
 mod problem;
 mod schema;
 mod secrets;
 mod shape;
 mod shared_store;
+mod signs;
 mod sites;
 mod sockets;
 mod source;
@@ -135,6 +138,7 @@ pub fn for_upstream(
         upstreams: At::nowhere(vec![At::nowhere(url.to_owned())]),
         ca: None,
         login: Vec::new(),
+        guard: Vec::new(),
         route: Vec::new(),
     };
     let file = FileSchema {

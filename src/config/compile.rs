@@ -43,14 +43,24 @@ pub(super) struct Compiled {
     pub(super) certificates: Vec<CertificateFiles>,
 }
 
+impl<'a> Compiler<'a> {
+    /// Before anything has been read.
+    pub(super) fn of(source: &'a Source<'a>, lookup: Lookup<'a>) -> Self {
+        let (problems, warnings, files) = (Vec::new(), Vec::new(), Vec::new());
+        Self { source, lookup, problems, warnings, files, self_signed: false }
+    }
+}
+
 impl Compiler<'_> {
     /// Compiles all of it; `None` when there were problems, now or before.
     pub(super) fn compile(&mut self, file: &FileSchema) -> Option<Compiled> {
         let startup = self.startup(file);
         let certificates = self.certificates(&file.certificate);
+        let login = self.login_limits("login", &file.login, &LoginLimits::default());
         let base = Base {
             choices: self.cards("cards", &file.cards, &Choices::new()),
             limits: self.limits("limits", &file.limits, &Limits::default()),
+            login: login.clone(),
         };
         let snapshot = Snapshot {
             sites: self.sites(file, &base),
@@ -58,7 +68,7 @@ impl Compiler<'_> {
             webhooks: Vec::new(),
             forward: self.forward_policy(file),
             trusted_proxies: self.networks(&file.trusted_proxies),
-            login: self.login(&file.login),
+            login,
             timeouts: self.timeouts(&file.timeouts),
         };
         let webhooks = self.webhooks(&file.webhook, &snapshot.sites);
@@ -192,37 +202,42 @@ impl Compiler<'_> {
         }
     }
 
-    fn login(&mut self, written: &LoginSchema) -> LoginLimits {
-        let base = LoginLimits::default();
+    pub(super) fn login_limits(
+        &mut self,
+        table: &str,
+        written: &LoginSchema,
+        base: &LoginLimits,
+    ) -> LoginLimits {
+        let key = |name: &str| format!("{table}.{name}");
         let lockout = &written.lockout;
         let (within, lock) = (lockout.within.as_ref(), lockout.lock.as_ref());
         let limits = LoginLimits {
             per_network: self.rate(
-                "login.per_network",
+                &key("per_network"),
                 written.per_network.as_ref(),
                 base.per_network,
             ),
             per_account: self.rate(
-                "login.per_account",
+                &key("per_account"),
                 written.per_account.as_ref(),
                 base.per_account,
             ),
             lockout: Lockout {
                 failures: lockout.failures.as_ref().map_or(base.lockout.failures, |at| *at.get()),
-                within: self.duration("login.lockout.within", within, base.lockout.within),
-                lock: self.duration("login.lockout.lock", lock, base.lockout.lock),
+                within: self.duration(&key("lockout.within"), within, base.lockout.within),
+                lock: self.duration(&key("lockout.lock"), lock, base.lockout.lock),
             },
         };
         let advice = "PCI DSS 8.3.4 asks for at most 10 failures and at least 30 minutes";
         if let Some(at) = &lockout.failures
             && limits.lockout.failures.get() > FAILURES_MAX
         {
-            self.warn(&at.span(), "login.lockout.failures", "locks late", advice);
+            self.warn(&at.span(), &key("lockout.failures"), "locks late", advice);
         }
         if let Some(at) = lock
             && limits.lockout.lock.as_secs() < LOCK_SECONDS_MIN
         {
-            self.warn(&at.span(), "login.lockout.lock", "unlocks early", advice);
+            self.warn(&at.span(), &key("lockout.lock"), "unlocks early", advice);
         }
         limits
     }
