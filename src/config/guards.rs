@@ -146,7 +146,7 @@ impl Compiler<'_> {
             (_, None) => ("failure", written.failure.as_ref()),
         };
         if let (Some(failure), Some(_)) = (&written.failure, &written.declined) {
-            let message = "goes with `declined` no more than one name with another";
+            let message = "says the same as `declined`";
             self.refuse(&failure.span(), "site.guard.failure", message, "keep one of the two");
         }
         let common = Common {
@@ -193,9 +193,9 @@ impl Compiler<'_> {
             Some(at) => self.method(&key("method"), at),
         };
         let carrier = self.carrier(&key("operation"), written);
-        let when = written.when.map(|at| self.condition(&key("when"), at));
+        let when = written.when.and_then(|at| self.condition(&key("when"), at));
         let (name, field) = written.subject;
-        let subject_field = field.map(|at| self.field_path(&key(name), at));
+        let subject_field = field.and_then(|at| self.field_path(&key(name), at));
         let success = self.signs(&key("success"), written.success);
         let failure: Vec<Sign> = self.signs(&key(written.failure.0), written.failure.1);
         let limits = written.limits.map(|at| self.login_limits(&key("limits"), at.get(), base));
@@ -204,10 +204,8 @@ impl Compiler<'_> {
         rule.counts = kind.counts();
         rule.method = method?;
         rule.carrier = carrier;
-        rule.when = when.map_or(Some(None), |when| when.map(Some))?;
-        rule.subject_field = subject_field.map_or(Some(None), |field| field.map(Some))?;
         rule.limits = limits.map(Arc::new);
-        Some(GuardRule { success, failure, ..rule })
+        Some(GuardRule { when, subject_field, success, failure, ..rule })
     }
 
     fn carrier(&mut self, key: &str, written: &Common<'_>) -> Carrier {

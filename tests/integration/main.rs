@@ -21,6 +21,7 @@ mod fsync;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod guard;
 mod harness;
 #[cfg(test)]
 mod hostile;

@@ -168,7 +168,7 @@ pub(in crate::config) struct HeaderSignSchema {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct JsonSignSchema {
-    /// Where it is (RFC 6901); `null` counts as absent.
+    /// Where it is (RFC 6901); it must have a value.
     pub(in crate::config) pointer: At<String>,
     /// A regular expression on its text; any value where absent.
     pub(in crate::config) value: Option<At<String>>,
