@@ -51,8 +51,11 @@ impl Compiler<'_> {
                 continue;
             }
             let Some(path) = &written.path else {
-                let remedy = "add `path = …`, or `preset = …`";
-                self.refuse(&at.span(), "site.login.path", "is missing", remedy);
+                // A preset that was taken out is missing for a reason that is already told.
+                if !self.problems.iter().any(|problem| problem.key == "site.login.preset") {
+                    let remedy = "add `path = …`, or `preset = …`";
+                    self.refuse(&at.span(), "site.login.path", "is missing", remedy);
+                }
                 continue;
             };
             let Some(login) = self.login_rule(written, path, base) else { continue };

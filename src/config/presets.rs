@@ -13,6 +13,8 @@ use crate::policy::{GuardRule, LoginLimits, PathPattern};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PresetFile {
+    /// The path of the login page, for which another may be said.
+    page: String,
     #[serde(default)]
     login: Vec<At<SiteLoginSchema>>,
     #[serde(default)]
@@ -31,8 +33,11 @@ pub(super) fn compile(shop: ShopSchema, path: Option<&PathPattern>, base: &Login
     let source = Source { file: Path::new("preset"), text, folder: PathBuf::new() };
     let mut compiler = Compiler::of(&source, &|_| None);
     // That each compiles without a problem is a test.
-    let written: PresetFile = toml::from_str(text)
-        .unwrap_or_else(|_| PresetFile { login: Vec::new(), guard: Vec::new() });
+    let written: PresetFile = toml::from_str(text).unwrap_or_else(|_| PresetFile {
+        page: String::new(),
+        login: Vec::new(),
+        guard: Vec::new(),
+    });
     let mut logins = Vec::new();
     for at in &written.login {
         let login = at.get();
@@ -41,7 +46,7 @@ pub(super) fn compile(shop: ShopSchema, path: Option<&PathPattern>, base: &Login
     }
     let mut guards: Vec<GuardRule> =
         written.guard.iter().filter_map(|at| compiler.guard_rule(at, base)).collect();
-    if let Some((path, page)) = path.zip(logins.first().map(|login| login.path.clone())) {
+    if let Some((path, page)) = path.zip(PathPattern::parse(&written.page)) {
         for rule in logins.iter_mut().chain(&mut guards).filter(|rule| rule.path == page) {
             rule.path = path.clone();
         }
@@ -92,7 +97,10 @@ mod tests {
             }
             let problems: Vec<_> = compiler.problems.iter().map(ToString::to_string).collect();
             assert_eq!(problems, Vec::<String>::new(), "{shop:?}");
-            assert!(!written.login.is_empty(), "{shop:?}");
+            let page = |at: &At<SiteLoginSchema>| {
+                at.get().path.as_ref().is_some_and(|path| *path.get() == written.page)
+            };
+            assert!(written.login.iter().any(page), "{shop:?}");
         }
     }
 

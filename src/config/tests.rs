@@ -147,11 +147,11 @@ fn compare(
     // What a route or a guard overrides is the same tables again, and so are the signs of guards.
     let again = [
         ".site.route.",
-        ".site.login.limits.",
-        ".site.guard.limits.",
-        ".site.guard.success.",
-        ".site.guard.failure.",
-        ".site.guard.declined.",
+        ".site.login.limits",
+        ".site.guard.limits",
+        ".site.guard.success",
+        ".site.guard.failure",
+        ".site.guard.declined",
     ];
     if again.iter().any(|table| path.starts_with(table)) {
         return;
