@@ -9,11 +9,13 @@ mod compile;
 mod environment;
 mod forward;
 mod gateways;
+mod guards;
 mod json;
 mod login_limits;
 mod master_key;
 mod networks;
 mod pages;
+mod presets;
 mod problem;
 mod proof;
 mod schema;
@@ -21,6 +23,7 @@ mod secrets;
 mod shape;
 mod shared_store;
 mod signals;
+mod signs;
 mod sites;
 mod sockets;
 mod source;
@@ -141,6 +144,7 @@ pub fn for_upstream(
         upstreams: At::nowhere(vec![At::nowhere(url.to_owned())]),
         ca: None,
         login: Vec::new(),
+        guard: Vec::new(),
         route: Vec::new(),
     };
     let file = FileSchema {

@@ -188,7 +188,7 @@ impl Proxy {
 
         let covered = generation.webhook(place, exchange);
         let delivery = self.admit_webhook(covered, exchange, (&head.headers, &mut source)).await?;
-        let attempt = self
+        let attempts = self
             .reserve_login(generation, place, (exchange, &browser), (&head, &mut source))
             .await?;
         let body = self.edit_request(place, exchange, (&mut head, source)).await?;
@@ -197,10 +197,10 @@ impl Proxy {
         }
         prepare(&mut head, generation, (peer, exchange), &wanted);
         guard::plain_method(place.site, &mut head);
-        if let Some(attempt) = &attempt {
+        if !attempts.is_empty() {
             // The outcome may have to be read in the body.
             guard::plain_answer(&mut head.headers);
-            suspicion::tell_shop(attempt, &mut head.headers);
+            suspicion::tell_shop(&attempts, &mut head.headers);
         }
 
         headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
@@ -209,7 +209,7 @@ impl Proxy {
         let mut answer = match forward(place, (peer, exchange), request, timeouts).await {
             Ok(answer) => answer,
             Err(rejection) => {
-                self.settle_undecided(attempt, (place.site, exchange));
+                self.settle_undecided(attempts, (place.site, exchange));
                 return Err(rejection);
             }
         };
@@ -232,7 +232,7 @@ impl Proxy {
         }
         let trusted = generation.snapshot.signals.trusted_device.as_ref();
         let (source, granted) = self
-            .settle_login(attempt, (place.site, exchange), (&browser, trusted), (&head, source))
+            .settle_login(attempts, (place.site, exchange), (&browser, trusted), (&head, source))
             .await;
         let body = self.edit_response(place, exchange, (&mut head, source)).await?;
         if let Some(cookie) = granted {

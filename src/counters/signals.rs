@@ -186,6 +186,12 @@ impl Signals {
         (now.saturating_sub(at) < TOKEN_WITHIN).then_some(bringer)
     }
 
+    /// Forgets whose card a token stands for: its decline has been counted, and is not to be again by
+    /// another sign of the same payment.
+    pub fn told_of(&self, token: &CounterKey, now: Duration) {
+        self.tokens.update(token, now, |brought| *brought = Brought::default());
+    }
+
     /// Notes that a bringer's card was declined.
     pub fn declined(&self, bringer: &Bringer, now: Duration) {
         let network = bringer.network;

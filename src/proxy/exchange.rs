@@ -35,7 +35,7 @@ pub struct Exchange {
     pub tally: Tally,
     /// Who pays, where cards become tokens and are counted.
     payer: OnceLock<Payer>,
-    /// The token that a gateway was shown the card of, if it was one.
+    /// The token whose card the request brings, or has put back, if it is one.
     charged: Mutex<Charged>,
     /// How a login went.
     login: Mutex<Option<&'static str>>,
@@ -43,7 +43,7 @@ pub struct Exchange {
     refused: Mutex<Option<Rejection>>,
 }
 
-/// Which cards a request puts back.
+/// Whose cards a request brings or puts back.
 #[derive(Clone, Copy, Default)]
 enum Charged {
     #[default]
@@ -128,7 +128,7 @@ impl Exchange {
         self.payer.get()
     }
 
-    /// Notes that a gateway is shown a token's card.
+    /// Notes that a token's card is brought, or a gateway shown it.
     pub(super) fn charge(&self, token: Token) {
         let mut charged = self.charged.lock();
         *charged = match *charged {
@@ -138,7 +138,7 @@ impl Exchange {
         };
     }
 
-    /// The token whose card a gateway was shown, if no other one was.
+    /// The token whose card was brought or shown, if no other one was.
     pub(super) fn charged(&self) -> Option<Token> {
         match *self.charged.lock() {
             Charged::One(token) => Some(token),

@@ -11,13 +11,15 @@ use super::Proxy;
 use super::device::Browser;
 use super::exchange::{ClientAddr, Exchange};
 use super::generation::Generation;
-use super::login::{Account, Attempt, Client, Expected, Verdict};
+use super::login::{Attempt, Claim, Client, Expected, Verdict};
 use super::reject::Rejection;
 use super::services::Services;
 use crate::counters::{
     Bringer, CardRefusal, CounterKey, KeyHasher, Outcome, Paces, Score, Signals, Tried, Trust,
 };
-use crate::policy::{CardTesting, LimitMode, Listed, Quota, RiskStep, Site, tightened};
+use crate::policy::{
+    CardTesting, LimitMode, Listed, ProofOfWork, Quota, RiskStep, Site, tightened,
+};
 use crate::telemetry::AuditEvent;
 
 /// How many logins wait at once. Each holds a connection: what comes beyond is refused for as long as
@@ -37,6 +39,8 @@ pub(super) struct Caller<'a> {
     pub(super) browser: &'a Browser,
     pub(super) headers: &'a HeaderMap,
     pub(super) listed: Option<Listed>,
+    /// Whether the request has shown a proof of work already: each is good for once.
+    pub(super) worked: bool,
 }
 
 /// The signals with a clock and the key of names.
@@ -108,6 +112,11 @@ impl SignalWatch {
         self.signals.brought_by(&self.hasher.card(print), self.started.elapsed())
     }
 
+    /// Forgets whose card a token stands for: what was to be known of it is.
+    pub(super) fn told_of(&self, print: &[u8; 32]) {
+        self.signals.told_of(&self.hasher.card(print), self.started.elapsed());
+    }
+
     /// Notes that a bringer's card was declined.
     pub(super) fn declined(&self, bringer: &Bringer) {
         self.signals.declined(bringer, self.started.elapsed());
@@ -120,62 +129,80 @@ impl SignalWatch {
 }
 
 impl Proxy {
-    /// Takes a place for a login, with more care the more suspicious it is. Known networks and trusted
-    /// browsers are spared; so is everybody where limits only observe, though it is told.
+    /// Takes a place for an attempt; for a login with more care the more suspicious it is. Known
+    /// networks, allowed ones and trusted browsers are spared; so is everybody where limits only
+    /// observe, though it is told.
     pub(super) async fn reserve_warily(
         &self,
         generation: &Generation,
-        (site, exchange): (&Site, &Exchange),
-        (expected, account): (&Expected<'_>, Option<Account>),
-        caller: Caller<'_>,
+        at: (&Site, &Exchange),
+        (expected, claim): (&Expected<'_>, &Claim<'_>),
+        caller: &mut Caller<'_>,
     ) -> Result<Verdict, Rejection> {
         let (logins, policy) = (&self.services.logins, &generation.snapshot.signals);
-        let limits = &generation.snapshot.login;
+        let limits = claim.limits(&generation.snapshot.login);
         let device = policy.trusted_device.as_ref().and_then(|trusted| {
             let clock = (SystemTime::now(), trusted.lifetime);
-            logins.device((site, account.as_ref()), &caller.browser.shown, clock)
+            logins.device((at.0, claim), &caller.browser.shown, clock)
         });
-        let client = Client { address: exchange.client.0, device };
-        let verdict = logins.reserve(expected, account.clone(), client, limits).await;
+        let client = Client { address: at.1.client.0, device };
+        let verdict = logins.reserve(expected, claim, client, limits).await;
         let Verdict::Admit(mut attempt) = verdict else { return Ok(verdict) };
-        let Some((tried, Trust::Stranger)) = attempt.place() else {
+        let Some((tried, Trust::Stranger)) = attempt.place().filter(|_| claim.guard().is_none())
+        else {
             return Ok(Verdict::Admit(attempt));
         };
         let score = logins.signals().score(tried);
         let step = policy.risk.step(score.points());
-        self.services.suspect(site, exchange, (step, &score));
+        self.services.suspect(at, (step, &score));
         let spared = limits.mode == LimitMode::Observe || caller.listed == Some(Listed::Allowed);
         if step == RiskStep::None || spared {
             attempt.suspect(score);
             return Ok(Verdict::Admit(attempt));
         }
         // The first place showed that this is a stranger; he is given another one, or none.
-        attempt.settle(Outcome::Neutral);
+        attempt.withdraw();
         let limits = Arc::new(tightened(limits));
-        match logins.reserve(expected, account, client, &limits).await {
+        match logins.reserve(expected, claim, client, &limits).await {
             Verdict::Admit(mut attempt) => {
                 attempt.suspect(score);
                 let work = generation.snapshot.proof_of_work;
-                // Where every login needs a proof, this one has shown its own already.
-                if step == RiskStep::Proof
-                    && !work.always
-                    && let Err(wanted) = self.demand_proof((site, exchange), caller.headers, work)
-                {
-                    self.services.refused_for(site, exchange, &attempt);
-                    attempt.settle(Outcome::Neutral);
-                    return Err(wanted);
-                }
-                self.delay(attempt, step).await.map(Verdict::Admit)
+                self.harden(at, attempt, (step, work), caller).await.map(Verdict::Admit)
             }
             verdict => Ok(verdict),
         }
     }
 
+    /// Asks for work, or for patience.
+    async fn harden(
+        &self,
+        (site, exchange): (&Site, &Exchange),
+        attempt: Attempt,
+        (step, work): (RiskStep, ProofOfWork),
+        caller: &mut Caller<'_>,
+    ) -> Result<Attempt, Rejection> {
+        match step {
+            RiskStep::None | RiskStep::Tighten => Ok(attempt),
+            RiskStep::Delay(wait) => self.delay(attempt, wait).await,
+            RiskStep::Proof if caller.worked => Ok(attempt),
+            RiskStep::Proof => match self.demand_proof((site, exchange), caller.headers, work) {
+                Ok(()) => {
+                    caller.worked = true;
+                    Ok(attempt)
+                }
+                Err(wanted) => {
+                    self.services.challenged(site, exchange, &attempt);
+                    attempt.withdraw();
+                    Err(wanted)
+                }
+            },
+        }
+    }
+
     /// Lets an attempt wait. Hanging up meanwhile counts as a failure.
-    async fn delay(&self, attempt: Attempt, step: RiskStep) -> Result<Attempt, Rejection> {
-        let RiskStep::Delay(wait) = step else { return Ok(attempt) };
+    async fn delay(&self, attempt: Attempt, wait: Duration) -> Result<Attempt, Rejection> {
         let Ok(_place) = self.services.logins.signals().delayed.try_acquire() else {
-            attempt.settle(Outcome::Neutral);
+            attempt.withdraw();
             return Err(Rejection::Login { reason: "too_many_delayed", retry_after: wait });
         };
         tokio::time::sleep(wait).await;
@@ -184,9 +211,11 @@ impl Proxy {
 }
 
 /// Tells the shop how suspicious a login is, as `50; many_accounts, site_failures`, so that it can ask
-/// for its second factor. What a client says of itself in this field has been taken out.
-pub(super) fn tell_shop(attempt: &Attempt, headers: &mut HeaderMap) {
-    let score = attempt.score();
+/// for its second factor; of several in one request the worst. What a client says of itself in this
+/// field has been taken out.
+pub(super) fn tell_shop(attempts: &[Attempt], headers: &mut HeaderMap) {
+    let logins = attempts.iter().filter(|attempt| attempt.guard().is_none());
+    let Some(score) = logins.map(Attempt::score).max_by_key(|score| score.points()) else { return };
     let reasons = score.reasons().iter().map(|reason| reason.as_str()).collect::<Vec<_>>();
     let end = if reasons.is_empty() { "" } else { "; " };
     let text = format!("{}{end}{}", score.points(), reasons.join(", "));
@@ -197,7 +226,7 @@ pub(super) fn tell_shop(attempt: &Attempt, headers: &mut HeaderMap) {
 
 impl Services {
     /// Writes down for which reasons a login was asked for a proof. Not every one of a flood is told.
-    fn refused_for(&self, site: &Site, exchange: &Exchange, attempt: &Attempt) {
+    fn challenged(&self, site: &Site, exchange: &Exchange, attempt: &Attempt) {
         let Some((tried, _)) = attempt.place() else { return };
         if !self.logins.signals().may_tell(&site.name.0) {
             return;
@@ -214,7 +243,7 @@ impl Services {
     }
 
     /// Tells what speaks against a login, and what is done.
-    fn suspect(&self, site: &Site, exchange: &Exchange, (step, score): (RiskStep, &Score)) {
+    fn suspect(&self, (site, exchange): (&Site, &Exchange), (step, score): (RiskStep, &Score)) {
         let name = &site.name.0;
         for reason in score.reasons() {
             self.metrics.login_signal(name, reason.as_str());

@@ -15,7 +15,7 @@ use super::reject::Rejection;
 use super::services::Services;
 use crate::card::{Pan, Token};
 use crate::counters::{Bringer, CardRefusal};
-use crate::policy::{CardTesting, RequestAction, Route, SignalPolicy};
+use crate::policy::{CardTesting, RequestAction, Route, SignalPolicy, Site};
 use crate::telemetry::AuditEvent;
 
 /// The cookies that are a session in common shops and frameworks; the first that is there counts.
@@ -66,7 +66,7 @@ impl Payer {
                 |known: &&str| self.cookie(|name| name.eq_ignore_ascii_case(known.as_bytes()));
             SESSION_COOKIES
                 .iter()
-                .find_map(|known| exact(&known))
+                .find_map(exact)
                 .or_else(|| self.cookie(is_like_session))
         })
     }
@@ -85,8 +85,7 @@ impl Payer {
 
 fn is_like_session(name: &[u8]) -> bool {
     let begins = |prefix: &&str| name.starts_with(prefix.as_bytes());
-    SESSION_PREFIXES.iter().any(|prefix| begins(&prefix))
-        || name.ends_with(SESSION_SUFFIX.as_bytes())
+    SESSION_PREFIXES.iter().any(begins) || name.ends_with(SESSION_SUFFIX.as_bytes())
 }
 
 impl Services {
@@ -112,11 +111,35 @@ impl Services {
     }
 
     /// Remembers who brought the cards of these tokens, for the provider's answer.
-    pub(super) fn remember_bringer(&self, bringer: Option<Bringer>, tokens: &[Token]) {
+    pub(super) fn remember_bringer(
+        &self,
+        exchange: &Exchange,
+        bringer: Option<Bringer>,
+        tokens: &[Token],
+    ) {
         let Some(bringer) = bringer else { return };
         for token in tokens {
+            exchange.charge(*token);
             self.logins.signals().stands_for(&self.vault.print(token.as_bytes()), bringer);
         }
+    }
+
+    /// Notes for whoever brought it that a provider declined the card of a token.
+    pub(super) fn card_declined(&self, gateway: &str, bringer: &Bringer, token: &Token) {
+        let signals = self.logins.signals();
+        signals.told_of(&self.vault.print(token.as_bytes()));
+        signals.declined(bringer);
+        self.metrics.card_declined(gateway);
+    }
+
+    /// Notes that the shop declined a payment, unless its provider has told us already.
+    pub(super) fn payment_declined(&self, site: &Site, exchange: &Exchange) {
+        let Some(payer) = exchange.payer() else { return };
+        if exchange.charged().is_some_and(|token| self.bringer_of(&token).is_none()) {
+            return;
+        }
+        let signals = self.logins.signals();
+        signals.declined(&signals.bringer(&site.name.0, exchange.client, payer.session()));
     }
 
     /// Who brought the card of a token, if that was lately and is known here.

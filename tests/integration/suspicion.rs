@@ -79,7 +79,6 @@ fn a_list_of_accounts_is_slowed_down_and_then_asked_for_work() {
     let begun = Instant::now();
     assert_eq!(guess(10).status, 401);
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
-    drop(guess);
     // Nine more at once, so that the test need not wait for each.
     let address = sidecar.address("http");
     let more: Vec<_> = (11..20)

@@ -216,7 +216,7 @@ impl Editor {
                 }
             }
         }
-        self.services.remember_bringer(bringer, &tokens);
+        self.services.remember_bringer(&self.exchange, bringer, &tokens);
         Ok(tokens)
     }
 

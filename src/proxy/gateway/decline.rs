@@ -44,8 +44,8 @@ impl Proxy {
         exchange: &Exchange,
         (head, mut source): (&Parts, Source),
     ) -> Source {
-        let bringer = exchange.charged().and_then(|token| self.services.bringer_of(&token));
-        let Some(bringer) = bringer else { return source };
+        let Some(token) = exchange.charged() else { return source };
+        let Some(bringer) = self.services.bringer_of(&token) else { return source };
         if !may_decline(head.status) {
             return source;
         }
@@ -57,8 +57,7 @@ impl Proxy {
             source.put_back(pieces);
         }
         if declined {
-            self.services.logins.signals().declined(&bringer);
-            self.services.metrics.card_declined(&place.gateway.name);
+            self.services.card_declined(&place.gateway.name, &bringer, &token);
         }
         source
     }
