@@ -116,7 +116,7 @@ impl<'p> Expected<'p> {
 
     /// Whether the address is a login's and nothing else's.
     pub(super) fn is_certain(&self) -> bool {
-        let shared = |segment: &str| is_one_of(segment, &SHARED_SEGMENTS);
+        let shared = |segment: &str| is_one_of(segment_name(segment), &SHARED_SEGMENTS);
         self.query.as_deref().is_some_and(is_login_query)
             || views(&self.path)
                 .map(last_segment)
@@ -166,8 +166,8 @@ fn candidates<'p>(site: &'p Site, head: &Parts) -> Vec<Candidate<'p>> {
     let path = normalise(head.uri.path());
     let mut found = Vec::new();
     if site.logins.is_empty()
-        && let Some(carrier) = usual(&path, head.uri.query())
         && (!only_looks(&head.method) || says_something(head))
+        && let Some(carrier) = usual(&path, head.uri.query())
     {
         found.push(Candidate { rule: None, carrier });
     }
@@ -225,13 +225,14 @@ fn usual(path: &str, query: Option<&str>) -> Option<&'static Carrier> {
     static GRAPHQL: Carrier = Carrier::Graphql(None);
     static XML_RPC: Carrier = Carrier::XmlRpc;
     for segment in views(path).map(last_segment) {
-        if is_login_segment(segment) {
+        let name = segment_name(segment);
+        if is_one_of(name, &LOGIN_SEGMENTS) {
             return Some(&FIELDS);
         }
-        if is_one_of(segment, &GRAPHQL_SEGMENTS) {
+        if is_one_of(name, &GRAPHQL_SEGMENTS) {
             return Some(&GRAPHQL);
         }
-        if is_one_of(segment, &XML_RPC_SEGMENTS) {
+        if is_one_of(name, &XML_RPC_SEGMENTS) {
             return Some(&XML_RPC);
         }
     }
@@ -256,17 +257,19 @@ fn is_route(name: &str) -> bool {
 }
 
 fn is_login_segment(segment: &str) -> bool {
-    is_one_of(segment, &LOGIN_SEGMENTS)
+    is_one_of(segment_name(segment), &LOGIN_SEGMENTS)
 }
 
-fn is_one_of(segment: &str, names: &[&str]) -> bool {
-    let name = segment_name(segment);
+fn is_one_of(name: &[u8], names: &[&str]) -> bool {
     names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// A segment without its extension and without what stands before a method's name.
 fn segment_name(segment: &str) -> &[u8] {
     let bytes = segment.as_bytes();
+    if memchr::memchr2(b'.', b'!', bytes).is_none() {
+        return bytes;
+    }
     let cut = |extension: &&str| {
         let at = bytes.len().checked_sub(extension.len())?;
         let (name, end) = bytes.split_at_checked(at)?;

@@ -154,10 +154,8 @@ mod tests {
 
     #[test]
     fn strings_are_read_as_servers_read_them() {
-        assert_eq!(
-            words(r##""a\"\u0062\u{63}" """ d "e" \""" """ """##),
-            r##"'a"bc' 'd "e" """'"##
-        );
+        assert_eq!(words(r#""a\"\u0062\u{63}" x"#), "'a\"bc' x");
+        assert_eq!(words(r#"""" d "e" \""" """ x"#), "'d \"e\" \"\"\"' x");
         assert_eq!(words("\"\" x \"open"), "'' x");
     }
 }
