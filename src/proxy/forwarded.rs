@@ -180,6 +180,8 @@ fn node(address: IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop, prop_assert_eq, proptest};
+
     use super::*;
 
     fn proxies(field: ForwardedField) -> TrustedProxies {
@@ -229,6 +231,27 @@ mod tests {
         ];
         for (lines, client) in cases {
             assert_eq!(by_list(lines), client, "{lines:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_client_writes_changes_what_a_proxy_wrote_behind_it(
+            lines in prop::collection::vec("[ -~\t\\x80-\\xff]{0,40}|[for=\";,\\\\ 6.]{0,40}", 1..4),
+        ) {
+            let written: Vec<Vec<u8>> = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
+            let behind = |element: &str| {
+                let mut lines = written.clone();
+                lines.last_mut().unwrap().extend_from_slice(element.as_bytes());
+                lines
+            };
+            let as_slices = |lines: &[Vec<u8>]| -> String {
+                let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+                format!("{} {}", by_list(&lines), by_forwarded(&lines))
+            };
+            prop_assert_eq!(as_slices(&behind(", 203.0.113.9")), "203.0.113.9 10.0.0.1");
+            let found = as_slices(&behind(", for=\"[2001:db8::9]:1\";proto=https"));
+            prop_assert_eq!(found, "10.0.0.1 2001:db8::9");
         }
     }
 

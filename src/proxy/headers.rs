@@ -134,8 +134,8 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
         drop_lookalikes(headers);
     }
     drop_never(headers);
-    // A port makes the host no token any more (RFC 7239 §4).
-    let quote = if host.contains([':', '[']) { "\"" } else { "" };
+    // A host that is no token is quoted (RFC 7239 §4): `a,for=…` would be an element of its own.
+    let quote = if host.bytes().all(is_token) { "" } else { "\"" };
     let about = format!("host={quote}{host}{quote};proto={scheme}");
     forwarded::pass_on(headers, peer, proxies, &about);
     keep_or_set(headers, X_FORWARDED_PROTO, scheme);
@@ -228,6 +228,11 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 fn keep_or_set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if !headers.contains_key(&name) {
         keep_only(headers, name, text);
@@ -277,6 +282,22 @@ mod tests {
         set_forwarded(&mut map, &origin);
         assert_eq!(map["x-forwarded-for"], "2.2.2.2");
         assert_eq!(map["forwarded"], "for=2.2.2.2;host=shop;proto=https");
+    }
+
+    #[test]
+    fn a_host_cannot_pass_for_another_element_of_forwarded() {
+        let proxies = &TrustedProxies::default();
+        let peer = "2.2.2.2".parse().unwrap();
+        for (host, told) in [
+            ("shop,for=6.6.6.6", "\"shop,for=6.6.6.6\""),
+            ("shop;for=6.6.6.6", "\"shop;for=6.6.6.6\""),
+            ("shop:8443", "\"shop:8443\""),
+            ("shop", "shop"),
+        ] {
+            let mut map = HeaderMap::new();
+            set_forwarded(&mut map, &Origin { peer, proxies, host, scheme: "https" });
+            assert_eq!(map["forwarded"], format!("for=2.2.2.2;host={told};proto=https"));
+        }
     }
 
     #[test]
