@@ -64,10 +64,7 @@ impl Payer {
         self.cookie(configured).or_else(|| {
             let exact =
                 |known: &&str| self.cookie(|name| name.eq_ignore_ascii_case(known.as_bytes()));
-            SESSION_COOKIES
-                .iter()
-                .find_map(exact)
-                .or_else(|| self.cookie(is_like_session))
+            SESSION_COOKIES.iter().find_map(exact).or_else(|| self.cookie(is_like_session))
         })
     }
 

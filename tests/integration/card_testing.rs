@@ -121,3 +121,24 @@ fn what_is_switched_off_counts_nothing() {
         assert_eq!(pay(&mut client, ("203.0.113.7", "a"), &cards::fresh("visa")).status, 200);
     }
 }
+
+#[test]
+fn a_decline_that_only_the_shop_tells_of_counts_by_a_payment_guard() {
+    let shop = Upstream::start(|exchange| {
+        let declined = exchange.request()?.form("number").starts_with('5');
+        let text: &[u8] = if declined { b"<p>Card declined" } else { b"<p>Thank you" };
+        exchange.answer(200, &[("content-type", "text/html")], text)
+    });
+    let guard = "[[site.guard]]\nname = \"pay\"\nkind = \"payment\"\npath = \"/pay\"\n\
+                 declined = { body = \"Card declined\" }";
+    let sidecar = Setup::new(&shop).top(BEHIND).site(guard).start();
+    let mut client = sidecar.http();
+    let (thief, customer) = (("203.0.113.7", "thief"), ("198.51.100.1", "customer"));
+    for _ in 0..3 {
+        assert_eq!(pay(&mut client, thief, &cards::fresh("mastercard")).status, 200);
+        assert_eq!(pay(&mut client, customer, &cards::fresh("visa")).status, 200);
+    }
+    pay(&mut client, thief, &cards::fresh("mastercard")).assert_refused(429);
+    assert_eq!(shop.count(), 6);
+    assert_eq!(pay(&mut client, customer, &cards::fresh("visa")).status, 200);
+}

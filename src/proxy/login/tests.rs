@@ -283,8 +283,7 @@ fn a_name_that_the_shop_ignores_does_not_hide_the_one_it_reads() {
 #[test]
 fn attempts_without_a_known_account_share_a_quota_of_the_site_and_no_lock() {
     let (guard, site) = (guard(), site(Vec::new()));
-    let limits =
-        Arc::new(LoginLimits { wide_network: Limit::default(), ..LoginLimits::default() });
+    let limits = Arc::new(LoginLimits { wide_network: Limit::default(), ..LoginLimits::default() });
     let reserve = |n: u8| {
         let client = Client { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, n)), device: None };
         reserve(&guard, (&site, "odd=ann&password=p"), client, &limits)
