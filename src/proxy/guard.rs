@@ -39,7 +39,7 @@ impl Proxy {
         let (pieces, reached) = read.map_err(|error| exchange.refusal(error))?;
         let types = || head.headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
         let codings = Coding::of(&head.headers).map_err(Rejection::Coding)?;
-        let (body, end) = plain(&pieces, &codings);
+        let (body, end) = plain(&pieces, reached, &codings);
         if reached == Reached::Enough
             && pieces.iter().map(Bytes::len).sum::<usize>() > LOGIN_BYTES_MAX
         {
@@ -80,9 +80,9 @@ impl Proxy {
             Judgement::Neutral => Outcome::Neutral,
             Judgement::Success => Outcome::Success,
             Judgement::NeedsBody => match source.read_up_to(BODY_LOOK_BYTES).await {
-                Ok((pieces, _)) => {
+                Ok((pieces, reached)) => {
                     let codings = Coding::of(&head.headers).unwrap_or_default();
-                    let outcome = attempt.judge_body(&plain(&pieces, &codings).0);
+                    let outcome = attempt.judge_body(&plain(&pieces, reached, &codings).0);
                     source.put_back(pieces);
                     outcome
                 }
@@ -133,12 +133,15 @@ pub(super) fn plain_method(site: &Site, head: &mut request::Parts) {
 }
 
 /// The beginning of a body as text, as far as it can be decoded; short of its end that is `Enough`.
-fn plain(pieces: &[Bytes], codings: &[Coding]) -> (Vec<u8>, Reached) {
+fn plain(pieces: &[Bytes], reached: Reached, codings: &[Coding]) -> (Vec<u8>, Reached) {
     if codings.is_empty() {
         return (pieces.concat(), Reached::End);
     }
     let mut text = Vec::new();
-    let decoded = Decoder::new(codings, DECODED)
-        .and_then(|mut decoder| pieces.iter().try_for_each(|piece| decoder.push(piece, &mut text)));
+    let decoded = Decoder::new(codings, DECODED).and_then(|mut decoder| {
+        pieces.iter().try_for_each(|piece| decoder.push(piece, &mut text))?;
+        // A decoder keeps up to 32 KiB to itself until it is told that this is all.
+        if reached == Reached::End { decoder.finish(&mut text) } else { Ok(()) }
+    });
     (text, if decoded.is_ok() { Reached::End } else { Reached::Enough })
 }
