@@ -11,6 +11,7 @@ mod multipart;
 mod outcome;
 mod path;
 mod recognise;
+pub mod rehearse;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

@@ -7,7 +7,7 @@ use unicode_normalization::char::is_combining_mark;
 pub(super) const NAMES_MAX: usize = 8;
 
 /// The usual names of the field that names an account, squeezed.
-const NAMES: [&str; 31] = [
+pub(super) const NAMES: [&str; 31] = [
     "email",
     "emailaddress",
     "useremail",
@@ -111,7 +111,7 @@ impl Found {
     pub(super) fn see(&mut self, field: Option<&str>, path: &[String], value: &str) {
         let whole = squeeze(&path.concat());
         let last = squeeze(path.iter().rev().find(|part| !part.is_empty()).map_or("", |part| part));
-        self.password |= last.contains("pass") || PASSWORDS.contains(&last.as_str());
+        self.password |= is_password(&last);
         let named = |names: &[&str]| names.iter().any(|name| *name == whole || *name == last);
         match field {
             Some(field) if squeeze(field) == whole => add(&mut self.usual, value),
@@ -136,6 +136,11 @@ impl Found {
     }
 }
 
+/// Whether a squeezed name is a password field's.
+pub(super) fn is_password(name: &str) -> bool {
+    name.contains("pass") || PASSWORDS.contains(&name)
+}
+
 /// Whether a value is what a button says rather than whom a login is for.
 fn is_label(value: &str) -> bool {
     LABELS.contains(&value) || !value.is_ascii() || value.contains(char::is_whitespace)
@@ -158,7 +163,7 @@ fn add(names: &mut Vec<String>, value: &str) {
 
 /// A field's name without case and punctuation: `user[email]`, `user.email` and `User_Email` are one,
 /// as they are for PHP, which turns dots and spaces into underscores, and for servers that ignore case.
-fn squeeze(name: &str) -> String {
+pub(super) fn squeeze(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 

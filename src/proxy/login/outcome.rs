@@ -193,7 +193,7 @@ fn shows(sign: &Sign, answer: &Parts) -> bool {
 }
 
 /// The names of the cookies that are set to something and not expired at once (RFC 6265 §5.2).
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers.get_all(SET_COOKIE).iter().filter_map(|value| {
         let text = value.to_str().ok()?;
         let (name, rest) = text.split_once('=')?;
