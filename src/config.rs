@@ -10,6 +10,7 @@ mod environment;
 mod forward;
 mod gateways;
 mod json;
+mod login_limits;
 mod master_key;
 mod problem;
 mod schema;

@@ -32,7 +32,9 @@ pub use forward::{Destination, ForwardPolicy, Others};
 pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
 pub use limits::{Limits, Timeouts};
 pub use live::Live;
-pub use login::{Lockout, LoginLimits, LoginRule, Quota, Sign};
+pub use login::{
+    Counted, Delays, Dimension, Limit, LimitMode, Lockout, LoginLimits, LoginRule, Quota, Sign,
+};
 pub use mac::{Mac, MacAlgorithm, MacEncoding};
 pub use pattern::{HostPattern, PathPattern};
 pub use postgres::{
@@ -58,7 +60,7 @@ pub struct Snapshot {
     /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How many logins may be tried.
-    pub login: LoginLimits,
+    pub login: Arc<LoginLimits>,
     /// Waits that are the same for every route.
     pub timeouts: Timeouts,
 }

@@ -91,10 +91,11 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     }
     vault.listen_to_keys(key_teller(Arc::clone(&audit)));
     let access = access_log(startup, &metrics).map_err(AppError::Log)?;
+    let local = LocalCounter::new(startup.counters_memory);
     let counter: Arc<dyn AttemptCounter> = match &startup.counters {
-        SharedStore::Own => Arc::new(LocalCounter::new()),
+        SharedStore::Own => Arc::new(local),
         SharedStore::Redis(address) => {
-            let counter = SharedCounter::start(link(address).await?);
+            let counter = SharedCounter::start(link(address).await?, local);
             Arc::new(counter.map_err(AppError::System)?)
         }
     };

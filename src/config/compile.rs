@@ -6,23 +6,18 @@
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::cards::Choices;
 use super::environment::Lookup;
 use super::problem::Problem;
-use super::schema::{CertificateSchema, FileSchema, LimitsSchema, LoginSchema, TimeoutsSchema};
+use super::schema::{CertificateSchema, FileSchema, LimitsSchema, TimeoutsSchema};
 use super::sites::Base;
 use super::source::{At, Source};
 use super::startup::Startup;
-use crate::policy::{CertificateFiles, Limits, Lockout, LoginLimits, Snapshot, Timeouts};
-
-/// PCI DSS 8.3.4: an account is locked after at most so many attempts.
-const FAILURES_MAX: u32 = 10;
-
-/// PCI DSS 8.3.4: for at least so long.
-const LOCK_SECONDS_MIN: u64 = 30 * 60;
+use crate::policy::{CertificateFiles, Limits, LoginLimits, Snapshot, Timeouts};
 
 /// What has been noted on the way.
 pub(super) struct Compiler<'a> {
@@ -52,13 +47,14 @@ impl Compiler<'_> {
             choices: self.cards("cards", &file.cards, &Choices::new()),
             limits: self.limits("limits", &file.limits, &Limits::default()),
         };
+        let login = self.login_limits("login", &file.login, &LoginLimits::default());
         let snapshot = Snapshot {
             sites: self.sites(file, &base),
             gateways: self.gateways(file, &base),
             webhooks: Vec::new(),
             forward: self.forward_policy(file),
             trusted_proxies: self.networks(&file.trusted_proxies),
-            login: self.login(&file.login),
+            login: Arc::new(login),
             timeouts: self.timeouts(&file.timeouts),
         };
         let webhooks = self.webhooks(&file.webhook, &snapshot.sites);
@@ -190,41 +186,6 @@ impl Compiler<'_> {
             upgrade_idle: read("upgrade_idle", &written.upgrade_idle, base.upgrade_idle),
             drain: read("drain", &written.drain, base.drain),
         }
-    }
-
-    fn login(&mut self, written: &LoginSchema) -> LoginLimits {
-        let base = LoginLimits::default();
-        let lockout = &written.lockout;
-        let (within, lock) = (lockout.within.as_ref(), lockout.lock.as_ref());
-        let limits = LoginLimits {
-            per_network: self.rate(
-                "login.per_network",
-                written.per_network.as_ref(),
-                base.per_network,
-            ),
-            per_account: self.rate(
-                "login.per_account",
-                written.per_account.as_ref(),
-                base.per_account,
-            ),
-            lockout: Lockout {
-                failures: lockout.failures.as_ref().map_or(base.lockout.failures, |at| *at.get()),
-                within: self.duration("login.lockout.within", within, base.lockout.within),
-                lock: self.duration("login.lockout.lock", lock, base.lockout.lock),
-            },
-        };
-        let advice = "PCI DSS 8.3.4 asks for at most 10 failures and at least 30 minutes";
-        if let Some(at) = &lockout.failures
-            && limits.lockout.failures.get() > FAILURES_MAX
-        {
-            self.warn(&at.span(), "login.lockout.failures", "locks late", advice);
-        }
-        if let Some(at) = lock
-            && limits.lockout.lock.as_secs() < LOCK_SECONDS_MIN
-        {
-            self.warn(&at.span(), "login.lockout.lock", "unlocks early", advice);
-        }
-        limits
     }
 
     fn networks(&mut self, written: &[At<String>]) -> Vec<IpNet> {

@@ -13,6 +13,7 @@ use super::source::At;
 
 mod gateways;
 mod listeners;
+mod login_limits;
 
 pub(super) use gateways::{
     AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
@@ -20,6 +21,7 @@ pub(super) use gateways::{
     SecretSchema, SignatureSchema, WebhookSchema,
 };
 pub(super) use listeners::{AdminSchema, CertificateSchema, ListenSchema};
+pub(super) use login_limits::{LimitModeSchema, LoginSchema, NetworkLockoutSchema};
 
 /// Configuration of tillgate.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -263,36 +265,6 @@ pub(super) struct TimeoutsSchema {
     pub(super) drain: Option<At<String>>,
 }
 
-/// How many logins may be tried and fail.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LoginSchema {
-    /// Attempts per client network (IPv4 /32, IPv6 /64).
-    #[schemars(extend("default" = "20/min"))]
-    pub(super) per_network: Option<At<String>>,
-    /// Attempts per account.
-    #[schemars(extend("default" = "5/min"))]
-    pub(super) per_account: Option<At<String>>,
-    /// Failures that lock an account.
-    #[serde(default)]
-    pub(super) lockout: LockoutSchema,
-}
-
-/// Failures that lock an account.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LockoutSchema {
-    /// How many.
-    #[schemars(extend("default" = 10))]
-    pub(super) failures: Option<At<NonZeroU32>>,
-    /// Within how long they must fall.
-    #[schemars(extend("default" = "30m"))]
-    pub(super) within: Option<At<String>>,
-    /// For how long the account is then locked.
-    #[schemars(extend("default" = "30m"))]
-    pub(super) lock: Option<At<String>>,
-}
-
 /// Where tokens and sealed card numbers are kept.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -359,6 +331,9 @@ pub(super) struct CountersSchema {
     /// `local`, or `redis://host:6379` for instances that share them; `rediss://` for TLS.
     #[schemars(extend("default" = "local"))]
     pub(super) store: Option<At<String>>,
+    /// What the counters of this process may take.
+    #[schemars(extend("default" = "256MiB"))]
+    pub(super) memory: Option<At<String>>,
 }
 
 /// What is logged.

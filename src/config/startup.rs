@@ -21,6 +21,12 @@ pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALH
 /// How long a verification code is held when the file does not say.
 const CVV_TTL: Duration = Duration::from_secs(15 * 60);
 
+/// What the counters may take when the file does not say: some two million keys.
+const COUNTERS_BYTES: u64 = 256 << 20;
+
+/// The least they may: with fewer keys a single guesser fills them.
+const COUNTERS_BYTES_MIN: u64 = 1 << 20;
+
 /// Settings that a running process keeps.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Startup {
@@ -40,6 +46,8 @@ pub struct Startup {
     pub vault: VaultStartup,
     /// Where failed logins are counted.
     pub counters: SharedStore,
+    /// What the counters of this process may take, in bytes.
+    pub counters_memory: usize,
     /// The logs.
     pub log: LogStartup,
     /// Whether a certificate is made up, for trying things out.
@@ -167,6 +175,7 @@ impl Startup {
             ("vault.cvv_store", self.vault.cvv_store == other.vault.cvv_store),
             ("vault.cvv_ttl", self.vault.cvv_ttl == other.vault.cvv_ttl),
             ("counters.store", self.counters == other.counters),
+            ("counters.memory", self.counters_memory == other.counters_memory),
             ("log.access", self.log.access == other.log.access),
             ("log.access_format", self.log.access_format == other.log.access_format),
             ("log.level", self.log.level == other.log.level),
@@ -205,6 +214,7 @@ impl Compiler<'_> {
         let log = self.log(&file.log);
         let counters = ("counters.store", "local");
         let counters = self.shared_store(counters, file.counters.store.as_ref());
+        let counters_memory = self.counters_memory(file.counters.memory.as_ref());
         let data_dir = data_dir?;
         let vault = self.vault(&file.vault, &data_dir)?;
         if vault.store == VaultStore::Sqlite {
@@ -221,6 +231,7 @@ impl Compiler<'_> {
             forward: sockets.forward,
             vault,
             counters: counters?,
+            counters_memory,
             log,
             self_signed: self.self_signed,
         })
@@ -251,6 +262,17 @@ impl Compiler<'_> {
             cvv_store: cvv_store?,
             cvv_ttl,
         })
+    }
+
+    fn counters_memory(&mut self, at: Option<&At<String>>) -> usize {
+        let bytes = self.size("counters.memory", at, COUNTERS_BYTES);
+        if let Some(at) = at
+            && bytes < COUNTERS_BYTES_MIN
+        {
+            let remedy = "write \"1MiB\" or more; \"256MiB\" is usual";
+            self.refuse(&at.span(), "counters.memory", "is too little", remedy);
+        }
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     fn log(&mut self, written: &LogSchema) -> LogStartup {

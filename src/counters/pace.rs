@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use super::KeyHasher;
 use super::local::{Bucket, Table};
 use crate::policy::Quota;
 
-/// The most networks remembered at once.
-const NETWORKS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add((1 << 14) - 1);
+/// What the networks remembered may take: some 35,000 of them.
+const MEMORY_BYTES: usize = 1 << 20;
 
 /// How often each named thing has happened. Names are the configuration's, so they are few.
 #[derive(Default)]
@@ -52,7 +51,7 @@ impl Strikes {
     /// None yet; the key keeps strangers from aiming at a place in the table.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
-        Self { hasher: KeyHasher::new(key), networks: Table::new(NETWORKS_MAX) }
+        Self { hasher: KeyHasher::new(key), networks: Table::new(MEMORY_BYTES) }
     }
 
     /// Whether a network may try.
@@ -60,15 +59,15 @@ impl Strikes {
     /// # Errors
     /// How long it must wait.
     pub fn admits(&self, client: IpAddr, now: Duration, quota: Quota) -> Result<(), Duration> {
-        let key = self.hasher.network(client);
+        let key = self.hasher.network(None, client);
         // A copy pays for the question.
-        let copy = self.networks.update(&key, |bucket| *bucket);
+        let copy = self.networks.look(&key, |bucket| *bucket);
         copy.unwrap_or_default().take(now, quota)
     }
 
     /// Notes that it did wrong.
     pub fn strike(&self, client: IpAddr, now: Duration, quota: Quota) {
-        let key = self.hasher.network(client);
+        let key = self.hasher.network(None, client);
         let _full_or_waiting = self.networks.with(key, now, |bucket| bucket.take(now, quota));
     }
 }

@@ -20,11 +20,11 @@ use tracing::warn;
 
 use super::local::LocalCounter;
 use super::{
-    AttemptCounter, CounterFuture, CounterKey, Lease, LockTold, Outcome, Refusal, RefusalReason,
-    Reservation, Reserved, Tried,
+    AttemptCounter, CounterFuture, CounterKey, Lease, Lock, LockDesk, LockTold, Outcome, Refusal,
+    RefusalReason, Reservation, Reserved, Rule, Standing, Tried,
 };
 use crate::link::{Link, LinkOutage};
-use crate::policy::{Lockout, LoginLimits, Quota};
+use crate::policy::{Dimension, Lockout, LoginLimits, Quota};
 
 /// How long an attempt may take before it counts as failed, in case its instance has died: more than
 /// a shop takes to answer.
@@ -58,7 +58,7 @@ struct Settlement {
     lockout: Lockout,
     outcome: Outcome,
     /// What its failure locked in this process.
-    locked_here: Vec<CounterKey>,
+    locked_here: Vec<Lock>,
     told: LockTold,
 }
 
@@ -67,17 +67,17 @@ impl SharedCounter {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(link: Arc<Link>) -> io::Result<Self> {
+    pub fn start(link: Arc<Link>, local: LocalCounter) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (settlements, queue) = mpsc::channel(QUEUE_MAX);
         let settling = settle_all(Arc::clone(&link), queue);
         let name = "counters".to_owned();
         thread::Builder::new().name(name).spawn(move || runtime.block_on(settling))?;
         let reserve = Script::new(include_str!("shared/reserve.lua"));
-        Ok(Self { local: LocalCounter::new(), link, reserve, settlements })
+        Ok(Self { local, link, reserve, settlements })
     }
 
-    async fn reserve_both(&self, tried: Tried, limits: &LoginLimits) -> Reserved {
+    async fn reserve_both(&self, tried: Tried, limits: &Arc<LoginLimits>) -> Reserved {
         let (network, accounts) = (tried.network, tried.accounts.clone());
         // What is refused here asks nobody: guessers are many and a round trip is not free.
         let mut reservation = match self.local.reserve(tried, limits).await {
@@ -95,7 +95,7 @@ impl SharedCounter {
                 Reserved::Admitted(reservation)
             }
             Ok(Some(refusal)) => {
-                let _none_lock = self.local.give_back(reservation, Outcome::Neutral);
+                let _none_lock = self.local.give_back(&reservation, Outcome::Neutral);
                 Reserved::Refused(refusal)
             }
             // The link has said so; the local limits have admitted it.
@@ -119,32 +119,40 @@ impl SharedCounter {
             }
         }
         call.arg(lease.0).arg(micros(LEASE));
-        lockout(&mut call, &limits.lockout);
-        for Quota { count, per } in [limits.per_network, limits.per_account] {
+        lockout(&mut call, &limits.account.lockout.unwrap_or_default());
+        for Quota { count, per } in
+            [limits.network.quota, limits.account.quota].into_iter().flatten()
+        {
             let interval = per.checked_div(count.get()).unwrap_or_default();
             call.arg(micros(interval).max(1)).arg(count.get());
         }
         let (reason, wait): (String, u64) = self.link.call(&call).await?;
         let reason = match reason.as_str() {
             "admitted" => return Ok(None),
-            "account_limit" => RefusalReason::AccountLimit,
-            "in_flight" => RefusalReason::InFlight,
-            "network_limit" => RefusalReason::NetworkLimit,
-            _ => RefusalReason::Locked,
+            "account_limit" => (Dimension::Account, Rule::Quota),
+            "in_flight" => (Dimension::Account, Rule::InFlight),
+            "network_limit" => (Dimension::Network, Rule::Quota),
+            _ => (Dimension::Account, Rule::Lockout),
         };
+        let reason = RefusalReason { dimension: reason.0, rule: reason.1 };
         Ok(Some(Refusal { retry_after: Duration::from_micros(wait), reason }))
     }
 }
 
 impl AttemptCounter for SharedCounter {
-    fn reserve<'a>(&'a self, tried: Tried, limits: &'a LoginLimits) -> CounterFuture<'a, Reserved> {
+    fn reserve<'a>(
+        &'a self,
+        tried: Tried,
+        limits: &'a Arc<LoginLimits>,
+    ) -> CounterFuture<'a, Reserved> {
         Box::pin(self.reserve_both(tried, limits))
     }
 
     fn settle(&self, reservation: Reservation, outcome: Outcome, told: LockTold) {
-        let (lease, lockout) = (reservation.lease, reservation.lockout);
-        let accounts = reservation.accounts.clone();
-        let locked_here = self.local.give_back(reservation, outcome);
+        let lease = reservation.lease;
+        let lockout = reservation.limits.account.lockout.unwrap_or_default();
+        let accounts = reservation.tried.accounts.clone();
+        let locked_here = self.local.give_back(&reservation, outcome);
         let Some(lease) = lease.filter(|_| !accounts.is_empty()) else {
             // Nothing of it is on the server: it was away.
             return locked_here.into_iter().for_each(told);
@@ -173,6 +181,24 @@ impl AttemptCounter for SharedCounter {
     }
 }
 
+impl LockDesk for SharedCounter {
+    fn locked(&self, most: usize) -> CounterFuture<'_, Vec<Lock>> {
+        self.local.locked(most)
+    }
+
+    fn release(&self, dimension: Dimension, key: CounterKey) -> CounterFuture<'_, usize> {
+        self.local.release(dimension, key)
+    }
+
+    fn explain<'a>(
+        &'a self,
+        tried: &'a Tried,
+        limits: &'a LoginLimits,
+    ) -> CounterFuture<'a, Vec<Standing>> {
+        self.local.explain(tried, limits)
+    }
+}
+
 /// Tells the server how attempts went, until nobody counts any more.
 async fn settle_all(link: Arc<Link>, mut queue: mpsc::Receiver<Settlement>) {
     let script = Script::new(include_str!("shared/settle.lua"));
@@ -195,8 +221,16 @@ async fn settle(link: &Link, script: &Script, settled: Settlement) {
     call.arg(u64::try_from(limits.lock.as_millis()).unwrap_or(u64::MAX).max(1));
     match link.call::<Vec<usize>>(&call).await {
         Ok(places) => {
-            let locked = places.into_iter().filter_map(|place| accounts.get(place).copied());
-            locked.for_each(told);
+            let locked = places.into_iter().filter_map(|place| accounts.get(place));
+            let lock = |key: &CounterKey| Lock {
+                dimension: Dimension::Account,
+                key: *key,
+                failures: limits.failures.get(),
+                level: 0,
+                barred: false,
+                remaining: limits.lock,
+            };
+            locked.map(lock).for_each(told);
         }
         // There the place counts as a failure when its lease ends.
         Err(_) => locked_here.into_iter().for_each(told),

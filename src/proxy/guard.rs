@@ -12,7 +12,7 @@ use super::body::{Reached, Source};
 use super::exchange::Exchange;
 use super::generation::{Generation, Place};
 use super::headers::METHOD_OVERRIDES;
-use super::login::{Attempt, BODY_LOOK_BYTES, Judgement, LoginGuard, Unreadable, Verdict};
+use super::login::{Attempt, BODY_LOOK_BYTES, Client, Judgement, LoginGuard, Unreadable, Verdict};
 use super::reject::Rejection;
 use crate::coding::{Bounds, Coding, Decoder};
 use crate::counters::Outcome;
@@ -57,7 +57,8 @@ impl Proxy {
         let account = expected.account(types(), &body);
         let account = account.map_err(|Unreadable| Rejection::LoginUnreadable)?;
         let limits = &generation.snapshot.login;
-        match self.services.logins.reserve(&expected, account, exchange.client.0, limits).await {
+        let client = Client { address: exchange.client.0, device: None };
+        match self.services.logins.reserve(&expected, account, client, limits).await {
             Verdict::Admit(attempt) => Ok(Some(attempt)),
             Verdict::NotALogin => Ok(None),
             Verdict::Refuse(refusal) => {
@@ -108,6 +109,9 @@ impl Proxy {
     fn settle(&self, attempt: Attempt, (site, exchange): (&Site, &Exchange), outcome: Outcome) {
         self.services.metrics.login_attempt(&site.name.0, outcome.as_str());
         exchange.login_went(outcome.as_str());
+        if let Some(refusal) = attempt.observed() {
+            self.services.login_observed(site, exchange, (refusal, outcome));
+        }
         attempt.settle(outcome);
     }
 }

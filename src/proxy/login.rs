@@ -14,7 +14,6 @@ mod recognise;
 pub mod rehearse;
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,18 +26,13 @@ pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
 pub(super) use self::path::{normalise, views};
 pub use self::recognise::{Expected, Unreadable};
 use crate::counters::{
-    AttemptCounter, CounterKey, KeyHasher, Outcome, Refusal, RefusalReason, Reservation, Reserved,
-    Tried,
+    AttemptCounter, CounterKey, KeyHasher, Lock, Outcome, Refusal, RefusalReason, Reservation,
+    Reserved, Rule, Scope, Standing, Tried,
 };
-use crate::policy::{Lockout, LoginLimits, Quota, Site, SiteName};
+use crate::policy::{Dimension, LimitMode, LoginLimits, Site, SiteName};
 
 /// How long a request must wait that names more accounts than any honest one.
 const TOO_MANY_NAMES_WAIT: Duration = Duration::from_secs(60);
-
-/// How many times a network's attempts a whole site may have that name no account we know. They share
-/// a quota and never a lock: in a shop whose field has a name of its own, every customer is among
-/// them, and failures of one must cost the others no more than seconds.
-const NAMELESS_TIMES: u32 = 10;
 
 /// Admits logins, or refuses them. Outlives reloads.
 pub struct LoginGuard {
@@ -47,10 +41,10 @@ pub struct LoginGuard {
     watcher: Arc<dyn LockWatcher>,
 }
 
-/// Who is told when failures lock an account.
+/// Who is told when failures lock something.
 pub trait LockWatcher: Send + Sync {
-    /// The account, by its keyed hash, is locked from now on.
-    fn locked(&self, site: &SiteName, account: CounterKey, lockout: &Lockout);
+    /// It is locked from now on, after attempts on this site.
+    fn locked(&self, site: &SiteName, lock: &Lock);
 }
 
 /// Whether a login may reach the shop.
@@ -70,8 +64,19 @@ pub struct Attempt {
     counter: Arc<dyn AttemptCounter>,
     watcher: Arc<dyn LockWatcher>,
     site: SiteName,
+    /// None where the attempt would have been refused if refusing were meant.
     reservation: Option<Reservation>,
+    observed: Option<Refusal>,
     judge: Box<Judge>,
+}
+
+/// Who makes an attempt, apart from the accounts named in it.
+#[derive(Clone, Copy)]
+pub struct Client {
+    /// From where.
+    pub address: IpAddr,
+    /// The device that has proved to have logged in to the account before.
+    pub device: Option<CounterKey>,
 }
 
 impl LoginGuard {
@@ -102,35 +107,60 @@ impl LoginGuard {
         &self,
         expected: &Expected<'_>,
         account: Option<Account>,
-        client: IpAddr,
-        limits: &LoginLimits,
+        client: Client,
+        limits: &Arc<LoginLimits>,
     ) -> Verdict {
         if account.is_none() && expected.rule.is_none() {
             return Verdict::NotALogin;
         }
         let account = account.unwrap_or_default();
-        if account.names().len() > NAMES_MAX {
-            let reason = RefusalReason::AccountLimit;
-            return Verdict::Refuse(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason });
-        }
-        let accounts = self.keys(expected.site, &account);
-        let nameless = accounts.is_empty();
-        let tried = Tried { network: self.hasher.network(client), accounts };
-        match self.counter.reserve(tried, limits).await {
-            Reserved::Admitted(reservation) => {
-                if nameless && let Some(refusal) = self.nameless(expected.site, limits).await {
-                    return Verdict::Refuse(refusal);
-                }
-                Verdict::Admit(Attempt {
-                    counter: Arc::clone(&self.counter),
-                    watcher: Arc::clone(&self.watcher),
-                    site: expected.site.name.clone(),
-                    reservation: Some(reservation),
-                    judge: Box::new(Judge::new(expected)),
-                })
+        let reserved = if account.names().len() > NAMES_MAX {
+            let (dimension, rule) = (Dimension::Account, Rule::Quota);
+            let reason = RefusalReason { dimension, rule };
+            Reserved::Refused(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason })
+        } else {
+            let scope = Scope { site: &expected.site.name.0, guard: None };
+            let tried = self.tried(scope, account.names(), client);
+            self.counter.reserve(tried, limits).await
+        };
+        match (reserved, limits.mode) {
+            (Reserved::Admitted(reservation), _) => {
+                Verdict::Admit(self.attempt(expected, Ok(reservation)))
             }
-            Reserved::Refused(refusal) => Verdict::Refuse(refusal),
+            (Reserved::Refused(refusal), LimitMode::Enforce) => Verdict::Refuse(refusal),
+            (Reserved::Refused(refusal), LimitMode::Observe) => {
+                Verdict::Admit(self.attempt(expected, Err(refusal)))
+            }
         }
+    }
+
+    /// Under what an attempt on these accounts is counted.
+    #[must_use]
+    pub fn tried(&self, scope: Scope<'_>, names: &[String], client: Client) -> Tried {
+        let Client { address, device } = client;
+        Tried {
+            site: self.hasher.site(scope),
+            network: self.hasher.network(scope.guard, address),
+            wide_network: self.hasher.wide_network(scope.guard, address),
+            accounts: names.iter().map(|name| self.hasher.account(scope, name)).collect(),
+            device,
+        }
+    }
+
+    /// What is locked now, what ends last first; at most so many.
+    pub async fn locked(&self, most: usize) -> Vec<Lock> {
+        self.counter.locked(most).await
+    }
+
+    /// Forgets the failures and locks of a subject, and with an account those of its pairs; how many
+    /// there were.
+    pub async fn release(&self, dimension: Dimension, key: CounterKey) -> usize {
+        self.counter.release(dimension, key).await
+    }
+
+    /// How every subject of an attempt stands, without counting it.
+    pub async fn explain(&self, tried: &Tried, limits: &LoginLimits) -> Vec<Standing> {
+        self.counter.explain(tried, limits).await
     }
 
     /// How many accounts are locked now, for the metrics page.
@@ -145,24 +175,19 @@ impl LoginGuard {
         self.counter.is_degraded()
     }
 
-    /// Counts an attempt for the site as if the site were one network. Holds no place.
-    async fn nameless(&self, site: &Site, limits: &LoginLimits) -> Option<Refusal> {
-        let count = limits.per_network.count;
-        let count = count.saturating_mul(NonZeroU32::MIN.saturating_add(NAMELESS_TIMES - 1));
-        let limits =
-            LoginLimits { per_network: Quota { count, ..limits.per_network }, ..limits.clone() };
-        // No account has this name: control characters are taken out of names.
-        let network = self.hasher.account(&site.name.0, "\0");
-        match self.counter.reserve(Tried { network, accounts: Vec::new() }, &limits).await {
-            Reserved::Admitted(_no_account_to_hold) => None,
-            Reserved::Refused(refusal) => {
-                Some(Refusal { reason: RefusalReason::AccountLimit, ..refusal })
-            }
+    fn attempt(&self, expected: &Expected<'_>, taken: Result<Reservation, Refusal>) -> Attempt {
+        let (reservation, observed) = match taken {
+            Ok(reservation) => (Some(reservation), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        Attempt {
+            counter: Arc::clone(&self.counter),
+            watcher: Arc::clone(&self.watcher),
+            site: expected.site.name.clone(),
+            reservation,
+            observed,
+            judge: Box::new(Judge::new(expected)),
         }
-    }
-
-    fn keys(&self, site: &Site, account: &Account) -> Vec<CounterKey> {
-        account.names().iter().map(|name| self.hasher.account(&site.name.0, name)).collect()
     }
 }
 
@@ -178,24 +203,33 @@ impl Attempt {
         self.judge.body(body)
     }
 
-    /// Counts how it went and gives the place back.
-    pub fn settle(mut self, outcome: Outcome) {
-        self.give_back(outcome);
+    /// Why it would have been refused, where limits only observe. It is judged, so that one can see
+    /// whether the refusal would have been right, and counts as little as if it had been refused.
+    #[must_use]
+    pub fn observed(&self) -> Option<Refusal> {
+        self.observed
     }
 
-    fn give_back(&mut self, outcome: Outcome) {
+    /// Counts how it went and gives the place back.
+    pub fn settle(mut self, outcome: Outcome) {
         if let Some(reservation) = self.reservation.take() {
-            let lockout = reservation.lockout;
-            let (watcher, site) = (Arc::clone(&self.watcher), self.site.clone());
-            let told = move |account| watcher.locked(&site, account, &lockout);
-            self.counter.settle(reservation, outcome, Box::new(told));
+            self.give_back(reservation, outcome);
         }
+    }
+
+    fn give_back(&self, reservation: Reservation, outcome: Outcome) {
+        let (watcher, site) = (Arc::clone(&self.watcher), self.site.clone());
+        let told = move |lock| watcher.locked(&site, &lock);
+        self.counter.settle(reservation, outcome, Box::new(told));
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.give_back(Outcome::Failure);
+        if let Some(reservation) = self.reservation.take() {
+            let outcome = Outcome::abandoned(reservation.limits.counted);
+            self.give_back(reservation, outcome);
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
 use super::{Deliveries, GatewayWatch};
 use crate::card::{Cvv, Pan, Token, TokenFormat};
-use crate::counters::CounterKey;
-use crate::policy::{Gateway, Lockout, Otherwise, Site, SiteName};
+use crate::counters::{Lock, Outcome, Refusal};
+use crate::policy::{Dimension, Gateway, Otherwise, Site, SiteName};
 use crate::telemetry::{
     AccessLog, Audit, AuditEvent, CardDatum, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics,
     Sighting, TokenOrigin,
@@ -41,7 +41,7 @@ pub struct Services {
     pub deliveries: Deliveries,
 }
 
-/// Tells the log, the metrics and the audit log of locked accounts.
+/// Tells the log, the metrics and the audit log of locks.
 pub struct LockTeller {
     /// The audit log.
     pub audit: Arc<Audit>,
@@ -50,14 +50,16 @@ pub struct LockTeller {
 }
 
 impl LockWatcher for LockTeller {
-    fn locked(&self, site: &SiteName, account: CounterKey, lockout: &Lockout) {
-        self.metrics.account_locked(&site.0, lockout.lock);
+    fn locked(&self, site: &SiteName, lock: &Lock) {
         let now = SystemTime::now();
-        let event = AuditEvent::AccountLocked {
-            site: site.to_string(),
-            account: account.to_string(),
-            failures: lockout.failures.get(),
-            until: now + lockout.lock,
+        let (dimension, until) = (lock.dimension.as_str(), now + lock.remaining);
+        self.metrics.login_locked(&site.0, dimension, lock.remaining);
+        let (site, key, failures) = (site.to_string(), lock.key.to_string(), lock.failures);
+        let event = if lock.dimension == Dimension::Account {
+            self.metrics.account_locked(&site);
+            AuditEvent::AccountLocked { site, account: key, failures, until }
+        } else {
+            AuditEvent::LoginLocked { site, dimension, key, failures, until }
         };
         self.audit.record(now, event);
     }
@@ -265,10 +267,21 @@ impl Services {
         &self,
         site: &Site,
         exchange: &Exchange,
-        refusal: crate::counters::Refusal,
+        refusal: Refusal,
     ) -> Rejection {
         let (reason, retry_after) = (refusal.reason.as_str(), refusal.retry_after);
         self.metrics.login_refused(&site.name.0, reason, retry_after, exchange.id.as_str());
         Rejection::Login { reason, retry_after }
+    }
+
+    /// Tells of a login that would have been refused if limits did more than observe.
+    pub(super) fn login_observed(
+        &self,
+        site: &Site,
+        exchange: &Exchange,
+        (refusal, outcome): (Refusal, Outcome),
+    ) {
+        let (reason, outcome) = (refusal.reason.as_str(), outcome.as_str());
+        self.metrics.login_observed(&site.name.0, reason, outcome, exchange.id.as_str());
     }
 }

@@ -101,6 +101,20 @@ pub enum AuditEvent {
         /// Its public name.
         key: String,
     },
+    /// Failed attempts locked something else than an account.
+    LoginLocked {
+        /// Where the last of them was.
+        site: String,
+        /// What kind of thing is locked.
+        dimension: &'static str,
+        /// Its keyed hash.
+        key: String,
+        /// How many failures it took.
+        failures: u32,
+        /// Until when.
+        #[serde(serialize_with = "instant")]
+        until: SystemTime,
+    },
     /// A changed configuration or certificate was refused.
     ReloadRefused {
         /// What is wrong with it.

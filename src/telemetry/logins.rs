@@ -13,6 +13,8 @@ use super::metrics::{counters, gauge};
 pub(super) struct LoginFamilies {
     attempts: IntCounterVec,
     refused: IntCounterVec,
+    observed: IntCounterVec,
+    account_locks: IntCounterVec,
     locks: IntCounterVec,
     locked: IntGauge,
     degraded: IntGauge,
@@ -38,10 +40,28 @@ impl Metrics {
         warn!(site, reason, retry_after_s, request_id, "login refused");
     }
 
-    /// Too many failures locked an account; which one, only the audit log tells, as a keyed hash.
-    pub fn account_locked(&self, site: &str, lock: Duration) {
-        self.logins.locks.with_label_values(&[site]).inc();
-        warn!(site, lock_s = lock.as_secs(), "account locked");
+    /// A login attempt would have been refused, and went so instead.
+    pub fn login_observed(
+        &self,
+        site: &str,
+        reason: &'static str,
+        outcome: &'static str,
+        request_id: &str,
+    ) {
+        self.logins.observed.with_label_values(&[site, reason, outcome]).inc();
+        let request_id = &*mask_text(request_id);
+        warn!(site, reason, outcome, request_id, "login would be refused");
+    }
+
+    /// Too many failures locked something; what, only the audit log tells, as a keyed hash.
+    pub fn login_locked(&self, site: &str, dimension: &'static str, lock: Duration) {
+        self.logins.locks.with_label_values(&[site, dimension]).inc();
+        warn!(site, dimension, lock_s = lock.as_secs(), "locked after too many failures");
+    }
+
+    /// What was locked is an account.
+    pub fn account_locked(&self, site: &str) {
+        self.logins.account_locks.with_label_values(&[site]).inc();
     }
 
     /// How many accounts are locked now.
@@ -83,11 +103,23 @@ impl LoginFamilies {
                 "Login attempts refused before the shop saw them.",
                 &["site", "reason"],
             ),
-            locks: counters(
+            observed: counters(
+                registry,
+                "tillgate_login_observed_total",
+                "Login attempts that would have been refused if limits did more than observe.",
+                &["site", "reason", "outcome"],
+            ),
+            account_locks: counters(
                 registry,
                 "tillgate_account_locks_total",
                 "Accounts locked after too many failures.",
                 &["site"],
+            ),
+            locks: counters(
+                registry,
+                "tillgate_login_locks_total",
+                "Locks after too many failures, by what is locked.",
+                &["site", "dimension"],
             ),
             locked: gauge(registry, "tillgate_accounts_locked", "Accounts locked now."),
             degraded: gauge(

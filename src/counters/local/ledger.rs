@@ -1,123 +1,238 @@
-//! What is known of one account.
+//! What is known of one subject: an account, a network, the pair of both.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::bucket::Bucket;
+use super::failures::{FAILURES_MAX, Failure, Failures};
 use super::table::{Entry, Worth};
-use crate::counters::{Outcome, Refusal, RefusalReason};
-use crate::policy::{Lockout, LoginLimits};
-
-/// The most failures remembered, whatever the configuration allows (NIST SP 800-63B 5.2.2 allows no
-/// more than 100 in a row); it bounds the memory of an account.
-const FAILURES_MAX: usize = 100;
+use super::ticks::Ticks;
+use crate::counters::{Rule, Tag};
+use crate::policy::{Limit, Lockout, Quota};
 
 /// What an answer under way is waited for before the client may ask again.
 const IN_FLIGHT_WAIT: Duration = Duration::from_secs(1);
 
-/// Attempts, failures and the lock of one account. Times are since the counter's start.
+/// How long after its end a lock is remembered, to make the next one longer.
+const LOCK_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long failures in a row are remembered after the last one. It is also how long an account is
+/// barred that has had too many of them: nobody waits for it, and it has an end all the same.
+pub(super) const ROW_MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How many failures a lock is worth that has just ended.
+const LOCK_WORTH: u32 = 20;
+
+/// Attempts, failures and the lock of one subject, by the counter's clock.
 #[derive(Default)]
 pub(super) struct Ledger {
-    attempts: Bucket,
-    failures: VecDeque<Duration>,
-    stale_at: Duration,
-    in_flight: usize,
-    locked_until: Duration,
+    pub(super) attempts: Bucket,
+    pub(super) failures: Failures,
+    /// When the failures are worth remembering no longer.
+    pub(super) stale_at: Ticks,
+    /// Zero where there never was a lock.
+    pub(super) locked_until: Ticks,
+    /// Failures in a row.
+    pub(super) row: u16,
+    /// Places held for attempts under way.
+    pub(super) held: u16,
+    /// Locks shortly before the last one.
+    pub(super) level: u8,
+    /// How many failures the last lock took.
+    pub(super) locked_by: u8,
+    pub(super) barred: bool,
 }
 
-/// What settling an attempt did to the account.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Settled {
-    /// It was the failure that began a lock.
-    Locked,
-    /// No lock began.
-    Open,
-}
+/// Why there is no place, and for how long.
+pub(super) type Refused = (Rule, Duration);
 
 impl Ledger {
     /// Takes a place, or says why there is none.
-    pub(super) fn reserve(&mut self, now: Duration, limits: &LoginLimits) -> Result<(), Refusal> {
-        self.admits(now, &limits.lockout)?;
-        let reason = RefusalReason::AccountLimit;
-        self.attempts
-            .take(now, limits.per_account)
-            .map_err(|retry_after| Refusal { retry_after, reason })?;
-        self.in_flight = self.in_flight.saturating_add(1);
+    pub(super) fn reserve(&mut self, now: Duration, limit: &Limit) -> Result<(), Refused> {
+        self.admits(now, limit)?;
+        self.hold();
         Ok(())
     }
 
-    /// Whether one more attempt may still fail without passing the limit.
-    pub(super) fn admits(&mut self, now: Duration, lockout: &Lockout) -> Result<(), Refusal> {
-        if self.is_locked(now) {
-            let retry_after = self.locked_until.saturating_sub(now);
-            return Err(Refusal { retry_after, reason: RefusalReason::Locked });
+    /// Takes a place where nothing can refuse it.
+    pub(super) fn hold(&mut self) {
+        self.held = self.held.saturating_add(1);
+    }
+
+    /// Gives a place back.
+    pub(super) fn give_back(&mut self) {
+        self.held = self.held.saturating_sub(1);
+    }
+
+    /// Whether one more attempt may still count without passing the limit.
+    pub(super) fn admits(&mut self, now: Duration, limit: &Limit) -> Result<(), Refused> {
+        if let Some(left) = self.locked_until.until(now) {
+            return Err((if self.barred { Rule::Barred } else { Rule::Lockout }, left));
         }
-        self.forget(now, lockout.within);
-        let limit = failures_max(lockout);
-        if self.failures.len().saturating_add(self.in_flight) < limit {
+        if let Some(lockout) = &limit.lockout {
+            self.admits_failure(now, lockout)?;
+        }
+        limit.quota.map_or(Ok(()), |quota| self.admits_attempt(now, quota))
+    }
+
+    /// Counts what a place was held for; whether a lock begins.
+    pub(super) fn charge(&mut self, now: Duration, tag: Tag, limit: &Limit) -> bool {
+        if let Some(quota) = limit.quota {
+            self.attempts.charge(now, quota);
+        }
+        limit.lockout.is_some_and(|lockout| self.fail(now, tag, &lockout))
+    }
+
+    /// Takes back the failures of one other side, whose owner has come in (NIST SP 800-63B-4
+    /// §3.2.2: those from the same address), and ends the row.
+    pub(super) fn succeed(&mut self, tag: Tag) {
+        self.failures.take_back(tag);
+        self.row = 0;
+    }
+
+    /// Ends the row, and the bar if there is one: somebody trusted has come in.
+    pub(super) fn vouch(&mut self) {
+        self.row = 0;
+        if std::mem::take(&mut self.barred) {
+            self.locked_until = Ticks::default();
+        }
+    }
+
+    /// Whether the lock holds, and how long.
+    pub(super) fn locked(&self, now: Duration) -> Option<Duration> {
+        self.locked_until.until(now)
+    }
+
+    /// Failures in the window, which are forgotten when they pass out of it.
+    pub(super) fn recent(&mut self, now: Duration, lockout: Option<&Lockout>) -> usize {
+        if let Some(lockout) = lockout {
+            self.failures.forget(now, lockout.within);
+        }
+        self.failures.count()
+    }
+
+    fn admits_failure(&mut self, now: Duration, lockout: &Lockout) -> Result<(), Refused> {
+        let (failed, held) = (self.recent(now, Some(lockout)), usize::from(self.held));
+        if let Some(left) = self.delay(lockout).and_then(|until| until.until(now)) {
+            return Err((Rule::Delay, left));
+        }
+        self.forget_row(now);
+        let row = u32::from(self.row).saturating_add(u32::from(self.held));
+        if lockout.consecutive_max.is_some_and(|most| row >= most.get()) {
+            return Err((Rule::InFlight, IN_FLIGHT_WAIT));
+        }
+        let most = failures_max(lockout);
+        if failed.saturating_add(held) < most {
+            return Ok(());
+        }
+        let (spread, least) = (self.failures.spread(), accounts_min(lockout));
+        if spread.saturating_add(held) < least {
             return Ok(());
         }
         // A reload may lower the limit below what has failed already: then the oldest must pass out
         // of the window first.
-        let surplus = self.failures.len().checked_sub(limit);
-        let Some(last) = surplus.and_then(|surplus| self.failures.get(surplus)) else {
-            return Err(Refusal { retry_after: IN_FLIGHT_WAIT, reason: RefusalReason::InFlight });
+        let surplus = failed.checked_sub(most).filter(|_| spread >= least);
+        let Some(last) = surplus.and_then(|surplus| self.failures.at(surplus)) else {
+            return Err((Rule::InFlight, IN_FLIGHT_WAIT));
         };
-        let retry_after = last.saturating_add(lockout.within).saturating_sub(now);
-        Err(Refusal { retry_after, reason: RefusalReason::Locked })
+        let left = last.at.plus(lockout.within).until(now).unwrap_or_default();
+        Err((Rule::Lockout, left))
     }
 
-    /// Gives the place back and counts what came of it.
-    pub(super) fn settle(&mut self, outcome: Outcome, now: Duration, lockout: &Lockout) -> Settled {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        match outcome {
-            Outcome::Failure => return self.fail(now, lockout),
-            Outcome::Neutral => {}
-            Outcome::Success => self.failures.clear(),
+    fn admits_attempt(&self, now: Duration, quota: Quota) -> Result<(), Refused> {
+        self.attempts.admits(now, quota, 0).map_err(|left| (Rule::Quota, left))?;
+        let held = self.attempts.admits(now, quota, u32::from(self.held));
+        held.map_err(|_| (Rule::InFlight, IN_FLIGHT_WAIT))
+    }
+
+    /// Until when the last failure makes the next attempt wait.
+    fn delay(&self, lockout: &Lockout) -> Option<Ticks> {
+        let (delays, last) = (lockout.delays?, self.failures.last()?);
+        Some(last.at.plus(delays.after(u32::try_from(self.failures.count()).unwrap_or(u32::MAX))))
+    }
+
+    fn fail(&mut self, now: Duration, tag: Tag, lockout: &Lockout) -> bool {
+        let at = Ticks::after(now);
+        if let Some(most) = lockout.consecutive_max {
+            self.forget_row(now);
+            self.row = self.row.saturating_add(1);
+            self.stale_at = at.plus(ROW_MEMORY);
+            if u32::from(self.row) >= most.get() && !self.barred {
+                self.barred = true;
+                self.lock(now, ROW_MEMORY, usize::from(self.row));
+                return true;
+            }
         }
-        Settled::Open
-    }
-
-    /// Whether the lock holds.
-    pub(super) fn is_locked(&self, now: Duration) -> bool {
-        now < self.locked_until
-    }
-
-    fn fail(&mut self, now: Duration, lockout: &Lockout) -> Settled {
         // An attempt admitted before the lock may fail after it: that does not prolong the lock.
-        if self.is_locked(now) {
-            return Settled::Open;
+        if self.locked(now).is_some() {
+            return false;
         }
-        self.forget(now, lockout.within);
-        self.failures.push_back(now);
-        self.stale_at = now.saturating_add(lockout.within);
-        if self.failures.len() >= failures_max(lockout) {
-            self.locked_until = now.saturating_add(lockout.lock);
-            self.failures = VecDeque::new();
-            return Settled::Locked;
+        self.barred = false;
+        self.failures.forget(now, lockout.within);
+        self.failures.push(Failure { at, tag });
+        self.stale_at = self.stale_at.max(at.plus(lockout.within));
+        let failed = self.failures.count();
+        if failed < failures_max(lockout) || self.failures.spread() < accounts_min(lockout) {
+            return false;
         }
-        Settled::Open
+        let level = self.level_of_next(now);
+        self.level = u8::try_from(level).unwrap_or(u8::MAX);
+        self.lock(now, lockout.lock_after(level), failed);
+        true
     }
 
-    fn forget(&mut self, now: Duration, within: Duration) {
-        while self.failures.front().is_some_and(|at| at.saturating_add(within) <= now) {
-            self.failures.pop_front();
+    /// How many locks there were shortly before one that begins now.
+    pub(super) fn level_of_next(&self, now: Duration) -> u32 {
+        if self.was_locked(now) { u32::from(self.level).saturating_add(1) } else { 0 }
+    }
+
+    fn lock(&mut self, now: Duration, time: Duration, failures: usize) {
+        self.locked_until = Ticks::after(now.saturating_add(time));
+        self.locked_by = u8::try_from(failures).unwrap_or(u8::MAX);
+        self.failures.clear();
+    }
+
+    fn forget_row(&mut self, now: Duration) {
+        if self.stale_at.until(now).is_none() {
+            self.row = 0;
         }
+    }
+
+    fn was_locked(&self, now: Duration) -> bool {
+        self.locked_until != Ticks::default()
+            && self.locked_until.plus(LOCK_MEMORY).until(now).is_some()
     }
 }
 
 impl Entry for Ledger {
+    /// Five failures.
+    const HEAP_BYTES: usize = 40;
+
     fn worth(&self, now: Duration) -> Worth {
-        if self.in_flight > 0 || self.is_locked(now) {
+        if self.held > 0 || self.locked(now).is_some() {
             return Worth::Held;
         }
-        if now < self.stale_at && !self.failures.is_empty() {
-            return Worth::Some(self.failures.len(), self.stale_at);
+        let fresh = self.stale_at.until(now).is_some();
+        let failures = u32::try_from(self.failures.count()).unwrap_or(u32::MAX);
+        let failures = if fresh { failures.max(u32::from(self.row)) } else { 0 };
+        if self.was_locked(now) {
+            let locks = LOCK_WORTH.saturating_mul(u32::from(self.level).saturating_add(1));
+            return Worth::Some(failures.saturating_add(locks), self.locked_until.0);
+        }
+        if failures > 0 {
+            return Worth::Some(failures, self.stale_at.0);
         }
         self.attempts.worth(now)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.failures.heap_bytes()
     }
 }
 
 fn failures_max(lockout: &Lockout) -> usize {
     usize::try_from(lockout.failures.get()).unwrap_or(FAILURES_MAX).min(FAILURES_MAX)
+}
+
+fn accounts_min(lockout: &Lockout) -> usize {
+    usize::try_from(lockout.accounts_min.get()).unwrap_or(FAILURES_MAX).min(FAILURES_MAX)
 }

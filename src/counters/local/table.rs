@@ -1,45 +1,81 @@
-//! A bounded table: when it is full, what is worth least goes, and what is held never does.
+//! A table bounded in bytes: when it is full, what is worth least goes, and what is held never does.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Place;
-use std::num::NonZeroUsize;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::counters::CounterKey;
 
-const SHARDS: usize = 64;
+/// The most slots of a shard. Small shards keep each making of room short, and a whole number of
+/// full ones wastes no memory on growth by doubling.
+const SLOTS_MAX: usize = 1024;
+
+/// A hash map of so many slots grows beyond seven eighths of them.
+const fn keys_of(slots: usize) -> usize {
+    slots / 8 * 7
+}
 
 /// What may be forgotten, and in which order.
 pub(in crate::counters) trait Entry: Default {
+    /// What an entry is expected to hold outside its slot.
+    const HEAP_BYTES: usize = 0;
+
     /// What would be lost with it.
     fn worth(&self, now: Duration) -> Worth;
+
+    /// What it holds outside its slot.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
-/// What would be lost with an entry, least first. To make a shard forget an account with nine
-/// failures, an attacker needs as many accounts with nine as the shard holds.
+/// What would be lost with an entry, least first. To make a table forget an account with nine
+/// failures, an attacker needs as many accounts with nine as the table holds.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(in crate::counters) enum Worth {
     /// It is as good as never seen.
     Nothing,
-    /// So many failures, remembered until then.
-    Some(usize, Duration),
+    /// So much, and among equals the lower number goes first.
+    Some(u32, u32),
     /// It must stay: it is locked, or an answer is awaited.
     Held,
 }
 
 /// Entries by key, in shards so that threads seldom wait for each other.
 pub(in crate::counters) struct Table<V> {
-    shards: Vec<Mutex<HashMap<CounterKey, V>>>,
-    shard_keys_max: usize,
+    shards: Vec<Mutex<Shard<V>>>,
+    keys_max: usize,
+    heap_bytes_max: usize,
 }
 
+struct Shard<V> {
+    entries: HashMap<CounterKey, V, BuildHasherDefault<Spread>>,
+    heap_bytes: usize,
+}
+
+/// Keys are keyed hashes already: nobody outside can aim at a slot or a shard.
+#[derive(Default)]
+pub(in crate::counters) struct Spread(u64);
+
 impl<V: Entry> Table<V> {
-    /// Empty; holds `keys_max` entries, rounded up to a whole number per shard.
-    pub(in crate::counters) fn new(keys_max: NonZeroUsize) -> Self {
-        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
-        Self { shards, shard_keys_max: keys_max.get().div_ceil(SHARDS) }
+    /// What one slot takes, with the byte by which a hash map marks it.
+    const SLOT_BYTES: usize = size_of::<(CounterKey, V)>() + 1;
+
+    /// Empty; holds what fits into so many bytes, and a handful at least.
+    pub(in crate::counters) fn new(bytes_max: usize) -> Self {
+        let bytes = |slots| slots * Self::SLOT_BYTES + keys_of(slots) * V::HEAP_BYTES;
+        let mut slots = SLOTS_MAX;
+        while slots > 8 && bytes(slots) > bytes_max {
+            slots /= 2;
+        }
+        let shards = bytes_max / bytes(slots);
+        Self {
+            shards: std::iter::repeat_with(Mutex::default).take(shards.max(1)).collect(),
+            keys_max: keys_of(slots),
+            heap_bytes_max: keys_of(slots) * V::HEAP_BYTES,
+        }
     }
 
     /// Works on an entry, made if there is none; `None` where every entry is held.
@@ -50,55 +86,127 @@ impl<V: Entry> Table<V> {
         work: impl FnOnce(&mut V) -> R,
     ) -> Option<R> {
         let mut shard = self.shard(&key)?.lock();
-        if shard.len() >= self.shard_keys_max && !shard.contains_key(&key) {
-            make_room(&mut shard, now, self.shard_keys_max);
-            if shard.len() >= self.shard_keys_max {
+        if shard.entries.len() >= self.keys_max && !shard.entries.contains_key(&key) {
+            self.make_room(&mut shard, now);
+            if shard.entries.len() >= self.keys_max {
                 return None;
             }
         }
-        Some(work(match shard.entry(key) {
-            Place::Occupied(place) => place.into_mut(),
-            Place::Vacant(place) => place.insert(V::default()),
-        }))
+        let entry = shard.entries.entry(key).or_default();
+        let before = entry.heap_bytes();
+        let done = work(entry);
+        let after = entry.heap_bytes();
+        self.weigh(&mut shard, (before, after), now);
+        Some(done)
     }
 
-    /// Works on an entry if there is one.
+    /// Works on an entry if there is one, and forgets it if it is worth nothing then.
     pub(in crate::counters) fn update<R>(
+        &self,
+        key: &CounterKey,
+        now: Duration,
+        work: impl FnOnce(&mut V) -> R,
+    ) -> Option<R> {
+        let mut shard = self.shard(key)?.lock();
+        let entry = shard.entries.get_mut(key)?;
+        let before = entry.heap_bytes();
+        let done = work(entry);
+        let (after, worth) = (entry.heap_bytes(), entry.worth(now));
+        if worth == Worth::Nothing {
+            shard.entries.remove(key);
+            shard.heap_bytes = shard.heap_bytes.saturating_sub(before);
+        } else {
+            self.weigh(&mut shard, (before, after), now);
+        }
+        Some(done)
+    }
+
+    /// Looks at an entry if there is one.
+    pub(in crate::counters) fn look<R>(
         &self,
         key: &CounterKey,
         work: impl FnOnce(&mut V) -> R,
     ) -> Option<R> {
-        self.shard(key)?.lock().get_mut(key).map(work)
+        self.shard(key)?.lock().entries.get_mut(key).map(work)
     }
 
     /// How many entries are so.
     pub(in crate::counters) fn count(&self, so: impl Fn(&V) -> bool) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().values().filter(|&entry| so(entry)).count())
-            .sum()
+        let mut count = 0;
+        self.each(|_, entry| count += usize::from(so(entry)));
+        count
     }
 
-    fn shard(&self, key: &CounterKey) -> Option<&Mutex<HashMap<CounterKey, V>>> {
-        // A key is a keyed hash, so that nobody outside can aim at a shard.
-        let byte = key.as_bytes().first().copied().unwrap_or_default();
-        self.shards.get(usize::from(byte) % SHARDS)
+    /// Looks at every entry, one shard after the other.
+    pub(in crate::counters) fn each(&self, mut look: impl FnMut(&CounterKey, &V)) {
+        for shard in &self.shards {
+            shard.lock().entries.iter().for_each(|(key, entry)| look(key, entry));
+        }
+    }
+
+    /// Notes how an entry has grown or shrunk, and makes room where that was too much.
+    fn weigh(&self, shard: &mut Shard<V>, (before, after): (usize, usize), now: Duration) {
+        shard.heap_bytes = shard.heap_bytes.saturating_add(after).saturating_sub(before);
+        if shard.heap_bytes > self.heap_bytes_max {
+            self.make_room(shard, now);
+        }
+    }
+
+    /// Forgets what is worth nothing and, where that is little, the eighth that is worth least: a
+    /// whole pass per eighth keeps the cost of an insertion constant.
+    fn make_room(&self, shard: &mut Shard<V>, now: Duration) {
+        let Shard { entries, heap_bytes } = shard;
+        entries.retain(|_, entry| {
+            let stays = entry.worth(now) != Worth::Nothing;
+            if !stays {
+                *heap_bytes = heap_bytes.saturating_sub(entry.heap_bytes());
+            }
+            stays
+        });
+        let mut losses: Vec<_> = entries
+            .iter()
+            .map(|(key, entry)| (entry.worth(now), *key))
+            .filter(|(worth, _)| *worth != Worth::Held)
+            .collect();
+        losses.sort_unstable();
+        for (_, key) in losses {
+            let roomy = entries.len() <= self.keys_max / 8 * 7
+                && *heap_bytes <= self.heap_bytes_max / 8 * 7;
+            if roomy {
+                break;
+            }
+            if let Some(entry) = entries.remove(&key) {
+                *heap_bytes = heap_bytes.saturating_sub(entry.heap_bytes());
+            }
+        }
+    }
+
+    fn shard(&self, key: &CounterKey) -> Option<&Mutex<Shard<V>>> {
+        // Other bits than those by which the hash map chooses a slot.
+        let spread = usize::try_from(key.spread() >> 20).unwrap_or_default();
+        self.shards.get(spread.checked_rem(self.shards.len())?)
     }
 }
 
-/// Forgets what is worth nothing and, if that is little, the eighth that is worth least: a whole pass
-/// per eighth keeps the cost of an insertion constant.
-fn make_room<V: Entry>(shard: &mut HashMap<CounterKey, V>, now: Duration, keys_max: usize) {
-    shard.retain(|_, entry| entry.worth(now) != Worth::Nothing);
-    let room = keys_max.div_ceil(8);
-    let surplus = shard.len().saturating_sub(keys_max.saturating_sub(room));
-    let mut losses: Vec<_> = shard
-        .iter()
-        .map(|(key, entry)| (entry.worth(now), *key))
-        .filter(|(worth, _)| *worth != Worth::Held)
-        .collect();
-    losses.sort_unstable();
-    for (_, key) in losses.iter().take(surplus) {
-        shard.remove(key);
+impl<V> Default for Shard<V> {
+    fn default() -> Self {
+        Self { entries: HashMap::default(), heap_bytes: 0 }
+    }
+}
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    /// For completeness: a key comes as one number.
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, spread: u64) {
+        self.0 = spread;
     }
 }
