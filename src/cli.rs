@@ -131,6 +131,8 @@ enum CliError {
     #[error(transparent)]
     Inspect(#[from] InspectError),
     #[error(transparent)]
+    Call(#[from] login::CallError),
+    #[error(transparent)]
     Learn(#[from] LearnError),
     #[error("cannot start logging")]
     Logging(#[from] LoggingError),
@@ -143,8 +145,12 @@ enum CliError {
 /// What clap cannot see is wrong.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 enum UsageError {
+    #[error("say for how long, as in `--for 2h`, or --end to take it back")]
+    AllowTime,
     #[error("a card's number must not be an argument, which other users can see: use `--card -`")]
     CardInArguments,
+    #[error("name whom it is about: --account, --network or --key")]
+    Nobody,
     #[error("what was read is no card number: it has 12 to 19 digits")]
     NoCard,
     #[error("there is no terminal to ask at; to go ahead unasked, add --yes")]
@@ -168,7 +174,7 @@ impl Cli {
             Command::Check { config } => check(&config),
             Command::Demo(options) => run_demo(&options),
             Command::Gateway(GatewayCommand::Ca { config }) => gateway::ca(&config),
-            Command::Login(command) => login::run(&command),
+            Command::Login(command) => login::run(command),
             Command::Run(options) => run(options),
             Command::Scan(options) => scan(&options),
             Command::Schema => schema(),

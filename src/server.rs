@@ -11,6 +11,6 @@ mod forward;
 mod listen;
 mod worker;
 
-pub use admin::Admin;
+pub use admin::{Admin, TokenError, message, obtain_token, read_token};
 pub use listen::{Bound, ListenError, Share};
 pub use worker::{Drained, Worker, WorkerError};

@@ -5,6 +5,7 @@
 //! names leave this module only as keyed hashes.
 
 mod account;
+mod desk;
 mod fields;
 mod json;
 mod multipart;
@@ -21,6 +22,7 @@ use http::{Uri, request, response};
 
 pub use self::account::Account;
 use self::account::NAMES_MAX;
+pub use self::desk::{Desk, DeskFull, LockPlace};
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
 pub(super) use self::path::{normalise, views};
@@ -39,6 +41,7 @@ pub struct LoginGuard {
     counter: Arc<dyn AttemptCounter>,
     hasher: KeyHasher,
     watcher: Arc<dyn LockWatcher>,
+    desk: Arc<Desk>,
 }
 
 /// Who is told when failures lock something.
@@ -63,9 +66,11 @@ pub enum Verdict {
 pub struct Attempt {
     counter: Arc<dyn AttemptCounter>,
     watcher: Arc<dyn LockWatcher>,
+    desk: Arc<Desk>,
     site: SiteName,
+    client: IpAddr,
     /// None where the attempt would have been refused if refusing were meant.
-    reservation: Option<Reservation>,
+    reservation: Option<Box<Reservation>>,
     observed: Option<Refusal>,
     judge: Box<Judge>,
 }
@@ -87,7 +92,8 @@ impl LoginGuard {
         account_key: &[u8; 32],
         watcher: Arc<dyn LockWatcher>,
     ) -> Self {
-        Self { counter, hasher: KeyHasher::new(account_key), watcher }
+        let hasher = KeyHasher::new(account_key);
+        Self { counter, hasher, watcher, desk: Arc::default() }
     }
 
     /// Whether a request may be a login, by its head; costs an ordinary request next to nothing.
@@ -114,22 +120,24 @@ impl LoginGuard {
             return Verdict::NotALogin;
         }
         let account = account.unwrap_or_default();
-        let reserved = if account.names().len() > NAMES_MAX {
+        let (reserved, allowed) = if account.names().len() > NAMES_MAX {
             let (dimension, rule) = (Dimension::Account, Rule::Quota);
             let reason = RefusalReason { dimension, rule };
-            Reserved::Refused(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason })
+            (Reserved::Refused(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason }), false)
         } else {
             let scope = Scope { site: &expected.site.name.0, guard: None };
             let tried = self.tried(scope, account.names(), client);
-            self.counter.reserve(tried, limits).await
+            let allowed = self.desk.allows(&tried);
+            (self.counter.reserve(tried, limits).await, allowed)
         };
+        let attempt = |taken| Verdict::Admit(self.attempt(expected, client.address, taken));
         match (reserved, limits.mode) {
-            (Reserved::Admitted(reservation), _) => {
-                Verdict::Admit(self.attempt(expected, Ok(reservation)))
+            (Reserved::Admitted(reservation), _) => attempt(Ok(reservation)),
+            (Reserved::Refused(refusal), LimitMode::Enforce) if !allowed => {
+                Verdict::Refuse(refusal)
             }
-            (Reserved::Refused(refusal), LimitMode::Enforce) => Verdict::Refuse(refusal),
-            (Reserved::Refused(refusal), LimitMode::Observe) => {
-                Verdict::Admit(self.attempt(expected, Err(refusal)))
+            (Reserved::Refused(refusal), LimitMode::Enforce | LimitMode::Observe) => {
+                attempt(Err(refusal))
             }
         }
     }
@@ -175,15 +183,28 @@ impl LoginGuard {
         self.counter.is_degraded()
     }
 
-    fn attempt(&self, expected: &Expected<'_>, taken: Result<Reservation, Refusal>) -> Attempt {
+    /// What operators know of locks, and whom they let in.
+    #[must_use]
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn attempt(
+        &self,
+        expected: &Expected<'_>,
+        client: IpAddr,
+        taken: Result<Reservation, Refusal>,
+    ) -> Attempt {
         let (reservation, observed) = match taken {
-            Ok(reservation) => (Some(reservation), None),
+            Ok(reservation) => (Some(Box::new(reservation)), None),
             Err(refusal) => (None, Some(refusal)),
         };
         Attempt {
             counter: Arc::clone(&self.counter),
             watcher: Arc::clone(&self.watcher),
+            desk: Arc::clone(&self.desk),
             site: expected.site.name.clone(),
+            client,
             reservation,
             observed,
             judge: Box::new(Judge::new(expected)),
@@ -213,13 +234,17 @@ impl Attempt {
     /// Counts how it went and gives the place back.
     pub fn settle(mut self, outcome: Outcome) {
         if let Some(reservation) = self.reservation.take() {
-            self.give_back(reservation, outcome);
+            self.give_back(*reservation, outcome);
         }
     }
 
     fn give_back(&self, reservation: Reservation, outcome: Outcome) {
-        let (watcher, site) = (Arc::clone(&self.watcher), self.site.clone());
-        let told = move |lock| watcher.locked(&site, &lock);
+        let (watcher, desk) = (Arc::clone(&self.watcher), Arc::clone(&self.desk));
+        let (site, client) = (self.site.clone(), self.client);
+        let told = move |lock| {
+            desk.note(&site, client, &lock);
+            watcher.locked(&site, &lock);
+        };
         self.counter.settle(reservation, outcome, Box::new(told));
     }
 }
@@ -228,7 +253,7 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(reservation) = self.reservation.take() {
             let outcome = Outcome::abandoned(reservation.limits.counted);
-            self.give_back(reservation, outcome);
+            self.give_back(*reservation, outcome);
         }
     }
 }

@@ -81,6 +81,9 @@ struct Learner {
 impl Learner {
     fn start(upstream: &str, arguments: &[&str]) -> Self {
         let mut command = learn(&["--upstream", upstream, "--host", "shop.example"]);
+        if !arguments.contains(&"--wait") {
+            command.args(["--wait", "20"]);
+        }
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let told = BufReader::new(process.stderr.take().unwrap());
@@ -120,7 +123,7 @@ impl Learner {
 
 fn learn(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tillgate"));
-    command.args(["login", "learn", "--wait", "20"]).args(arguments).stdin(Stdio::null());
+    command.args(["login", "learn"]).args(arguments).stdin(Stdio::null());
     command
 }
 

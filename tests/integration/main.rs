@@ -37,6 +37,8 @@ mod login;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod postgres;

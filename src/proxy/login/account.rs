@@ -101,7 +101,17 @@ pub(super) struct Found {
 }
 
 impl Account {
-    pub(super) fn names(&self) -> &[String] {
+    /// An account as an operator writes it; empty where that names none.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        let mut names = Vec::new();
+        add(&mut names, name);
+        Self { names }
+    }
+
+    /// The names, as they are hashed.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
         &self.names
     }
 }
