@@ -168,7 +168,7 @@ impl Browser {
     }
 }
 
-/// A guard with the rule takes the wrong login for a failure and the right one for a success.
+/// A guard with the rule takes the right login for a success and the wrong one for a failure.
 fn assert_judges_right(
     upstream: &str,
     rule: &str,
@@ -183,10 +183,11 @@ fn assert_judges_right(
     };
     let mut client = sidecar.https();
     let fields = [("content-type", kind), referrer];
-    client.request("POST", path, &fields, body(WRONG).as_bytes());
-    assert_eq!((attempts("failure"), attempts("success")), (1.0, 0.0), "wrong: {rule}");
+    // The right one first: after a wrong one the next must wait.
     client.request("POST", path, &fields, body(RIGHT).as_bytes());
-    assert_eq!((attempts("failure"), attempts("success")), (1.0, 1.0), "right: {rule}");
+    assert_eq!((attempts("failure"), attempts("success")), (0.0, 1.0), "right: {rule}");
+    client.request("POST", path, &fields, body(WRONG).as_bytes());
+    assert_eq!((attempts("failure"), attempts("success")), (1.0, 1.0), "wrong: {rule}");
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
