@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, request, response};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -136,7 +136,8 @@ impl Relay {
 /// name (DNS rebinding).
 fn ours(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(HOST)?.to_str().ok()?;
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let authority: Authority = host.parse().ok()?;
+    let name = authority.host();
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     let loopback = bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     (loopback || name.eq_ignore_ascii_case("localhost")).then(|| host.to_owned())

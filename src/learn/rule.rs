@@ -145,20 +145,9 @@ impl BuiltIn {
 impl std::fmt::Display for BuiltIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let said = |outcome: Option<Outcome>| outcome.map_or("no login", Outcome::as_str);
-        write!(
-            f,
-            "Without a rule, tillgate would have taken the wrong one for a {} and the right one for a {}",
-            said(self.wrong),
-            said(self.right)
-        )?;
+        write!(f, "Without a rule: {} wrong, {} right", said(self.wrong), said(self.right))?;
         match self.script {
-            Some(script) => {
-                write!(
-                    f,
-                    "; the wrong one sent by a script without cookies for a {}.",
-                    said(script)
-                )
-            }
+            Some(script) => write!(f, ", {} wrong and sent by a script.", said(script)),
             None => f.write_str("."),
         }
     }

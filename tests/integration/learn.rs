@@ -61,6 +61,29 @@ header('Set-Cookie: __Host-shop_customer=' . bin2hex(random_bytes(8)) . '; Path=
 header('Location: /' . ($_POST['back'] ?? 'account'), true, 303);
 "#;
 
+/// What a careful shop sends, and a page whose script logs in by itself: wrong, then right.
+const CAREFUL: &str = r#"
+session_name('__Host-shop');
+session_start(['cookie_secure' => true, 'cookie_httponly' => true, 'cookie_samesite' => 'Strict']);
+header("Content-Security-Policy: form-action https://shop.example; upgrade-insecure-requests");
+header('Strict-Transport-Security: max-age=31536000; includeSubDomains');
+$origin = 'https://shop.example';
+if ($_SERVER['REQUEST_METHOD'] === 'POST') {
+    if (($_POST['csrf'] ?? '') !== ($_SESSION['csrf'] ?? null) || $_SERVER['HTTP_ORIGIN'] !== $origin) {
+        http_response_code(403);
+        exit('forged');
+    }
+    if ($right) { session_regenerate_id(true); }
+    header("Location: $origin/" . ($right ? 'account' : 'konto?again'), true, 303);
+    exit;
+}
+$_SESSION['csrf'] ??= bin2hex(random_bytes(8));
+echo "<form action='$origin/konto' method=post><input name=csrf value={$_SESSION['csrf']}>
+<input name=email value=ada.private@example.com><input type=password name=password></form><script>
+document.forms[0].password.value = location.search ? 'right-secret-word' : 'wrong-secret-word';
+if (location.pathname === '/konto') document.forms[0].submit();</script>";
+"#;
+
 fn shop(page: &str) -> Option<Server> {
     let (php, folder, address) = (program("php")?, tempfile::tempdir().unwrap(), free_address());
     let script = folder.path().join("shop.php");
@@ -218,10 +241,7 @@ fn a_shop_that_redirects_both_ways_is_learnt() {
         "{rule}"
     );
     let flowing = rule.replace("\n# ", " ");
-    assert!(
-        flowing.contains("the wrong one for a failure and the right one for a success"),
-        "{rule}"
-    );
+    assert!(flowing.contains("Without a rule: failure wrong, success right"), "{rule}");
     assert_judges_right(&url, &rule, "/login", FORM, &body);
 }
 
@@ -244,6 +264,29 @@ fn a_shop_that_answers_every_login_with_a_page_is_learnt() {
     assert_eq!(code, 0);
     assert!(rule.contains("account_field = \"login.username\""), "{rule}");
     assert_judges_right(&url, &rule, "/customer/account/login/", FORM, &body);
+}
+
+#[test]
+fn a_real_browser_gets_through_with_the_cookies_and_addresses_of_a_careful_shop() {
+    let (Some(shop), Some(chromium)) = (shop(CAREFUL), program("chromium")) else { return };
+    let learner = Learner::start(&format!("http://{}", shop.address), &["--wait", "60"]);
+    let profile = tempfile::tempdir().unwrap();
+    let mut browser = Command::new(chromium)
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(["--remote-debugging-port=0"])
+        .arg(format!("http://{}/konto", learner.address))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (code, rule, said) = learner.end();
+    browser.kill().unwrap();
+    browser.wait().unwrap();
+    assert_eq!(code, 0, "{said}");
+    assert!(rule.contains("path = \"/konto\"\naccount_field = \"email\"\n"), "{rule}");
+    assert!(rule.contains("Location: /konto wrong, /account right"), "{rule}");
 }
 
 fn api_body(password: &str) -> String {
@@ -281,7 +324,10 @@ fn a_cookie_that_only_the_right_password_sets_is_the_sign() {
     let (code, rule, _) = learner.end();
     assert_eq!(code, 0);
     assert!(rule.contains("success = { cookie = \"__Host-shop_customer\" }"), "{rule}");
-    assert!(rule.contains("no login"), "nothing is recognised at this address: {rule}");
+    assert!(
+        rule.contains("Without a rule: no login wrong, no login right"),
+        "nothing is recognised at this address: {rule}"
+    );
     assert_judges_right(&url, &rule, "/konto", FORM, &body);
 }
 

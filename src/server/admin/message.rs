@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::telemetry::Operator;
 
 /// Whom an act or a question is about. Names stand in bodies only: addresses of requests are logged.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// Has no `Debug`: a name goes nowhere but into a keyed hash.
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Whom {
     /// The site; may be left out where there is one.
