@@ -39,6 +39,9 @@ pub use upkeep::{CheckedLog, KeyRotated, RotateNews, RotateRequest, rotate_keys,
 /// How often the list of seen cards is written.
 const SEEN_EVERY: Duration = Duration::from_secs(10);
 
+/// How often what was counted is written.
+const COUNTS_EVERY: Duration = Duration::from_secs(30);
+
 /// Why we cannot start.
 #[derive(Debug, Error)]
 pub enum AppError {
@@ -275,6 +278,7 @@ impl Running {
             warn!(connections = cut, "cut off what did not end within the grace");
         }
         self.services.seen.save();
+        self.services.counts.save(SystemTime::now());
         // Without it nothing is lost, but the next start has a log to go through.
         match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime.block_on(self.services.vault.close()),
@@ -317,9 +321,11 @@ impl Control {
         tasks.spawn(Arc::clone(&self.admin).serve(listener, tasks.clone()));
         let Signals { mut hangup, mut ending } = signals;
         let mut seen = tokio::time::interval(SEEN_EVERY);
+        let mut counts = tokio::time::interval(COUNTS_EVERY);
         loop {
             tokio::select! {
                 _ = seen.tick() => self.services.seen.save(),
+                _ = counts.tick() => self.services.counts.save_changes(SystemTime::now()),
                 Some(()) = self.changes.recv() => self.reload(),
                 Some(()) = hangup.recv() => {
                     if let Err(error) = self.services.access.reopen() {
@@ -332,6 +338,8 @@ impl Control {
             }
         }
         info!("draining");
+        // For whoever takes over while customers are still being served here.
+        self.services.counts.save(SystemTime::now());
         self.closing.cancel();
         tokio::select! {
             () = self.ended.cancelled() => {}

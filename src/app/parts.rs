@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::AppError;
 use crate::config::{self, MasterKeySource, PinPlace, SharedStore, Startup, VaultStore};
-use crate::counters::{AttemptCounter, LocalCounter, SharedCounter};
+use crate::counters::{AttemptCounter, CounterFile, LocalCounter, SharedCounter};
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
 use crate::link::Link;
 use crate::policy::RedisAddress;
@@ -92,6 +92,9 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     vault.listen_to_keys(key_teller(Arc::clone(&audit)));
     let access = access_log(startup, &metrics).map_err(AppError::Log)?;
     let local = LocalCounter::new(startup.counters_memory);
+    let path = startup.data_dir.join("counters.state");
+    let counts = CounterFile::new(&local, path, vault.accounts_key().expose());
+    counts.restore(SystemTime::now());
     let counter: Arc<dyn AttemptCounter> = match &startup.counters {
         SharedStore::Own => Arc::new(local),
         SharedStore::Redis(address) => {
@@ -105,7 +108,18 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let gateways = GatewayWatch::new(vault.accounts_key().expose());
     let deliveries = Deliveries::default();
     let authority = None;
-    Ok(Services { vault, logins, access, audit, authority, metrics, seen, gateways, deliveries })
+    Ok(Services {
+        vault,
+        logins,
+        counts,
+        access,
+        audit,
+        authority,
+        metrics,
+        seen,
+        gateways,
+        deliveries,
+    })
 }
 
 /// Opens the authority of the forward proxy, where there is one, for these names.

@@ -77,7 +77,7 @@ fn the_reference_loads_and_says_the_defaults() {
     let loaded = load(&folder("config/tillgate.toml")).unwrap();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.files, [folder("config/tillgate.toml")]);
-    assert_eq!(loaded.snapshot.login, LoginLimits::default());
+    assert_eq!(*loaded.snapshot.login, LoginLimits::default());
     assert_eq!(loaded.snapshot.timeouts, Timeouts::default());
     let route = loaded.snapshot.sites[0].routes.last().unwrap();
     assert_eq!(route.limits, Limits::default());

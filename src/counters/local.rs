@@ -4,17 +4,21 @@ mod bucket;
 mod failures;
 mod known;
 mod ledger;
+mod record;
+mod state;
 mod table;
 mod tables;
 mod ticks;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use governor::clock::{Clock, MonotonicClock, Reference};
 
 pub(super) use self::bucket::Bucket;
 use self::ledger::Ledger;
+pub use self::state::CounterFile;
 pub(super) use self::table::Table;
 use self::tables::Tables;
 use super::{
@@ -29,11 +33,17 @@ const FULL_WAIT: Duration = Duration::from_secs(60);
 /// The clock begins so long after zero, that what an earlier process has seen has a time too.
 const PAST: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// [`AttemptCounter`] in memory.
+/// [`AttemptCounter`] in memory. A clone counts in the same tables.
 pub struct LocalCounter<C: Clock = MonotonicClock> {
-    tables: Tables,
+    tables: Arc<Tables>,
     clock: C,
     epoch: C::Instant,
+}
+
+impl<C: Clock + Clone> Clone for LocalCounter<C> {
+    fn clone(&self) -> Self {
+        Self { tables: Arc::clone(&self.tables), clock: self.clock.clone(), epoch: self.epoch }
+    }
 }
 
 impl LocalCounter {
@@ -48,7 +58,7 @@ impl<C: Clock> LocalCounter<C> {
     /// Empty counters in at most so many bytes.
     pub fn with_clock(clock: C, memory_bytes: usize) -> Self {
         let epoch = clock.now();
-        Self { tables: Tables::new(memory_bytes), clock, epoch }
+        Self { tables: Arc::new(Tables::new(memory_bytes)), clock, epoch }
     }
 
     fn now(&self) -> Duration {
@@ -145,6 +155,10 @@ impl<C: Clock> LocalCounter<C> {
     pub(super) fn give_back(&self, reservation: &Reservation, outcome: Outcome) -> Vec<Lock> {
         let (now, limits) = (self.now(), &reservation.limits);
         let owned = reservation.owned_account().filter(|_| outcome == Outcome::Success);
+        let counts = outcome.counts(limits.counted);
+        if counts || owned.is_some() {
+            self.tables.changed.store(true, Ordering::Relaxed);
+        }
         let mut locks = Vec::new();
         for subject in reservation.subjects() {
             let limit = limits.of(subject.dimension);
@@ -153,7 +167,6 @@ impl<C: Clock> LocalCounter<C> {
                 if owned.is_some() {
                     ledger.succeed(subject.tag);
                 }
-                let counts = outcome.counts(limits.counted);
                 let locked = counts && ledger.charge(now, subject.tag, limit);
                 locked.then(|| lock(&subject.dimension, &subject.key, ledger, now)).flatten()
             });
@@ -195,6 +208,7 @@ impl<C: Clock> LocalCounter<C> {
             *ledger = Ledger { held, ..Ledger::default() };
         };
         let now = self.now();
+        self.tables.changed.store(true, Ordering::Relaxed);
         let own = self.tables.of(dimension).update(&key, now, forgive).is_some();
         let mut pairs = Vec::new();
         if dimension == Dimension::Account {

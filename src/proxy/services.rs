@@ -10,7 +10,7 @@ use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
 use super::{Deliveries, GatewayWatch};
 use crate::card::{Cvv, Pan, Token, TokenFormat};
-use crate::counters::{Lock, Outcome, Refusal};
+use crate::counters::{CounterFile, Lock, Outcome, Refusal};
 use crate::policy::{Dimension, Gateway, Otherwise, Site, SiteName};
 use crate::telemetry::{
     AccessLog, Audit, AuditEvent, CardDatum, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics,
@@ -25,6 +25,8 @@ pub struct Services {
     pub vault: Vault,
     /// Who tried to log in, and how often that failed.
     pub logins: LoginGuard,
+    /// Where that is written down.
+    pub counts: CounterFile,
     /// One line per request.
     pub access: AccessLog,
     /// What must be provable later.

@@ -35,6 +35,11 @@ pub(crate) use sidecar::{Setup, Sidecar};
 pub(crate) use upstream::{Exchange, Upstream};
 pub(crate) use wire::{Answer, Seen};
 
+/// Limits that only the lockout of accounts can reach.
+pub(crate) const ONLY_ACCOUNTS: &str = "[login]\nper_network = \"off\"\nper_wide_network = \"off\"\n\
+    per_account = \"off\"\npair_lockout = { enabled = false }\n\
+    network_lockout = { enabled = false }\nwide_network_lockout = { enabled = false }\n";
+
 /// How long anything that must happen may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 

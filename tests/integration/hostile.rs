@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::harness::{HOST, Setup, Sidecar, Tls, Upstream, cards};
+use crate::harness::{HOST, ONLY_ACCOUNTS, Setup, Sidecar, Tls, Upstream, cards};
 
 /// Sends these bytes; the status of the answer, or `None` where the connection was closed at once.
 fn verdict(sidecar: &Sidecar, bytes: &[u8]) -> Option<u16> {
@@ -221,7 +221,7 @@ fn another_spelling_of_the_login_path_does_not_escape_the_guard() {
     let shop = Upstream::start(|exchange| exchange.answer(401, &[], b"wrong"));
     let sidecar = Setup::new(&shop)
         .site("[[site.login]]\npath = \"/account/login\"\naccount_field = \"email\"")
-        .tables("[login]\nper_network = \"100000/min\"\nper_account = \"100000/min\"")
+        .tables(ONLY_ACCOUNTS)
         .start();
     let mut client = sidecar.http();
     for _ in 0..10 {

@@ -3,12 +3,9 @@
 use std::thread;
 use std::time::Instant;
 
-use crate::harness::{Answer, Client, Exchange, Setup, Sidecar, Upstream};
+use crate::harness::{Answer, Client, Exchange, ONLY_ACCOUNTS, Setup, Sidecar, Upstream};
 
 const LOGIN: &str = "[[site.login]]\npath = \"/login\"\naccount_field = \"email\"\n";
-/// Limits that only the lockout can reach.
-const WIDE: &str = "[login]\nper_network = \"100000/min\"\nper_account = \"100000/min\"\n";
-
 /// Says how a shop answers a login.
 type Say = fn(&mut Exchange, good: bool) -> std::io::Result<()>;
 
@@ -40,10 +37,7 @@ fn assert_locked_out(answer: &Answer) -> u64 {
 #[test]
 fn p6_two_hundred_parallel_guesses_pass_no_more_than_the_limit() {
     let shop = shop(plain);
-    let sidecar = Setup::new(&shop)
-        .site(LOGIN)
-        .tables("[login]\nper_network = \"100000/min\"\nper_account = \"5/min\"")
-        .start();
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(FIVE).start();
     let (address, begun) = (sidecar.address("http"), Instant::now());
     let guesses: Vec<_> = (0..200)
         .map(|n| {
@@ -64,7 +58,8 @@ fn p6_two_hundred_parallel_guesses_pass_no_more_than_the_limit() {
 #[test]
 fn p6_one_network_cannot_try_many_accounts() {
     let shop = shop(plain);
-    let sidecar = Setup::new(&shop).site(LOGIN).start();
+    let tables = "[login]\nnetwork_lockout = { enabled = false }";
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(tables).start();
     let mut client = sidecar.https();
     let begun = Instant::now();
     let passed =
@@ -77,7 +72,7 @@ fn p6_one_network_cannot_try_many_accounts() {
 #[test]
 fn p6_the_eleventh_guess_after_ten_failures_is_refused_even_if_right() {
     let shop = shop(plain);
-    let sidecar = Setup::new(&shop).site(LOGIN).tables(WIDE).start();
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(ONLY_ACCOUNTS).start();
     let mut client = sidecar.https();
     for _ in 0..10 {
         assert_eq!(guess(&mut client, "ada", "wrong").status, 401);
@@ -91,7 +86,7 @@ fn p6_the_eleventh_guess_after_ten_failures_is_refused_even_if_right() {
 #[test]
 fn spelling_the_account_differently_does_not_escape_the_lock() {
     let shop = shop(plain);
-    let sidecar = Setup::new(&shop).site(LOGIN).tables(WIDE).start();
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(ONLY_ACCOUNTS).start();
     let mut client = sidecar.https();
     for _ in 0..10 {
         guess(&mut client, "ada%40example.com", "wrong");
@@ -108,7 +103,7 @@ fn spelling_the_account_differently_does_not_escape_the_lock() {
 #[test]
 fn a_success_does_not_count_as_a_failure() {
     let shop = shop(plain);
-    let sidecar = Setup::new(&shop).site(LOGIN).tables(WIDE).start();
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(ONLY_ACCOUNTS).start();
     let mut client = sidecar.https();
     for _ in 0..15 {
         assert_eq!(guess(&mut client, "ada", "right").status, 302);
@@ -120,7 +115,7 @@ fn a_success_does_not_count_as_a_failure() {
 fn json_logins_are_guarded_also_by_a_nested_account() {
     let shop = shop(plain);
     let login = "[[site.login]]\npath = \"/api/login\"\naccount_field = \"user.email\"";
-    let sidecar = Setup::new(&shop).site(login).tables(WIDE).start();
+    let sidecar = Setup::new(&shop).site(login).tables(ONLY_ACCOUNTS).start();
     let mut client = sidecar.https();
     let body =
         |pass: &str| format!("{{\"user\":{{\"email\":\"ada@x.y\"}},\"password\":\"{pass}\"}}");
@@ -157,7 +152,7 @@ fn every_sign_of_success_and_failure_is_understood() {
     ];
     for (signs, say) in cases {
         let shop = shop(say);
-        let sidecar = Setup::new(&shop).site(LOGIN).site(signs).tables(WIDE).start();
+        let sidecar = Setup::new(&shop).site(LOGIN).site(signs).tables(ONLY_ACCOUNTS).start();
         let mut client = sidecar.https();
         for _ in 0..12 {
             assert_ne!(guess(&mut client, "grace", "right").status, 429, "{signs}: a success");
@@ -207,7 +202,7 @@ fn a_get_of_the_login_page_is_no_attempt() {
 #[test]
 fn http2_and_http1_share_the_limits() {
     let shop = shop(plain);
-    let sidecar = Setup::new(&shop).site(LOGIN).tables(WIDE).start();
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(ONLY_ACCOUNTS).start();
     for _ in 0..5 {
         guess(&mut sidecar.https(), "ada", "wrong");
     }
@@ -223,7 +218,7 @@ fn http2_and_http1_share_the_limits() {
 #[test]
 fn account_names_are_not_written_anywhere() {
     let shop = shop(plain);
-    let sidecar = Setup::new(&shop).site(LOGIN).tables(WIDE).start();
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(ONLY_ACCOUNTS).start();
     for _ in 0..12 {
         guess(&mut sidecar.https(), "very-private-name", "wrong-secret-word");
     }
@@ -236,7 +231,7 @@ fn account_names_are_not_written_anywhere() {
 fn each_site_guards_its_own_login_by_default_signs() {
     let shop = shop(plain);
     // No [[site.login]] at all: the usual paths and fields are found by themselves.
-    let sidecar = Sidecar::start(&shop, WIDE);
+    let sidecar = Sidecar::start(&shop, ONLY_ACCOUNTS);
     let mut client = sidecar.https();
     for _ in 0..10 {
         guess(&mut client, "ada", "wrong");
@@ -244,8 +239,9 @@ fn each_site_guards_its_own_login_by_default_signs() {
     assert_locked_out(&guess(&mut client, "ada", "right"));
 }
 
-/// Limits that only one account can reach.
-const FIVE: &str = "[login]\nper_network = \"100000/min\"\nper_account = \"5/min\"";
+/// Limits that only the quota of one account can reach.
+const FIVE: &str = "[login]\nper_network = \"off\"\nper_wide_network = \"off\"\nper_account = \"5/min\"\n\
+    pair_lockout = { enabled = false }\nnetwork_lockout = { enabled = false }\n";
 
 #[test]
 fn a_body_in_another_form_does_not_pass_the_limit() {
@@ -292,7 +288,7 @@ fn a_login_that_cannot_be_read_is_refused() {
 #[test]
 fn neither_a_range_nor_another_method_reaches_the_shop_with_a_login() {
     let shop = shop(plain);
-    let sidecar = Setup::new(&shop).site(LOGIN).tables(WIDE).start();
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(ONLY_ACCOUNTS).start();
     let mut client = sidecar.https();
     let form = ("content-type", "application/x-www-form-urlencoded");
     let fields = [form, ("range", "bytes=0-0"), ("if-none-match", "*")];
@@ -309,7 +305,7 @@ fn neither_a_range_nor_another_method_reaches_the_shop_with_a_login() {
 #[test]
 fn a_large_body_that_is_no_login_passes_where_no_login_is_configured() {
     let shop = Upstream::ok();
-    let sidecar = Sidecar::start(&shop, WIDE);
+    let sidecar = Sidecar::start(&shop, ONLY_ACCOUNTS);
     let padding = "a".repeat(200_000);
     assert_eq!(sidecar.https().form("/api/sessions", &format!("note={padding}")).status, 200);
     sidecar

@@ -33,6 +33,8 @@ mod kills;
 #[cfg(test)]
 mod learn;
 #[cfg(test)]
+mod lockout;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod metrics;

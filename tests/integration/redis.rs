@@ -247,11 +247,8 @@ fn login_shop() -> Upstream {
 
 /// An instance that counts in this server, with limits that only the lockout can reach.
 fn counting(shop: &Upstream, redis: &Redis, vault_keys: &str) -> Sidecar {
-    let tables = format!(
-        "[vault]\n{vault_keys}\n[counters]\nstore = \"{}\"\n\
-         [login]\nper_network = \"100000/min\"\nper_account = \"100000/min\"",
-        redis.url()
-    );
+    let store = redis.url();
+    let tables = format!("[vault]\n{vault_keys}\n[counters]\nstore = \"{store}\"\n{ONLY_ACCOUNTS}");
     let login = "[[site.login]]\npath = \"/login\"\naccount_field = \"email\"";
     Setup::new(shop).site(login).tables(&tables).start()
 }

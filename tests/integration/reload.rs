@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{DEADLINE, HOST, Identity, Setup, Sidecar, Tls, Upstream, cards, eventually};
+use crate::harness::{
+    DEADLINE, HOST, Identity, ONLY_ACCOUNTS, Setup, Sidecar, Tls, Upstream, cards, eventually,
+};
 
 /// A shop that answers `/slow` only when told.
 fn held_shop(name: &'static str) -> (Upstream, mpsc::Sender<()>) {
@@ -154,7 +156,7 @@ fn p6_a_reload_forgives_nobody_and_forgets_no_token() {
     let build = |body: &str| {
         Setup::new(&shop)
             .site("[[site.login]]\npath = \"/login\"\naccount_field = \"email\"")
-            .tables("[login]\nper_network = \"100000/min\"\nper_account = \"100000/min\"")
+            .tables(ONLY_ACCOUNTS)
             .tables(&format!("[limits]\nbody = \"{body}\""))
     };
     let sidecar = build("1MiB").start();

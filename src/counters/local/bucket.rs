@@ -47,6 +47,11 @@ impl Bucket {
         self.paid_at <= nanos(now)
     }
 
+    /// One that is as good as new from then on.
+    pub(super) fn idle_from(moment: Duration) -> Self {
+        Self { paid_at: nanos(moment) }
+    }
+
     /// When it is.
     pub(super) fn idle_at(&self) -> Duration {
         Duration::from_nanos(self.paid_at)

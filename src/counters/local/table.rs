@@ -139,9 +139,25 @@ impl<V: Entry> Table<V> {
 
     /// Looks at every entry, one shard after the other.
     pub(in crate::counters) fn each(&self, mut look: impl FnMut(&CounterKey, &V)) {
-        for shard in &self.shards {
+        (0..self.shards()).for_each(|place| self.each_of(place, &mut look));
+    }
+
+    /// How many shards there are.
+    pub(in crate::counters) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Looks at every entry of a shard.
+    pub(in crate::counters) fn each_of(&self, shard: usize, mut look: impl FnMut(&CounterKey, &V)) {
+        if let Some(shard) = self.shards.get(shard) {
             shard.lock().entries.iter().for_each(|(key, entry)| look(key, entry));
         }
+    }
+
+    /// The most entries there can be.
+    #[cfg(test)]
+    pub(in crate::counters) fn keys_max(&self) -> usize {
+        self.shards.len() * self.keys_max
     }
 
     /// Notes how an entry has grown or shrunk, and makes room where that was too much.

@@ -1,5 +1,7 @@
 //! One table per dimension, so that a flood under one takes nothing from another.
 
+use std::sync::atomic::AtomicBool;
+
 use super::known::Known;
 use super::ledger::Ledger;
 use super::table::Table;
@@ -17,6 +19,8 @@ const SITES: usize = 1;
 
 /// Everything that is counted.
 pub(super) struct Tables {
+    /// Whether anything has, since it was written down.
+    pub(super) changed: AtomicBool,
     accounts: Table<Ledger>,
     devices: Table<Ledger>,
     nameless: Table<Ledger>,
@@ -33,6 +37,7 @@ impl Tables {
     pub(super) fn new(memory_bytes: usize) -> Self {
         let part = |hundredths| memory_bytes / 100 * hundredths;
         Self {
+            changed: AtomicBool::new(false),
             accounts: Table::new(part(ACCOUNTS)),
             devices: Table::new(part(DEVICES)),
             nameless: Table::new(part(SITES) / 2),

@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::counters::LocalCounter;
-use crate::policy::{LoginRule, PathPattern};
+use crate::policy::{Limit, Lockout, LoginRule, PathPattern};
 
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), device: None };
 const FORM: Option<&[u8]> = Some(b"application/x-www-form-urlencoded");
 
 fn site(logins: Vec<LoginRule>) -> Site {
@@ -39,7 +39,7 @@ fn names(site: &Site, uri: &str, body: &str) -> Option<Vec<String>> {
 fn try_once(guard: &LoginGuard, site: &Site, body: &str) -> Verdict {
     let expected = LoginGuard::recognise(site, &post("/login")).unwrap();
     let account = expected.account(FORM, body.as_bytes()).unwrap();
-    let limits = LoginLimits::default();
+    let limits = Arc::new(LoginLimits::default());
     guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap()
 }
 
@@ -48,31 +48,36 @@ fn try_once(guard: &LoginGuard, site: &Site, body: &str) -> Verdict {
 struct Locks(Mutex<Vec<String>>);
 
 impl LockWatcher for Locks {
-    fn locked(&self, site: &SiteName, _account: CounterKey, _lockout: &Lockout) {
+    fn locked(&self, site: &SiteName, _lock: &Lock) {
         self.0.lock().push(site.to_string());
     }
 }
 
 fn guard() -> LoginGuard {
-    LoginGuard::new(Arc::new(LocalCounter::new()), &[1; 32], Arc::new(Locks::default()))
+    LoginGuard::new(Arc::new(LocalCounter::new(1 << 20)), &[1; 32], Arc::new(Locks::default()))
+}
+
+/// The lockout of accounts alone.
+fn account_lockout(failures: u32) -> Arc<LoginLimits> {
+    let failures = NonZeroU32::new(failures).unwrap();
+    let lockout = Some(Lockout { failures, ..Lockout::default() });
+    let account = Limit { quota: None, lockout };
+    Arc::new(LoginLimits { account, ..LoginLimits::unlimited() })
 }
 
 #[test]
 fn a_lock_is_told_once_even_when_the_last_guess_hangs_up() {
     let (site, locks) = (site(Vec::new()), Arc::new(Locks::default()));
     let watcher = Arc::clone(&locks);
-    let guard = LoginGuard::new(Arc::new(LocalCounter::new()), &[1; 32], watcher);
-    let limits = LoginLimits {
-        lockout: Lockout { failures: NonZeroU32::new(2).unwrap(), ..Lockout::default() },
-        ..LoginLimits::default()
-    };
+    let guard = LoginGuard::new(Arc::new(LocalCounter::new(1 << 20)), &[1; 32], watcher);
+    let limits = account_lockout(2);
     for _ in 0..3 {
         let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
         let account = expected.account(FORM, b"email=a&password=b").unwrap();
         let verdict = guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap();
         drop(verdict);
     }
-    assert_eq!(*locks.0.lock(), [site.name.to_string()]);
+    assert_eq!(*locks.0.lock(), [site.name.to_string()], "told otherwise than once");
 }
 
 #[test]
@@ -186,13 +191,40 @@ fn a_body_without_a_password_is_no_login() {
 }
 
 #[test]
+fn where_limits_observe_nothing_is_refused_and_what_would_be_is_told() {
+    let (guard, site) = (guard(), site(Vec::new()));
+    let mut limits = LoginLimits::clone(&account_lockout(2));
+    limits.mode = LimitMode::Observe;
+    let limits = Arc::new(limits);
+    let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
+    let reserve = || {
+        let account = expected.account(FORM, b"email=ann&password=p").unwrap();
+        let verdict = guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap();
+        let Verdict::Admit(attempt) = verdict else { panic!("refused") };
+        attempt
+    };
+    for _ in 0..2 {
+        let attempt = reserve();
+        assert_eq!(attempt.observed(), None);
+        attempt.settle(Outcome::Failure);
+    }
+    // What would be refused neither counts nor clears.
+    for outcome in [Outcome::Failure, Outcome::Success] {
+        let attempt = reserve();
+        assert_eq!(attempt.observed().unwrap().reason.as_str(), "locked");
+        attempt.settle(outcome);
+    }
+    assert_eq!(guard.locked_accounts(), 1);
+}
+
+#[test]
 fn a_configured_login_without_an_account_counts_for_its_network() {
     let (guard, site) = (guard(), site(vec![rule("/login", None)]));
     for _ in 0..20 {
         assert!(matches!(try_once(&guard, &site, ""), Verdict::Admit(_)));
     }
     let Verdict::Refuse(refusal) = try_once(&guard, &site, "") else { panic!("admitted") };
-    assert_eq!(refusal.reason, RefusalReason::NetworkLimit);
+    assert_eq!(refusal.reason.as_str(), "network_limit");
 }
 
 #[test]
@@ -205,8 +237,7 @@ fn too_many_accounts_in_one_request_are_refused() {
 #[test]
 fn a_dropped_attempt_is_a_failure() {
     let (guard, site) = (guard(), site(Vec::new()));
-    let mut limits = LoginLimits::default();
-    limits.lockout.failures = NonZeroU32::MIN;
+    let limits = account_lockout(1);
     let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
     let reserve = || {
         let account = expected.account(FORM, b"email=ann&password=p").unwrap();
@@ -234,18 +265,20 @@ fn a_name_that_the_shop_ignores_does_not_hide_the_one_it_reads() {
 #[test]
 fn attempts_without_a_known_account_share_a_quota_of_the_site_and_no_lock() {
     let (guard, site) = (guard(), site(Vec::new()));
-    let limits = LoginLimits::default();
+    let mut limits = LoginLimits::default();
+    limits.wide_network = Limit::default();
+    let limits = Arc::new(limits);
     let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
     let reserve = |n: u8| {
         let account = expected.account(FORM, b"odd=ann&password=p").unwrap();
-        let client = IpAddr::V4(Ipv4Addr::new(192, 0, 2, n));
+        let client = Client { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, n)), device: None };
         guard.reserve(&expected, account, client, &limits).now_or_never().unwrap()
     };
     for n in 0..200 {
         assert!(matches!(reserve(n), Verdict::Admit(_)), "{n}");
     }
     let Verdict::Refuse(refusal) = reserve(200) else { panic!("admitted") };
-    assert_eq!(refusal.reason, RefusalReason::AccountLimit);
+    assert_eq!(refusal.reason.as_str(), "nameless_limit");
     assert!(refusal.retry_after <= Duration::from_secs(1), "seconds, not a lock");
     assert_eq!(guard.locked_accounts(), 0);
 }
