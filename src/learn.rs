@@ -5,6 +5,8 @@
 //! Passwords and account names stay in memory that is wiped: they are never printed, logged or written.
 
 mod exchange;
+#[cfg(test)]
+mod fixture;
 mod har;
 mod lesson;
 mod relay;

@@ -152,3 +152,96 @@ impl std::fmt::Display for BuiltIn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::posted;
+    use super::super::lesson::{Lesson, News};
+    use super::*;
+
+    type Answer<'a> = (u16, &'a [(&'a str, &'a str)], &'a str);
+
+    const FORM: &str = "email=ada%40example.com&password=";
+
+    /// The sign that is chosen for these two answers.
+    fn sign(wrong: Answer<'_>, right: Answer<'_>) -> Result<String, LearnError> {
+        let built_in = site(NOWHERE, "").unwrap();
+        let mut lesson = Lesson::new(Arc::clone(&built_in));
+        let login = |password: &str, (status, fields, page): Answer<'_>| {
+            posted(&format!("{FORM}{password}"), status, fields, page)
+        };
+        assert!(matches!(lesson.see(login("w", wrong)), News::Wrong { .. }));
+        if lesson.see(login("r", right)) == News::Alike {
+            return Err(LearnError::NoRule);
+        }
+        let rule = learn(&lesson.pair()?, &built_in)?;
+        let sign = rule.lines().find(|line| line.starts_with(['s', 'f']));
+        Ok(sign.unwrap_or_default().to_owned())
+    }
+
+    const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+
+    #[test]
+    fn the_surest_sign_that_judges_both_right_is_chosen() {
+        let cases: [(Answer<'_>, Answer<'_>, &str); 6] = [
+            (
+                (200, JSON, r#"{"ok":false,"echo":"\"ok\":true"}"#),
+                (200, JSON, r#"{"ok":true,"user":{"id":7}}"#),
+                r#"success = { body = '"ok"\s*:\s*true' }"#,
+            ),
+            (
+                (401, &[], ""),
+                (200, JSON, r#"{"user":{"id":7}}"#),
+                r#"success = { body = '"user"\s*:\s*\{\s*"' }"#,
+            ),
+            // A box was ticked, and a basket filled: neither says who is in.
+            (
+                (401, &[], ""),
+                (303, &[("location", "/in"), ("set-cookie", "remember_token=1")], ""),
+                "",
+            ),
+            ((403, &[], "no"), (200, &[], "welcome"), "success = { status = [200] }"),
+            (
+                (200, &[], "<input type=password>"),
+                (200, &[], "<a href='/logout'>out</a>"),
+                r#"success = { body = """(?i)(href|action)=["'][^"']*logout""" }"#,
+            ),
+            // Where everybody has the session, the place is what is left.
+            (
+                (303, &[("location", "/konto/nochmal"), ("set-cookie", "sid=1")], ""),
+                (303, &[("location", "/konto/mein"), ("set-cookie", "sid=2")], ""),
+                "success = { location = '/konto/mein([?#]|$)' }",
+            ),
+        ];
+        for (wrong, right, expected) in cases {
+            assert_eq!(sign(wrong, right).unwrap(), expected, "{} {}", wrong.2, right.2);
+        }
+    }
+
+    #[test]
+    fn two_answers_alike_teach_nothing() {
+        let page: Answer<'_> = (200, &[("set-cookie", "sid=1")], "<input type=password>");
+        assert!(matches!(sign(page, page), Err(LearnError::NoRule)));
+    }
+
+    #[test]
+    fn the_account_is_found_by_name_by_look_or_because_nothing_else_is_left() {
+        let field = |form: &str| {
+            let wrong = posted(&format!("{form}&pass=w&csrf=one"), 401, &[], "");
+            let right = posted(&format!("{form}&pass=r&csrf=two"), 200, &[], "");
+            account_field(&Pair { wrong, right, script: None, strangers_cookies: Vec::new() })
+        };
+        assert_eq!(field("go=1&login[username]=ada").as_deref(), Some("login.username"));
+        assert_eq!(field("go=1&wer=ada%40example.com").as_deref(), Some("wer"));
+        assert_eq!(field("kundennummer=4711").as_deref(), Some("kundennummer"));
+        assert_eq!(field("eins=4711&zwei=4712"), None);
+    }
+
+    #[test]
+    fn a_password_that_is_chosen_is_no_login() {
+        let registration = "email=ada&password=new&password_again=new";
+        assert!(!posted(registration, 200, &[], "").is_login());
+        assert!(!posted("q=socks", 200, &[], "").is_login());
+        assert!(posted("email=ada&password=w&passkey_shown=1", 200, &[], "").is_login());
+    }
+}

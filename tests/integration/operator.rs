@@ -7,13 +7,9 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::commands::{done, told};
-use crate::harness::{Answer, Client, Setup, Sidecar, Upstream};
+use crate::harness::{Answer, Client, ONLY_ACCOUNTS, Setup, Sidecar, Upstream};
 
 const LOGIN: &str = "[[site.login]]\npath = \"/login\"\naccount_field = \"email\"\n";
-/// The account's lockout alone.
-const ACCOUNT: &str = "[login]\nper_network = \"off\"\nper_wide_network = \"off\"\n\
-    per_account = \"off\"\npair_lockout = { enabled = false }\n\
-    network_lockout = { enabled = false }\nwide_network_lockout = { enabled = false }\n";
 /// The network's lockout alone, of both sizes.
 const NETWORK: &str = "[login]\nper_network = \"off\"\nper_wide_network = \"off\"\n\
     per_account = \"off\"\npair_lockout = { enabled = false }\nlockout = { enabled = false }\n\
@@ -68,7 +64,7 @@ fn assert_unnamed(sidecar: &Sidecar) {
 #[test]
 fn a_locked_account_is_listed_explained_and_let_in_again() {
     let shop = shop();
-    let sidecar = Setup::new(&shop).site(LOGIN).tables(ACCOUNT).start();
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(ONLY_ACCOUNTS).start();
     assert_eq!(done(&run(&sidecar, &["locked"])), "nothing is locked\n");
     for _ in 0..10 {
         assert_eq!(guess(&sidecar, NAME, "wrong"), 401);
@@ -106,7 +102,7 @@ fn a_locked_account_is_listed_explained_and_let_in_again() {
 #[test]
 fn a_name_is_read_from_standard_input_and_a_key_unlocks_without_one() {
     let shop = shop();
-    let sidecar = Setup::new(&shop).site(LOGIN).tables(ACCOUNT).start();
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(ONLY_ACCOUNTS).start();
     for _ in 0..10 {
         guess(&sidecar, NAME, "wrong");
     }

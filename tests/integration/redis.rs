@@ -6,7 +6,8 @@ use std::thread;
 use tempfile::TempDir;
 
 use crate::harness::{
-    Client, Identity, Postgres, Redis, Setup, Sidecar, Upstream, cards, certificates, eventually,
+    Client, Identity, ONLY_ACCOUNTS, Postgres, Redis, Setup, Sidecar, Upstream, cards,
+    certificates, eventually,
 };
 
 /// A code of four digits, as some brands have: rarer in other bytes than three.

@@ -76,7 +76,9 @@ impl Desk {
     ) -> Result<(), DeskFull> {
         let now = Instant::now();
         let mut allowed = self.allowed.lock();
-        allowed.retain(|_, until| *until > now);
+        if allowed.len() >= ALLOWED_MAX {
+            allowed.retain(|_, until| *until > now);
+        }
         if time.is_zero() {
             allowed.remove(&(dimension, key));
             return Ok(());
