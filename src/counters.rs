@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use key::{CounterKey, KeyHasher, Scope};
-pub use local::{CounterFile, LocalCounter};
+pub use local::{CounterFile, Fill, LocalCounter};
 pub use pace::{Paces, Strikes};
 pub use refusal::{Refusal, RefusalReason, Rule};
 pub use shared::SharedCounter;

@@ -21,7 +21,7 @@ pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALH
 /// How long a verification code is held when the file does not say.
 const CVV_TTL: Duration = Duration::from_secs(15 * 60);
 
-/// What the counters may take when the file does not say: some two million keys.
+/// What the counters may take when the file does not say.
 const COUNTERS_BYTES: u64 = 256 << 20;
 
 /// The least they may: with fewer keys a single guesser fills them.

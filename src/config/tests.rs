@@ -7,7 +7,7 @@ use proptest::prelude::{any, prop_assert, proptest};
 use proptest::string::string_regex;
 
 use super::*;
-use crate::policy::{Destination, ForwardPolicy, Limits, LoginLimits, Timeouts};
+use crate::policy::{Destination, ForwardPolicy, LimitMode, Limits, LoginLimits, Timeouts};
 
 const REFERENCE: &str = include_str!("../../config/tillgate.toml");
 
@@ -69,7 +69,7 @@ fn each_bad_file_gets_its_whole_report() {
         let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
         assert_eq!(report, expected.trim_end(), "{name}:\n{report}");
     }
-    assert_eq!(count, 19);
+    assert_eq!(count, 20);
 }
 
 #[test]
@@ -280,6 +280,31 @@ fn what_needs_a_restart_is_named() {
     other.listens.clear();
     other.log.level = LogLevel::Debug;
     assert_eq!(one.differences(&other), ["workers", "listen", "log.level"]);
+}
+
+#[test]
+fn limits_that_are_off_are_none_and_those_that_are_weak_are_warned_of() {
+    let text = |login: &str| {
+        format!(
+            "[[listen]]\naddress = \"127.0.0.1:80\"\n[[site]]\nupstreams = [\"http://a\"]\n\
+             [login]\n{login}"
+        )
+    };
+    let read = |login: &str| read_text(&text(login), PathBuf::new(), "f").unwrap();
+    let off = "per_network = \"off\"\nper_wide_network = \"off\"\nper_account = \"off\"\n\
+               lockout = { enabled = false }\npair_lockout = { enabled = false }\n\
+               network_lockout = { enabled = false }\nwide_network_lockout = { enabled = false }\n\
+               trusted_networks_bypass = false";
+    let (none, usual) = (LoginLimits::unlimited(), LoginLimits::default());
+    assert_eq!(*read(off).snapshot.login, LoginLimits { device: usual.device, ..none });
+    let some = read("mode = \"observe\"\nper_site = \"3000/min\"\nknown_networks = \"7d\"");
+    assert_eq!(some.snapshot.login.mode, LimitMode::Observe);
+    assert_eq!(some.snapshot.login.site.quota.unwrap().count.get(), 3000);
+    assert_eq!(some.snapshot.login.known_for.unwrap().as_secs(), 7 * 24 * 3600);
+    let weak = "lockout = { failures = 11, lock = \"1m\" }\nconsecutive_failures = 101";
+    let warned: Vec<_> = read(weak).warnings.into_iter().map(|warning| warning.key).collect();
+    let expected = ["login.lockout.failures", "login.lockout.lock", "login.consecutive_failures"];
+    assert_eq!(warned, expected);
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) use self::bucket::Bucket;
 use self::ledger::Ledger;
 pub use self::state::CounterFile;
 pub(super) use self::table::Table;
+pub use self::tables::Fill;
 use self::tables::Tables;
 use super::{
     AttemptCounter, CounterFuture, CounterKey, Lock, LockDesk, LockTold, Outcome, Refusal,

@@ -54,43 +54,48 @@ impl Tried {
         trust: Trust,
         limits: &'a LoginLimits,
     ) -> impl Iterator<Item = Subject> + 'a {
-        let all = self.accounts.iter().flat_map(|account| self.of_account(*account));
-        let rest = self.of_client();
-        all.chain(rest)
-            .filter(move |subject| {
-                let device = subject.dimension == Dimension::Device;
-                device == (trust == Trust::Device) && !limits.of(subject.dimension).is_none()
-            })
-            .map(move |subject| Subject { binds: trust.binds(subject.dimension), ..subject })
+        let device = self.device.filter(|_| trust == Trust::Device);
+        let others = (trust != Trust::Device).then(|| self.of_accounts().chain(self.of_client()));
+        let device = device.map(|key| (Dimension::Device, key, self.account_tag()));
+        let all = device.into_iter().chain(others.into_iter().flatten());
+        all.filter(|(dimension, ..)| !limits.of(*dimension).is_none()).map(
+            move |(dimension, key, tag)| {
+                let binds = trust.binds(dimension);
+                Subject { dimension, key, tag, binds }
+            },
+        )
     }
 
-    /// The subject of the pair of an account and the client's network.
+    /// The key of an account from the client's network.
     #[must_use]
     pub fn pair(&self, account: CounterKey) -> CounterKey {
         CounterKey::pair(account, self.network)
     }
 
-    fn of_account(&self, account: CounterKey) -> [Subject; 2] {
+    fn of_accounts(&self) -> impl Iterator<Item = (Dimension, CounterKey, Tag)> {
         let tag = self.network.tag();
-        [
-            Subject { dimension: Dimension::Account, key: account, tag, binds: true },
-            Subject { dimension: Dimension::Pair, key: self.pair(account), tag, binds: true },
-        ]
+        let of = move |account: &CounterKey| {
+            let pair = self.pair(*account);
+            [(Dimension::Account, *account, tag), (Dimension::Pair, pair, tag)]
+        };
+        self.accounts.iter().flat_map(of)
     }
 
-    fn of_client(&self) -> impl Iterator<Item = Subject> {
-        let first = self.accounts.first();
-        // Attempts that name nobody are as one account: how many those are cannot be told.
-        let tag = first.map_or(Tag(0), |account| account.tag());
-        let subject = move |dimension, key| Subject { dimension, key, tag, binds: true };
-        let device = self.device.map(|key| subject(Dimension::Device, key));
-        let nameless = first.is_none().then(|| subject(Dimension::Nameless, self.site));
+    fn of_client(&self) -> impl Iterator<Item = (Dimension, CounterKey, Tag)> {
+        let tag = self.account_tag();
+        let nameless = self.accounts.is_empty();
+        let nameless = nameless.then_some((Dimension::Nameless, self.site, tag));
         let rest = [
-            subject(Dimension::Network, self.network),
-            subject(Dimension::WideNetwork, self.wide_network),
-            subject(Dimension::Site, self.site),
+            (Dimension::Network, self.network, tag),
+            (Dimension::WideNetwork, self.wide_network, tag),
+            (Dimension::Site, self.site, tag),
         ];
-        device.into_iter().chain(nameless).chain(rest)
+        nameless.into_iter().chain(rest)
+    }
+
+    /// Attempts that name nobody are as one account: how many those are cannot be told.
+    fn account_tag(&self) -> Tag {
+        self.accounts.first().map_or(Tag(0), CounterKey::tag)
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::counters::Fill;
 use crate::policy::{Live, Secret};
 use crate::proxy::{Generation, Services};
 use crate::telemetry::{CvvEvent, ListenerRole, Metrics};
@@ -109,11 +110,14 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let Services { metrics, logins, vault, gateways, .. } = &*self.services;
+        let Services { metrics, logins, counts, vault, gateways, .. } = &*self.services;
         for (gateway, ratio) in gateways.ratios() {
             metrics.reveal_rate_ratio(&gateway, ratio);
         }
         metrics.accounts_locked(logins.locked_accounts());
+        for Fill { table, keys, keys_max } in counts.fill() {
+            metrics.counter_keys(table, keys, keys_max);
+        }
         metrics.cvv(CvvEvent::Expired, vault.stand_ins().take_expired());
         metrics.counters_degraded(logins.is_degraded());
         metrics.cvv_store_failing(vault.stand_ins().outage().is_some());

@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::time::Duration;
 
-use prometheus::{IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use tracing::{info, warn};
 
 use super::Metrics;
 use super::mask::{mask_causes, mask_text};
-use super::metrics::{counters, gauge};
+use super::metrics::{counters, gauge, gauges};
 
 pub(super) struct LoginFamilies {
     attempts: IntCounterVec,
@@ -17,6 +17,8 @@ pub(super) struct LoginFamilies {
     account_locks: IntCounterVec,
     locks: IntCounterVec,
     locked: IntGauge,
+    keys: IntGaugeVec,
+    keys_max: IntGaugeVec,
     degraded: IntGauge,
     rejected: IntCounterVec,
 }
@@ -67,6 +69,15 @@ impl Metrics {
     /// How many accounts are locked now.
     pub fn accounts_locked(&self, accounts: usize) {
         self.logins.locked.set(i64::try_from(accounts).unwrap_or(i64::MAX));
+    }
+
+    /// How full a table of this process's counters is.
+    pub fn counter_keys(&self, table: &'static str, keys: usize, keys_max: usize) {
+        let set = |gauges: &IntGaugeVec, count| {
+            gauges.with_label_values(&[table]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set(&self.logins.keys, keys);
+        set(&self.logins.keys_max, keys_max);
     }
 
     /// Whether this process counts attempts for itself alone although they should be shared.
@@ -122,6 +133,18 @@ impl LoginFamilies {
                 &["site", "dimension"],
             ),
             locked: gauge(registry, "tillgate_accounts_locked", "Accounts locked now."),
+            keys: gauges(
+                registry,
+                "tillgate_counter_keys",
+                "Keys that this process counts under, by table.",
+                &["table"],
+            ),
+            keys_max: gauges(
+                registry,
+                "tillgate_counter_keys_max",
+                "The most keys of each table.",
+                &["table"],
+            ),
             degraded: gauge(
                 registry,
                 "tillgate_counters_degraded",

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::LocalCounter;
 use super::record::{Reader, Record, earlier};
 use super::table::{Entry, Table, Worth};
+use super::tables::Fill;
 use super::ticks::Ticks;
 use crate::policy::Dimension;
 
@@ -94,6 +95,11 @@ impl<C: Clock + Clone> CounterFile<C> {
         let ended = self.counter.now();
         let pause = ended.saturating_sub(begun).saturating_mul(PAUSE_TIMES);
         *self.rests_until.lock() = ended.saturating_add(pause);
+    }
+
+    /// How full the tables are that it is made from.
+    pub fn fill(&self) -> impl Iterator<Item = Fill> + '_ {
+        self.counter.tables.fill()
     }
 
     fn write(&self, wall: SystemTime) -> io::Result<()> {

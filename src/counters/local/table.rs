@@ -92,6 +92,7 @@ impl<V: Entry> Table<V> {
                 return None;
             }
         }
+        self.make_slot(&mut shard);
         let entry = shard.entries.entry(key).or_default();
         let before = entry.heap_bytes();
         let done = work(entry);
@@ -154,10 +155,20 @@ impl<V: Entry> Table<V> {
         }
     }
 
+    /// How many entries there are.
+    pub(in crate::counters) fn keys(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+    }
+
     /// The most entries there can be.
-    #[cfg(test)]
     pub(in crate::counters) fn keys_max(&self) -> usize {
         self.shards.len() * self.keys_max
+    }
+
+    /// The most slots that a shard has asked for.
+    #[cfg(test)]
+    pub(in crate::counters) fn slots(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().entries.capacity()).max().unwrap_or_default()
     }
 
     /// Notes how an entry has grown or shrunk, and makes room where that was too much.
@@ -166,6 +177,19 @@ impl<V: Entry> Table<V> {
         if shard.heap_bytes > self.heap_bytes_max {
             self.make_room(shard, now);
         }
+    }
+
+    /// Sees to a free slot. A hash map without one, which what was removed also uses up, would take
+    /// twice the memory at once, beyond what was meant.
+    fn make_slot(&self, shard: &mut Shard<V>) {
+        let (keys, room) = (shard.entries.len(), shard.entries.capacity());
+        if keys < room || keys >= self.keys_max {
+            return;
+        }
+        let room = keys.saturating_mul(2).clamp(4, self.keys_max);
+        let roomy = HashMap::with_capacity_and_hasher(room, BuildHasherDefault::default());
+        let old = std::mem::replace(&mut shard.entries, roomy);
+        shard.entries.extend(old);
     }
 
     /// Forgets what is worth nothing and, where that is little, the eighth that is worth least: a
@@ -224,5 +248,66 @@ impl Hasher for Spread {
 
     fn write_u64(&mut self, spread: u64) {
         self.0 = spread;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::counters::KeyHasher;
+
+    /// Worth what it says; zero is nothing.
+    #[derive(Default)]
+    struct Weight(u32);
+
+    impl Entry for Weight {
+        fn worth(&self, _now: Duration) -> Worth {
+            match self.0 {
+                0 => Worth::Nothing,
+                u32::MAX => Worth::Held,
+                weight => Worth::Some(weight, 0),
+            }
+        }
+    }
+
+    fn keys(count: u32) -> impl Iterator<Item = CounterKey> {
+        let hasher = KeyHasher::new(&[9; 32]);
+        (0..count).map(move |nth| hasher.network(None, IpAddr::V4(Ipv4Addr::from_bits(nth))))
+    }
+
+    #[test]
+    fn what_weighs_least_goes_and_what_is_held_stays() {
+        let (table, now) = (Table::<Weight>::new(1 << 20), Duration::ZERO);
+        for (nth, key) in keys(200_000).enumerate() {
+            let weight = match nth % 200 {
+                0 => u32::MAX,
+                1 => 9,
+                _ => 1,
+            };
+            table.with(key, now, |entry| entry.0 = weight);
+        }
+        let most = table.keys_max();
+        assert!((most / 2..=most).contains(&table.count(|_| true)));
+        assert_eq!(table.count(|entry| entry.0 == u32::MAX), 1_000);
+        assert_eq!(table.count(|entry| entry.0 == 9), 1_000);
+    }
+
+    #[test]
+    fn coming_and_going_never_doubles_the_slots() {
+        let (table, now) = (Table::<Weight>::new(1 << 16), Duration::ZERO);
+        for key in keys(1_000_000) {
+            table.with(key, now, |entry| entry.0 = 1 + u32::from(key.as_bytes()[0]));
+            if key.as_bytes()[1] > 64 {
+                table.update(&key, now, |entry| entry.0 = 0);
+            }
+        }
+        assert!(table.slots() <= table.keys_max, "{} of {}", table.slots(), table.keys_max);
+    }
+
+    #[test]
+    fn a_table_of_no_memory_holds_a_handful() {
+        assert_eq!(Table::<Weight>::new(0).keys_max(), 7);
     }
 }

@@ -32,6 +32,17 @@ pub(super) struct Tables {
     pub(super) known: Table<Known>,
 }
 
+/// How full a table is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Fill {
+    /// The name used in metrics.
+    pub table: &'static str,
+    /// How many keys it holds, also of what it may forget.
+    pub keys: usize,
+    /// The most it can hold.
+    pub keys_max: usize,
+}
+
 impl Tables {
     /// Empty; in at most so many bytes, and as much as a handful of entries take at least.
     pub(super) fn new(memory_bytes: usize) -> Self {
@@ -49,6 +60,16 @@ impl Tables {
         }
     }
 
+    /// How full each table is.
+    pub(super) fn fill(&self) -> impl Iterator<Item = Fill> + '_ {
+        let ledgers = Dimension::ALL.into_iter().map(|dimension| {
+            let table = self.of(dimension);
+            Fill { table: dimension.as_str(), keys: table.keys(), keys_max: table.keys_max() }
+        });
+        let (keys, keys_max) = (self.known.keys(), self.known.keys_max());
+        ledgers.chain([Fill { table: "known_network", keys, keys_max }])
+    }
+
     /// The table of a dimension.
     pub(super) fn of(&self, dimension: Dimension) -> &Table<Ledger> {
         match dimension {
@@ -60,5 +81,20 @@ impl Tables {
             Dimension::Site => &self.sites,
             Dimension::WideNetwork => &self.wide_networks,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_memory_holds_what_the_reference_says() {
+        let tables = Tables::new(256 << 20);
+        let thousands = |dimension| tables.of(dimension).keys_max() / 1000;
+        assert_eq!(thousands(Dimension::Account), 704);
+        assert_eq!(thousands(Dimension::Pair), 516);
+        assert_eq!(thousands(Dimension::Network), 422);
+        assert_eq!(tables.known.keys_max() / 1000, 1_878);
     }
 }

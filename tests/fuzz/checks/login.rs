@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http::{Method, Request, Uri};
-use tillgate::counters::{AttemptCounter, CounterFuture, CounterKey, LockTold};
-use tillgate::counters::{Outcome, Reservation, Reserved, Tried};
-use tillgate::policy::{Lockout, LoginLimits, LoginRule, PathPattern, Site, SiteName};
-use tillgate::proxy::login::{LockWatcher, LoginGuard, Verdict};
+use tillgate::counters::{AttemptCounter, CounterFuture, CounterKey, Lock, LockDesk, LockTold};
+use tillgate::counters::{Outcome, Reservation, Reserved, Standing, Tried, Trust};
+use tillgate::policy::{Dimension, LoginLimits, LoginRule, PathPattern, Site, SiteName};
+use tillgate::proxy::login::{Client, LockWatcher, LoginGuard, Verdict};
 
 const TYPES: [Option<&[u8]>; 6] = [
     None,
@@ -70,7 +70,8 @@ fn accounts(
     let (counter, watcher) = (Arc::clone(&ledger), Arc::clone(&ledger));
     let guard = LoginGuard::new(counter, &[1; 32], watcher);
     let account = expected.account(content_type, body).ok()?;
-    let (client, limits) = (IpAddr::V4(Ipv4Addr::LOCALHOST), LoginLimits::default());
+    let client = Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), device: None };
+    let limits = Arc::new(LoginLimits::default());
     let waiting = pin!(guard.reserve(&expected, account, client, &limits));
     match waiting.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Verdict::Admit(attempt)) => attempt.settle(Outcome::Neutral),
@@ -84,11 +85,14 @@ fn accounts(
 struct Ledger(Mutex<Vec<CounterKey>>);
 
 impl AttemptCounter for Ledger {
-    fn reserve<'a>(&'a self, tried: Tried, limits: &'a LoginLimits) -> CounterFuture<'a, Reserved> {
+    fn reserve<'a>(
+        &'a self,
+        tried: Tried,
+        limits: &'a Arc<LoginLimits>,
+    ) -> CounterFuture<'a, Reserved> {
         self.0.lock().expect("nothing panics while it writes").clone_from(&tried.accounts);
-        let lockout = limits.lockout;
-        let reservation = Reservation { accounts: tried.accounts, lockout, lease: None };
-        let reserved = Reserved::Admitted(reservation);
+        let (trust, limits) = (Trust::Stranger, Arc::clone(limits));
+        let reserved = Reserved::Admitted(Reservation { tried, trust, limits, lease: None });
         Box::pin(std::future::ready(reserved))
     }
 
@@ -103,8 +107,26 @@ impl AttemptCounter for Ledger {
     }
 }
 
+impl LockDesk for Ledger {
+    fn locked(&self, _most: usize) -> CounterFuture<'_, Vec<Lock>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    fn release(&self, _dimension: Dimension, _key: CounterKey) -> CounterFuture<'_, usize> {
+        Box::pin(std::future::ready(0))
+    }
+
+    fn explain<'a>(
+        &'a self,
+        _tried: &'a Tried,
+        _limits: &'a LoginLimits,
+    ) -> CounterFuture<'a, Vec<Standing>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+}
+
 impl LockWatcher for Ledger {
-    fn locked(&self, _site: &SiteName, _account: CounterKey, _lockout: &Lockout) {}
+    fn locked(&self, _site: &SiteName, _lock: &Lock) {}
 }
 
 fn site(kind: usize) -> Site {
