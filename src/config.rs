@@ -155,6 +155,15 @@ pub fn for_upstream(
     Ok(loaded)
 }
 
+/// What a text would do as a file of this name in the folder where we are; nothing it names is watched.
+///
+/// # Errors
+/// Every problem of the text at once.
+pub fn of_text(name: &Path, text: &str) -> Result<Loaded, Problems> {
+    let source = Source { file: name, text, folder: PathBuf::new() };
+    load_text(&source, &|_: &str| None)
+}
+
 /// The text, and what it names: authorities, secrets and keys; what was read, not what the files hold
 /// by now.
 fn digest(text: &str, snapshot: &Snapshot) -> Vec<u8> {

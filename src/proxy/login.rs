@@ -17,6 +17,7 @@ mod outcome;
 mod path;
 mod proven;
 mod recognise;
+pub mod rehearse;
 mod signs;
 mod xml;
 mod xmlrpc;

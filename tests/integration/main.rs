@@ -32,6 +32,8 @@ mod keys;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod learn;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod metrics;

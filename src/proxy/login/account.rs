@@ -14,7 +14,7 @@ use crate::policy::{FieldPath, squeeze};
 pub(super) const NAMES_MAX: usize = 8;
 
 /// The usual names of the field that names an account, squeezed.
-const NAMES: [&str; 31] = [
+pub(super) const NAMES: [&str; 31] = [
     "email",
     "emailaddress",
     "useremail",
@@ -186,7 +186,8 @@ impl<'r> Found<'r> {
     }
 }
 
-fn is_password(squeezed: &str) -> bool {
+/// Whether a squeezed name is a password field's.
+pub(super) fn is_password(squeezed: &str) -> bool {
     squeezed.contains("pass") || PASSWORDS.contains(&squeezed)
 }
 
