@@ -143,7 +143,8 @@ fn location(pair: &Pair) -> Option<Choice> {
     elsewhere.then(|| Choice {
         line: format!(
             "success = {{ location = {} }}",
-            quoted(&format!("{}([?#]|$)", regex::escape(&right)))
+            // From its beginning: a page to go on to may stand in a parameter of a refusal.
+            quoted(&format!("^(https?://[^/?#]+)?{}([?#]|$)", regex::escape(&right)))
         ),
         why: "Only the right password led to this page. Customers who log in elsewhere, such as at the \
               checkout, may be sent to another: learn that way in too, or widen the pattern."
