@@ -9,14 +9,17 @@ mod compile;
 mod environment;
 mod forward;
 mod gateways;
+mod guards;
 mod json;
 mod login_limits;
 mod master_key;
+mod presets;
 mod problem;
 mod schema;
 mod secrets;
 mod shape;
 mod shared_store;
+mod signs;
 mod sites;
 mod sockets;
 mod source;
@@ -137,6 +140,7 @@ pub fn for_upstream(
         upstreams: At::nowhere(vec![At::nowhere(url.to_owned())]),
         ca: None,
         login: Vec::new(),
+        guard: Vec::new(),
         route: Vec::new(),
     };
     let file = FileSchema {

@@ -9,6 +9,7 @@ mod certificate;
 mod field;
 mod forward;
 mod gateway;
+mod guard;
 mod limits;
 mod live;
 mod login;
@@ -30,11 +31,13 @@ pub use certificate::CertificateFiles;
 pub use field::{FieldPattern, enclosing, join_names, name_parts};
 pub use forward::{Destination, ForwardPolicy, Others};
 pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
+pub use guard::{
+    Carrier, Condition, Counts, FieldPath, GuardKind, GuardRule, LOGIN, Place, Sign, ValuePattern,
+    squeeze,
+};
 pub use limits::{Limits, Timeouts};
 pub use live::Live;
-pub use login::{
-    Counted, Delays, Dimension, Limit, LimitMode, Lockout, LoginLimits, LoginRule, Quota, Sign,
-};
+pub use login::{Counted, Delays, Dimension, Limit, LimitMode, Lockout, LoginLimits, Quota};
 pub use mac::{Mac, MacAlgorithm, MacEncoding};
 pub use pattern::{HostPattern, PathPattern};
 pub use postgres::{

@@ -166,14 +166,15 @@ impl Proxy {
 
         let covered = generation.webhook(place, exchange);
         let delivery = self.admit_webhook(covered, exchange, (&head.headers, &mut source)).await?;
-        let attempt = self.reserve_login(generation, place, exchange, (&head, &mut source)).await?;
+        let attempts =
+            self.reserve_login(generation, place, exchange, (&head, &mut source)).await?;
         let body = self.edit_request(place, exchange, (&mut head, source)).await?;
         if route.cards.responses != ResponseAction::Off {
             headers::limit_codings(&mut head.headers);
         }
         prepare(&mut head, generation, (peer, exchange), &wanted);
         guard::plain_method(place.site, &mut head);
-        if attempt.is_some() {
+        if !attempts.is_empty() {
             // The outcome may have to be read in the body.
             guard::plain_answer(&mut head.headers);
         }
@@ -184,7 +185,7 @@ impl Proxy {
         let mut answer = match forward(place, (peer, exchange), request, timeouts).await {
             Ok(answer) => answer,
             Err(rejection) => {
-                self.settle_undecided(attempt, (place.site, exchange));
+                self.settle_undecided(attempts, (place.site, exchange));
                 return Err(rejection);
             }
         };
@@ -205,7 +206,7 @@ impl Proxy {
         if let Some(delivery) = delivery {
             delivery.settle(head.status);
         }
-        let source = self.settle_login(attempt, (place.site, exchange), (&head, source)).await;
+        let source = self.settle_login(attempts, (place.site, exchange), (&head, source)).await;
         let body = self.edit_response(place, exchange, (&mut head, source)).await?;
         Ok(Response::from_parts(head, body))
     }

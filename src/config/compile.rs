@@ -38,16 +38,25 @@ pub(super) struct Compiled {
     pub(super) certificates: Vec<CertificateFiles>,
 }
 
+impl<'a> Compiler<'a> {
+    /// Before anything has been read.
+    pub(super) fn of(source: &'a Source<'a>, lookup: Lookup<'a>) -> Self {
+        let (problems, warnings, files) = (Vec::new(), Vec::new(), Vec::new());
+        Self { source, lookup, problems, warnings, files, self_signed: false }
+    }
+}
+
 impl Compiler<'_> {
     /// Compiles all of it; `None` when there were problems, now or before.
     pub(super) fn compile(&mut self, file: &FileSchema) -> Option<Compiled> {
         let startup = self.startup(file);
         let certificates = self.certificates(&file.certificate);
+        let login = self.login_limits("login", &file.login, &LoginLimits::default());
         let base = Base {
             choices: self.cards("cards", &file.cards, &Choices::new()),
             limits: self.limits("limits", &file.limits, &Limits::default()),
+            login: login.clone(),
         };
-        let login = self.login_limits("login", &file.login, &LoginLimits::default());
         let snapshot = Snapshot {
             sites: self.sites(file, &base),
             gateways: self.gateways(file, &base),

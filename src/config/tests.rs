@@ -102,7 +102,10 @@ fn the_commented_settings_of_the_reference_load_too() {
     assert_eq!(site.routes[0].cards.requests.as_str(), "reject");
     assert_eq!(&*site.routes[1].name, "default");
     assert_eq!(site.routes[1].cards.requests.as_str(), "tokenize");
-    assert_eq!(site.logins[0].success.len(), 4);
+    assert_eq!(site.logins[0].success.len(), 6);
+    assert!(site.logins.iter().any(|login| &*login.name == "login" && login.limits.is_none()));
+    assert!(site.guards.iter().any(|guard| &*guard.name == "registration"), "of the preset");
+    assert_eq!(site.guards.iter().filter(|guard| &*guard.name == "coupon").count(), 1);
     assert_eq!(loaded.snapshot.gateways[0].upstream.to_string(), "https://api.stripe.com:443");
     assert_eq!(loaded.snapshot.intercepted_hosts(), ["api.bank.example"]);
     let forward = &loaded.snapshot.forward;
@@ -141,8 +144,16 @@ fn compare(
         .get("$ref")
         .and_then(Value::as_str)
         .map_or(part, |target| schema.pointer(target.trim_start_matches('#')).unwrap());
-    // What a route overrides is the same tables again.
-    if path.starts_with(".site.route.") {
+    // What a route or a guard overrides is the same tables again, and so are the signs of guards.
+    let again = [
+        ".site.route.",
+        ".site.login.limits.",
+        ".site.guard.limits.",
+        ".site.guard.success.",
+        ".site.guard.failure.",
+        ".site.guard.declined.",
+    ];
+    if again.iter().any(|table| path.starts_with(table)) {
         return;
     }
     for (key, below) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {

@@ -1,7 +1,7 @@
 //! One recorded exchange. It holds a password: it has no `Debug`, is wiped when dropped and goes
 //! nowhere but into a comparison.
 
-use http::header::{CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, REFERER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, REFERER};
 use http::{Method, Uri, request, response};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -39,14 +39,35 @@ impl Exchange {
         self.recorded().fields()
     }
 
-    /// Whether somebody typed a password; not so where one is chosen, which is typed twice.
-    pub(super) fn is_login(&self) -> bool {
+    /// Whether somebody typed a password; not so where one is chosen, which is typed twice. `built_in`
+    /// knows those that stand in no field of their own.
+    pub(super) fn is_login(&self, built_in: &Site) -> bool {
+        if self.shows_basic() || self.outcome(built_in).is_some() {
+            return true;
+        }
         let fields = self.fields();
         let passwords: Vec<_> = fields.iter().filter(|field| field.is_password()).collect();
         let twice = passwords.iter().any(|one| {
             passwords.iter().any(|other| one.path != other.path && one.value == other.value)
         });
         !passwords.is_empty() && !twice
+    }
+
+    /// Whether a name and a password stand in its head (RFC 7617).
+    pub(super) fn shows_basic(&self) -> bool {
+        let shown = self.request.headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        let scheme = shown.and_then(|value| value.get(..6));
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Basic "))
+    }
+
+    /// Whether it calls a method by XML-RPC.
+    pub(super) fn is_xml_rpc(&self) -> bool {
+        memchr::memmem::find(&self.body, b"<methodCall").is_some()
+    }
+
+    /// The request as JSON, if it is.
+    pub(super) fn asked(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
     }
 
     pub(super) fn address(&self) -> Address {

@@ -56,7 +56,7 @@ impl Lesson {
         if self.right.is_some() {
             return News::Nothing;
         }
-        if !exchange.is_login() {
+        if !exchange.is_login(&self.built_in) {
             self.note_cookies(&exchange);
             return News::Nothing;
         }

@@ -121,7 +121,7 @@ fn json(pair: &Pair) -> Option<Choice> {
     let strangers: Vec<_> = pair.strangers().into_iter().flat_map(flags).collect();
     let flag = flags(&pair.right).into_iter().find(|flag| !strangers.contains(flag))?;
     Some(Choice {
-        line: format!("success = {{ body = {} }}", quoted(&flag.pattern())),
+        line: format!("success = {{ json = {} }}", flag.sign()),
         why: "The answer is JSON, and only the one to the right password holds this.".to_owned(),
     })
 }
@@ -143,7 +143,8 @@ fn location(pair: &Pair) -> Option<Choice> {
     elsewhere.then(|| Choice {
         line: format!(
             "success = {{ location = {} }}",
-            quoted(&format!("{}([?#]|$)", regex::escape(&right)))
+            // From its beginning: a page to go on to may stand in a parameter of a refusal.
+            quoted(&format!("^(https?://[^/?#]+)?{}([?#]|$)", regex::escape(&right)))
         ),
         why: "Only the right password led to this page. Customers who log in elsewhere, such as at the \
               checkout, may be sent to another: learn that way in too, or widen the pattern."
@@ -199,33 +200,30 @@ fn link_to(word: &str) -> String {
     format!("(?i)(href|action)=[\"'][^\"']*{word}")
 }
 
-/// A JSON member that may tell who is in. A flag is the shop's own word on it and comes before what
-/// the shop gives out.
+/// A JSON member that may tell who is in, by its place (RFC 6901). A flag is the shop's own word on it
+/// and comes before what the shop gives out.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Flag {
     /// `true`.
     True(String),
-    /// A text.
-    Text(String),
-    /// An object.
-    Object(String),
+    /// A text or an object.
+    Given(String),
 }
 
 /// The members of a JSON answer that may tell who is in, the best first.
 pub(super) fn flags(exchange: &Exchange) -> Vec<Flag> {
     let mut found = Vec::new();
     let Some(answer) = exchange.json() else { return found };
-    members(&answer, 0, &mut |name, value| {
+    members(&answer, "", &mut |pointer, name, value| {
         let given = LOGIN_MEMBERS.contains(&name.to_ascii_lowercase().as_str());
-        match value {
-            Value::Bool(true) => found.push(Flag::True(name.to_owned())),
-            Value::String(text) if given && !text.is_empty() => {
-                found.push(Flag::Text(name.to_owned()));
-            }
-            Value::Object(object) if given && !object.is_empty() => {
-                found.push(Flag::Object(name.to_owned()));
-            }
-            _ => {}
+        let something = match value {
+            Value::Bool(true) => return found.push(Flag::True(pointer.to_owned())),
+            Value::String(text) => !text.is_empty(),
+            Value::Object(object) => !object.is_empty(),
+            Value::Array(_) | Value::Bool(false) | Value::Null | Value::Number(_) => false,
+        };
+        if given && something {
+            found.push(Flag::Given(pointer.to_owned()));
         }
     });
     found.sort();
@@ -233,24 +231,24 @@ pub(super) fn flags(exchange: &Exchange) -> Vec<Flag> {
 }
 
 impl Flag {
-    /// As it stands in a text. An account name that is echoed cannot imitate it: its quotes are
-    /// escaped (RFC 8259 §7).
-    fn pattern(&self) -> String {
-        let (name, value) = match self {
-            Self::True(name) => (name, "true"),
-            Self::Text(name) => (name, "\"[^\"]"),
-            Self::Object(name) => (name, "\\{\\s*\""),
-        };
-        format!("\"{}\"\\s*:\\s*{value}", regex::escape(name))
+    fn sign(&self) -> String {
+        match self {
+            Self::True(pointer) => {
+                format!("{{ pointer = {}, value = \"^true$\" }}", quoted(pointer))
+            }
+            Self::Given(pointer) => format!("{{ pointer = {}, value = \".\" }}", quoted(pointer)),
+        }
     }
 }
 
-fn members(value: &Value, depth: usize, see: &mut dyn FnMut(&str, &Value)) {
+fn members(value: &Value, above: &str, see: &mut dyn FnMut(&str, &str, &Value)) {
     let Value::Object(object) = value else { return };
     for (name, value) in object {
-        see(name, value);
-        if depth < DEPTH_MAX {
-            members(value, depth + 1, see);
+        let step = name.replace('~', "~0").replace('/', "~1");
+        let pointer = format!("{above}/{step}");
+        see(&pointer, name, value);
+        if pointer.matches('/').count() < DEPTH_MAX {
+            members(value, &pointer, see);
         }
     }
 }

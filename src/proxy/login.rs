@@ -1,40 +1,52 @@
 //! The login guard: an attempt is reserved before the shop sees it and settled by what it answers.
+//! Guards of other names (coupons, registrations) go the same way under their own counts.
 //!
 //! The invariant is that every admitted [`Attempt`] is settled exactly once; one that is dropped,
 //! because the client left, counts as a failure, or hanging up would make guesses free. Account
 //! names leave this module only as keyed hashes.
 
 mod account;
+mod basic;
+mod claim;
 mod desk;
 mod fields;
+mod graphql;
+mod guess;
 mod json;
 mod multipart;
 mod outcome;
 mod path;
+mod proven;
 mod recognise;
 pub mod rehearse;
+mod signs;
+mod xml;
+mod xmlrpc;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Uri, request, response};
 
 pub use self::account::Account;
 use self::account::NAMES_MAX;
+pub use self::claim::{Claim, ClaimError, Extent};
 pub use self::desk::{Desk, DeskFull, LockPlace};
+use self::guess::Guess;
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
 pub(super) use self::path::{normalise, views};
-pub use self::recognise::{Expected, Unreadable};
+use self::proven::Proven;
+pub use self::recognise::Expected;
 use crate::counters::{
     AttemptCounter, CounterKey, KeyHasher, Lock, Outcome, Refusal, RefusalReason, Reservation,
     Reserved, Rule, Scope, Standing, Tried,
 };
-use crate::policy::{Dimension, LimitMode, LoginLimits, Site, SiteName};
+use crate::policy::{Dimension, GuardKind, GuardRule, LimitMode, LoginLimits, Site, SiteName};
 
-/// How long a request must wait that names more accounts than any honest one.
-const TOO_MANY_NAMES_WAIT: Duration = Duration::from_secs(60);
+/// How long a request must wait that names more accounts, or tries more, than any honest one.
+const TOO_MANY_WAIT: Duration = Duration::from_secs(60);
 
 /// Admits logins, or refuses them. Outlives reloads.
 pub struct LoginGuard {
@@ -42,6 +54,7 @@ pub struct LoginGuard {
     hasher: KeyHasher,
     watcher: Arc<dyn LockWatcher>,
     desk: Arc<Desk>,
+    proven: Arc<Proven>,
 }
 
 /// Who is told when failures lock something.
@@ -55,13 +68,13 @@ pub trait LockWatcher: Send + Sync {
 pub enum Verdict {
     /// It may; the attempt is to be settled by the answer.
     Admit(Attempt),
-    /// The path looked like a login and the body is none: nothing is counted.
-    NotALogin,
+    /// It may, uncounted: the shop took the same name and password a moment ago.
+    Proven,
     /// It may not.
     Refuse(Refusal),
 }
 
-/// A login under way. Counts as a failure when dropped.
+/// An attempt under way. Counts as a failure when dropped.
 #[must_use]
 pub struct Attempt {
     counter: Arc<dyn AttemptCounter>,
@@ -69,11 +82,16 @@ pub struct Attempt {
     desk: Arc<Desk>,
     site: SiteName,
     client: IpAddr,
+    rule: Option<Arc<GuardRule>>,
     /// None where the attempt would have been refused if refusing were meant.
     reservation: Option<Box<Reservation>>,
     observed: Option<Refusal>,
     judge: Box<Judge>,
+    proves: Option<Proves>,
 }
+
+/// What a success proves, and where that is noted.
+type Proves = (CounterKey, Arc<Proven>);
 
 /// Who makes an attempt, apart from the accounts named in it.
 #[derive(Clone, Copy)]
@@ -92,45 +110,57 @@ impl LoginGuard {
         account_key: &[u8; 32],
         watcher: Arc<dyn LockWatcher>,
     ) -> Self {
-        let hasher = KeyHasher::new(account_key);
-        Self { counter, hasher, watcher, desk: Arc::default() }
+        let (hasher, proven) = (KeyHasher::new(account_key), Arc::new(Proven::new()));
+        Self { counter, hasher, watcher, desk: Arc::default(), proven }
     }
 
-    /// Whether a request may be a login, by its head; costs an ordinary request next to nothing.
+    /// Whether a request may be a login or another guarded attempt, by its head; costs an ordinary
+    /// request next to nothing.
     #[must_use]
     pub fn recognise<'p>(site: &'p Site, head: &request::Parts) -> Option<Expected<'p>> {
         Expected::recognise(site, head)
     }
 
-    /// Whether a site takes logins at this address, whatever the method.
+    /// Whether a site takes guarded attempts at this address, whatever the method.
     #[must_use]
-    pub fn is_login_address(site: &Site, uri: &Uri) -> bool {
-        recognise::is_login_address(site, uri)
+    pub fn is_guarded_address(site: &Site, uri: &Uri) -> bool {
+        recognise::is_guarded_address(site, uri)
+    }
+
+    /// The refusal of a request that makes more attempts than any honest one.
+    #[must_use]
+    pub fn too_many() -> Refusal {
+        let (dimension, rule) = (Dimension::Account, Rule::Quota);
+        Refusal { retry_after: TOO_MANY_WAIT, reason: RefusalReason { dimension, rule } }
     }
 
     /// Takes a place for an attempt, before it is forwarded.
     pub async fn reserve(
         &self,
         expected: &Expected<'_>,
-        account: Option<Account>,
+        claim: &Claim<'_>,
         client: Client,
         limits: &Arc<LoginLimits>,
     ) -> Verdict {
-        if account.is_none() && expected.rule.is_none() {
-            return Verdict::NotALogin;
+        let site = expected.site;
+        let proves = claim.shown.as_ref().map(|shown| self.shown_key(site, shown));
+        if proves.is_some_and(|key| self.proven.holds(&key, Instant::now())) {
+            return Verdict::Proven;
         }
-        let account = account.unwrap_or_default();
-        let (reserved, allowed) = if account.names().len() > NAMES_MAX {
-            let (dimension, rule) = (Dimension::Account, Rule::Quota);
-            let reason = RefusalReason { dimension, rule };
-            (Reserved::Refused(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason }), false)
-        } else {
-            let scope = Scope { site: &expected.site.name.0, guard: None };
-            let tried = self.tried(scope, account.names(), client);
-            let allowed = self.desk.allows(&tried);
-            (self.counter.reserve(tried, limits).await, allowed)
+        if claim.account.names().len() > NAMES_MAX {
+            return Verdict::Refuse(Self::too_many());
+        }
+        let limits = claim.rule.and_then(|rule| rule.limits.as_ref()).unwrap_or(limits);
+        let guard = claim.guard().map(|guard| &*guard.name);
+        let scope = Scope { site: &site.name.0, guard };
+        let tried = self.tried(scope, claim.account.names(), client);
+        let allowed = self.desk.allows(&tried);
+        let reserved = self.counter.reserve(tried, limits).await;
+        let proves = proves.map(|key| (key, Arc::clone(&self.proven)));
+        let attempt = |taken| {
+            let attempt = self.attempt((expected, claim), client.address, (taken, proves));
+            Verdict::Admit(attempt)
         };
-        let attempt = |taken| Verdict::Admit(self.attempt(expected, client.address, taken));
         match (reserved, limits.mode) {
             (Reserved::Admitted(reservation), _) => attempt(Ok(reservation)),
             (Reserved::Refused(refusal), LimitMode::Enforce) if !allowed => {
@@ -191,9 +221,9 @@ impl LoginGuard {
 
     fn attempt(
         &self,
-        expected: &Expected<'_>,
+        (expected, claim): (&Expected<'_>, &Claim<'_>),
         client: IpAddr,
-        taken: Result<Reservation, Refusal>,
+        (taken, proves): (Result<Reservation, Refusal>, Option<Proves>),
     ) -> Attempt {
         let (reservation, observed) = match taken {
             Ok(reservation) => (Some(Box::new(reservation)), None),
@@ -205,14 +235,33 @@ impl LoginGuard {
             desk: Arc::clone(&self.desk),
             site: expected.site.name.clone(),
             client,
+            rule: claim.rule.map(Arc::clone),
             reservation,
             observed,
-            judge: Box::new(Judge::new(expected)),
+            judge: Box::new(Judge::new(expected, claim)),
+            proves,
         }
+    }
+
+    fn shown_key(&self, site: &Site, shown: &Guess) -> CounterKey {
+        let scope = Scope { site: &site.name.0, guard: Some("\0shown") };
+        self.hasher.account(scope, shown.secret())
     }
 }
 
 impl Attempt {
+    /// The rule it falls under; `None` is a login that was detected.
+    #[must_use]
+    pub fn rule(&self) -> Option<&GuardRule> {
+        self.rule.as_deref()
+    }
+
+    /// The guard that counts it, where it is no login.
+    #[must_use]
+    pub fn guard(&self) -> Option<&GuardRule> {
+        self.rule().filter(|rule| rule.kind != GuardKind::Login)
+    }
+
     /// Judges the answer by its head; remembers what [`Self::judge_body`] needs of it.
     pub fn judge_head(&mut self, answer: &response::Parts) -> Judgement {
         self.judge.head(answer)
@@ -231,10 +280,22 @@ impl Attempt {
         self.observed
     }
 
-    /// Counts how it went and gives the place back.
-    pub fn settle(mut self, outcome: Outcome) {
+    /// Gives the place back of an attempt that never reached the shop.
+    pub fn withdraw(mut self) {
         if let Some(reservation) = self.reservation.take() {
-            self.give_back(*reservation, outcome);
+            self.give_back(*reservation, Outcome::Neutral);
+        }
+    }
+
+    /// Counts how it went, as far as its rule holds that against the client, and gives the place back.
+    pub fn settle(mut self, outcome: Outcome) {
+        if let Some((key, proven)) = &self.proves
+            && outcome == Outcome::Success
+        {
+            proven.note(*key, Instant::now());
+        }
+        if let Some(reservation) = self.reservation.take() {
+            self.give_back(*reservation, self.judge.counted(outcome));
         }
     }
 

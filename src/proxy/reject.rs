@@ -99,6 +99,14 @@ pub enum Rejection {
     /// What is no WebSocket frame, or too large a message.
     #[error("a WebSocket connection was closed")]
     Frame(#[source] Violation),
+    /// An attempt that a guard of the site counts, over a limit.
+    #[error("attempt refused: {reason}")]
+    Guard {
+        /// The limit that refused.
+        reason: &'static str,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// Several hosts, or one that differs from the request line's.
     #[error("conflicting hosts")]
     HostConflict,
@@ -246,9 +254,10 @@ impl Rejection {
             Self::Coding(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HostUnknown => StatusCode::NOT_FOUND,
-            Self::CallerSlowed { .. } | Self::Login { .. } | Self::RevealLimit { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::CallerSlowed { .. }
+            | Self::Guard { .. }
+            | Self::Login { .. }
+            | Self::RevealLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::ConnectOnly | Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
@@ -301,6 +310,7 @@ impl Rejection {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::CallerSlowed { retry_after }
+            | Self::Guard { retry_after, .. }
             | Self::Login { retry_after, .. }
             | Self::RevealLimit { retry_after } => Some(*retry_after),
             Self::Audit(_)

@@ -1,4 +1,4 @@
-//! The login guard, and requests refused for any reason.
+//! The login guard and its like, and requests refused for any reason.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,6 +15,8 @@ pub(super) struct LoginFamilies {
     refused: IntCounterVec,
     observed: IntCounterVec,
     account_locks: IntCounterVec,
+    guarded: IntCounterVec,
+    guard_refused: IntCounterVec,
     locks: IntCounterVec,
     locked: IntGauge,
     keys: IntGaugeVec,
@@ -40,6 +42,24 @@ impl Metrics {
         self.logins.refused.with_label_values(&[site, reason]).inc();
         let (request_id, retry_after_s) = (&*mask_text(request_id), retry_after.as_secs());
         warn!(site, reason, retry_after_s, request_id, "login refused");
+    }
+
+    /// The shop answered an attempt that a guard counts; its name is a configured one.
+    pub fn guard_attempt(&self, site: &str, guard: &str, outcome: &'static str) {
+        self.logins.guarded.with_label_values(&[site, guard, outcome]).inc();
+    }
+
+    /// An attempt that a guard counts was refused before the shop saw it.
+    pub fn guard_refused(
+        &self,
+        (site, guard): (&str, &str),
+        reason: &'static str,
+        retry_after: Duration,
+        request_id: &str,
+    ) {
+        self.logins.guard_refused.with_label_values(&[site, guard, reason]).inc();
+        let (request_id, retry_after_s) = (&*mask_text(request_id), retry_after.as_secs());
+        warn!(site, guard, reason, retry_after_s, request_id, "attempt refused");
     }
 
     /// A login attempt would have been refused, and went so instead.
@@ -113,6 +133,18 @@ impl LoginFamilies {
                 "tillgate_login_refusals_total",
                 "Login attempts refused before the shop saw them.",
                 &["site", "reason"],
+            ),
+            guarded: counters(
+                registry,
+                "tillgate_guard_attempts_total",
+                "Attempts of guards that the shop answered.",
+                &["site", "guard", "outcome"],
+            ),
+            guard_refused: counters(
+                registry,
+                "tillgate_guard_refusals_total",
+                "Attempts of guards refused before the shop saw them.",
+                &["site", "guard", "reason"],
             ),
             observed: counters(
                 registry,

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::harness::{Answer, Client, Setup, Upstream, program};
@@ -82,6 +84,21 @@ echo "<form action='$origin/konto' method=post><input name=csrf value={$_SESSION
 <input name=email value=ada.private@example.com><input type=password name=password></form><script>
 document.forms[0].password.value = location.search ? 'right-secret-word' : 'wrong-secret-word';
 if (location.pathname === '/konto') document.forms[0].submit();</script>";
+"#;
+
+/// One address for all that a shop does, by GraphQL and by a query, and names and passwords in the head.
+const DOORS: &str = r#"
+header('Content-Type: application/json');
+$right = $right || ($sent['variables']['password'] ?? $_SERVER['PHP_AUTH_PW'] ?? '') === 'right-secret-word';
+if ($path === '/graphql') {
+    echo $right ? '{"data":{"generateCustomerToken":{"token":"abc"}}}'
+        : '{"errors":[{"message":"no"}],"data":{"generateCustomerToken":null}}';
+} elseif ($path === '/admin/orders') {
+    if (!$right) { header('WWW-Authenticate: Basic realm="shop"'); http_response_code(401); }
+    echo '[]';
+} elseif (($_GET['route'] ?? '') === 'account/login') {
+    echo json_encode($right ? ['redirect' => '/in', 'customer' => ['id' => 7]] : ['error' => 'no']);
+}
 "#;
 
 fn shop(page: &str) -> Option<Server> {
@@ -266,6 +283,62 @@ fn a_shop_that_answers_every_login_with_a_page_is_learnt() {
     assert_judges_right(&url, &rule, "/customer/account/login/", FORM, &body);
 }
 
+/// Learns from one wrong and one right request; the rule, once a guard has judged both right by it.
+fn learn_of(
+    shop: &Server,
+    (method, target): (&str, &str),
+    make: &dyn Fn(&str) -> (Vec<(&'static str, String)>, String),
+) -> String {
+    let url = format!("http://{}", shop.address);
+    let mut learner = Learner::start(&url, &[]);
+    let mut browser = learner.browser();
+    let mut send = |password: &str| {
+        let (fields, body) = make(password);
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        browser.send(method, target, &fields, &body);
+    };
+    send(WRONG);
+    learner.wait_for("RIGHT password");
+    send(RIGHT);
+    let (code, rule, said) = learner.end();
+    assert_eq!(code, 0, "{said}");
+    let sidecar = Setup::to(&url).site(&rule).start();
+    for (password, outcome) in [(RIGHT, "success"), (WRONG, "failure")] {
+        let (fields, body) = make(password);
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        sidecar.https().request(method, target, &fields, body.as_bytes());
+        let label = format!("outcome=\"{outcome}\"");
+        assert_eq!(sidecar.metric("tillgate_login_attempts_total", &[&label]), 1.0, "{rule}");
+    }
+    rule
+}
+
+#[test]
+fn a_login_behind_one_address_for_everything_is_told_apart() {
+    let Some(shop) = shop(DOORS) else { return };
+    let rule = learn_of(&shop, ("POST", "/graphql"), &|password| {
+        let query = "mutation SignIn($email: String!, $password: String!) {\n  \
+            generateCustomerToken(email: $email, password: $password) { token } }";
+        let body = json!({"operationName": "SignIn", "query": query,
+            "variables": {"email": NAME, "password": password}});
+        (vec![("content-type", "application/json".to_owned())], body.to_string())
+    });
+    assert!(rule.contains("carrier = \"graphql\"\noperation = \"SignIn\"\n"), "{rule}");
+    let pointer = "json = { pointer = \"/data/generateCustomerToken/token\"";
+    assert!(rule.contains(pointer), "{rule}");
+
+    let rule = learn_of(&shop, ("POST", "/index.php?route=account/login"), &|password| {
+        (vec![("content-type", FORM.to_owned())], format!("email={NAME}&password={password}"))
+    });
+    assert!(rule.contains("when = { query = \"route\", value = \"account/login\" }"), "{rule}");
+
+    let rule = learn_of(&shop, ("GET", "/admin/orders"), &|password| {
+        let shown = STANDARD.encode(format!("ada.private:{password}"));
+        (vec![("authorization", format!("Basic {shown}"))], String::new())
+    });
+    assert!(rule.contains("path = \"/admin/orders\"\ncarrier = \"basic\"\n"), "{rule}");
+}
+
 #[test]
 fn a_real_browser_gets_through_with_the_cookies_and_addresses_of_a_careful_shop() {
     let (Some(shop), Some(chromium)) = (shop(CAREFUL), program("chromium")) else { return };
@@ -306,7 +379,7 @@ fn an_api_that_always_answers_200_is_learnt_by_what_only_the_right_answer_holds(
     let (code, rule, _) = learner.end();
     assert_eq!(code, 0);
     assert!(rule.contains("account_field = \"customer.mail\""), "{rule}");
-    assert!(rule.contains("success = { body = '\"access_token\""), "{rule}");
+    assert!(rule.contains("success = { json = { pointer = \"/data/access_token\""), "{rule}");
     assert_judges_right(&url, &rule, "/api/v1/customer-login", "application/json", &api_body);
 }
 

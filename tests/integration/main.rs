@@ -21,6 +21,8 @@ mod fsync;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;

@@ -8,12 +8,13 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Uri, request, response};
 use zeroize::Zeroizing;
 
-use super::account::{NAMES, is_password, squeeze};
-use super::outcome::{Judge, Judgement, cookies};
+use super::account::{NAMES, is_password};
+use super::claim::{Claim, Extent};
+use super::outcome::{Judge, Judgement};
 use super::recognise::Expected;
-use super::{fields, path};
+use super::{fields, path, signs};
 use crate::counters::Outcome;
-use crate::policy::Site;
+use crate::policy::{Site, squeeze};
 
 /// A request and its answer, both in full.
 pub struct Recorded<'a> {
@@ -40,11 +41,8 @@ impl Recorded<'_> {
     #[must_use]
     pub fn outcome(&self, site: &Site) -> Option<Outcome> {
         let expected = Expected::recognise(site, self.request)?;
-        let account = expected.account(content_types(self.request), self.body);
-        if expected.rule.is_none() && !matches!(account, Ok(Some(_))) {
-            return None;
-        }
-        let mut judge = Judge::new(&expected);
+        let claims = self.claims(&expected);
+        let mut judge = Judge::new(&expected, claims.first()?);
         Some(match judge.head(self.answer) {
             Judgement::Failure => Outcome::Failure,
             Judgement::Neutral => Outcome::Neutral,
@@ -53,13 +51,20 @@ impl Recorded<'_> {
         })
     }
 
-    /// Whether a rule of the site finds an account in it.
+    /// Whether the rules of a site find one account in it.
     #[must_use]
     pub fn names_an_account(&self, site: &Site) -> bool {
-        let expected = Expected::recognise(site, self.request);
-        let account =
-            expected.map(|expected| expected.account(content_types(self.request), self.body));
-        matches!(account, Some(Ok(Some(account))) if !account.names().is_empty())
+        let Some(expected) = Expected::recognise(site, self.request) else { return false };
+        let claims = self.claims(&expected);
+        matches!(&claims[..], [claim] if claim.account.names().len() == 1)
+    }
+
+    /// The logins among what it tries.
+    fn claims<'p>(&self, expected: &Expected<'p>) -> Vec<Claim<'p>> {
+        let claims = expected.claims(content_types(self.request), self.body, Extent::Whole);
+        let mut claims = claims.unwrap_or_default();
+        claims.retain(|claim| claim.guard().is_none());
+        claims
     }
 
     /// Every field of the request: its query's, then its body's.
@@ -113,7 +118,7 @@ pub fn address(uri: &Uri) -> Cow<'_, str> {
 
 /// The names of the cookies that an answer sets to something.
 pub fn cookies_set(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    cookies(headers)
+    signs::cookies(headers, &[])
 }
 
 fn content_types(head: &request::Parts) -> impl Iterator<Item = &[u8]> {

@@ -24,6 +24,7 @@ impl Rejection {
             Self::DestinationInside { .. } => "destination_inside",
             Self::DestinationRefused { .. } => "destination_refused",
             Self::Frame(_) => "frame",
+            Self::Guard { .. } => "guard",
             Self::HostConflict => "host_conflict",
             Self::HostMissing => "host_missing",
             Self::HostUnknown => "host_unknown",

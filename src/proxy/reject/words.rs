@@ -30,6 +30,7 @@ impl Rejection {
             Self::DestinationInside { .. } | Self::DestinationRefused { .. } => {
                 "This proxy does not lead to that address."
             }
+            Self::Guard { .. } => "Too many attempts. Please wait, then try again.",
             Self::HostUnknown | Self::Misdirected => "There is no such site here.",
             Self::InvalidCard { .. } => "The card number is not valid. Please check it.",
             Self::Login { .. } => "Too many sign-in attempts. Please wait, then try again.",
