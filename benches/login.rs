@@ -21,7 +21,7 @@ use tillgate::counters::{
     AttemptCounter, KeyHasher, LocalCounter, Lock, Outcome, Reserved, Scope, Tried,
 };
 use tillgate::policy::{Limit, Lockout, LoginLimits, Site, SiteName};
-use tillgate::proxy::login::{Client, LockWatcher, LoginGuard, Verdict};
+use tillgate::proxy::login::{Client, Extent, LockWatcher, LoginGuard, Verdict};
 
 /// As the server has.
 #[global_allocator]
@@ -96,9 +96,10 @@ fn log_in(
     let expected = LoginGuard::recognise(site, &head).expect("a login");
     let body = format!("email=customer{nth}%40example.com&password=correct+horse");
     let form: &[u8] = b"application/x-www-form-urlencoded";
-    let account = expected.account(Some(form), body.as_bytes()).ok().flatten();
+    let claims = expected.claims(Some(form), body.as_bytes(), Extent::Whole).unwrap_or_default();
+    let claim = claims.first().expect("a login claims one account");
     let client = Client { address: address(nth), device: None };
-    let verdict = guard.reserve(&expected, account, client, limits).now_or_never();
+    let verdict = guard.reserve(&expected, claim, client, limits).now_or_never();
     if let Some(Verdict::Admit(attempt)) = verdict {
         attempt.settle(outcome);
     }
