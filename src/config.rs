@@ -41,6 +41,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use serde::Deserialize;
@@ -206,6 +207,12 @@ fn secrets(snapshot: &Snapshot) -> impl Iterator<Item = &Secret> {
         gateway.access.bearer.iter().chain(credentials)
     });
     gateways.chain(snapshot.webhooks.iter().flat_map(|webhook| &webhook.secrets))
+}
+
+/// A span of time as the file writes it, `"30m"`; `None` where it is none.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    units::duration(text).ok()
 }
 
 /// The JSON Schema of the file.

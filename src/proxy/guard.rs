@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use super::generation::{Generation, Place};
 use super::headers::METHOD_OVERRIDES;
 use super::login::{
-    Attempt, BODY_LOOK_BYTES, ClaimError, Expected, Extent, Judgement, LoginGuard, Verdict,
+    Attempt, BODY_LOOK_BYTES, ClaimError, Client, Expected, Extent, Judgement, LoginGuard, Verdict,
 };
 use super::proof::Asker;
 use super::reject::Rejection;
@@ -200,7 +200,7 @@ async fn read_attempt(
     let read = source.read_up_to(bytes_max.saturating_add(1)).await;
     let (pieces, reached) = read.map_err(|error| exchange.refusal(error))?;
     let codings = Coding::of(&head.headers).map_err(Rejection::Coding)?;
-    let (body, end) = plain(&pieces, &codings);
+    let (body, end) = plain(&pieces, reached, &codings);
     let long = pieces.iter().map(Bytes::len).sum::<usize>() > bytes_max;
     source.put_back(pieces);
     let limit_bytes = u64::try_from(bytes_max).unwrap_or(u64::MAX);
@@ -214,9 +214,9 @@ async fn read_attempt(
 
 /// The beginning of an answer, decoded; `None` where it broke off.
 async fn look(headers: &HeaderMap, source: &mut Source) -> Option<Vec<u8>> {
-    let (pieces, _) = source.read_up_to(BODY_LOOK_BYTES).await.ok()?;
+    let (pieces, reached) = source.read_up_to(BODY_LOOK_BYTES).await.ok()?;
     let codings = Coding::of(headers).unwrap_or_default();
-    let (body, _) = plain(&pieces, &codings);
+    let (body, _) = plain(&pieces, reached, &codings);
     source.put_back(pieces);
     Some(body)
 }
@@ -247,7 +247,10 @@ pub(super) fn plain(pieces: &[Bytes], codings: &[Coding]) -> (Vec<u8>, Reached) 
         return (pieces.concat(), Reached::End);
     }
     let mut text = Vec::new();
-    let decoded = Decoder::new(codings, DECODED)
-        .and_then(|mut decoder| pieces.iter().try_for_each(|piece| decoder.push(piece, &mut text)));
+    let decoded = Decoder::new(codings, DECODED).and_then(|mut decoder| {
+        pieces.iter().try_for_each(|piece| decoder.push(piece, &mut text))?;
+        // A decoder keeps up to 32 KiB to itself until it is told that this is all.
+        if reached == Reached::End { decoder.finish(&mut text) } else { Ok(()) }
+    });
     (text, if decoded.is_ok() { Reached::End } else { Reached::Enough })
 }

@@ -8,6 +8,7 @@
 mod account;
 mod basic;
 mod claim;
+mod desk;
 mod fields;
 mod graphql;
 mod guess;
@@ -17,6 +18,7 @@ mod outcome;
 mod path;
 mod proven;
 mod recognise;
+pub mod rehearse;
 mod signs;
 mod xml;
 mod xmlrpc;
@@ -29,6 +31,7 @@ use http::{HeaderValue, Uri, request, response};
 
 use self::account::NAMES_MAX;
 pub use self::claim::{Claim, ClaimError, Extent};
+pub use self::desk::{Desk, DeskFull, LockPlace};
 use self::guess::Guess;
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
@@ -53,6 +56,7 @@ pub struct LoginGuard {
     counter: Arc<dyn AttemptCounter>,
     hasher: KeyHasher,
     watcher: Arc<dyn LockWatcher>,
+    desk: Arc<Desk>,
     proven: Arc<Proven>,
     devices: Devices,
     signals: Arc<SignalWatch>,
@@ -80,6 +84,7 @@ pub enum Verdict {
 pub struct Attempt {
     counter: Arc<dyn AttemptCounter>,
     watcher: Arc<dyn LockWatcher>,
+    desk: Arc<Desk>,
     site: SiteName,
     rule: Option<Arc<GuardRule>>,
     /// None where the attempt would have been refused if refusing were meant.
@@ -91,6 +96,9 @@ pub struct Attempt {
     /// What is proven by a success, and where that is noted.
     proves: Option<(CounterKey, Arc<Proven>)>,
 }
+
+/// What a success proves, and where that is noted.
+type Proves = (CounterKey, Arc<Proven>);
 
 /// Who makes an attempt, apart from the accounts named in it.
 #[derive(Clone, Copy)]
@@ -261,7 +269,10 @@ impl LoginGuard {
         Attempt {
             counter: Arc::clone(&self.counter),
             watcher: Arc::clone(&self.watcher),
+            desk: Arc::clone(&self.desk),
             site: expected.site.name.clone(),
+            client,
+            rule: claim.rule.map(Arc::clone),
             reservation,
             observed,
             rule: claim.rule.map(Arc::clone),

@@ -131,6 +131,18 @@ pub enum AuditEvent {
         /// Its public name.
         key: String,
     },
+    /// An operator lets somebody in for a time, whatever the limits say, or takes that back.
+    LoginAllowed {
+        /// By whom, as the command says; whoever has the token may leave it out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operator: Option<Operator>,
+        /// What kind of thing.
+        dimension: &'static str,
+        /// Its keyed hash.
+        key: String,
+        /// For how long; zero takes it back.
+        for_s: u64,
+    },
     /// Failed attempts locked something else than an account.
     LoginLocked {
         /// Where the last of them was.
@@ -144,6 +156,16 @@ pub enum AuditEvent {
         /// Until when.
         #[serde(serialize_with = "instant")]
         until: SystemTime,
+    },
+    /// An operator has failures and locks forgotten.
+    LoginUnlocked {
+        /// By whom, as the command says; whoever has the token may leave it out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operator: Option<Operator>,
+        /// What kind of thing.
+        dimension: &'static str,
+        /// Its keyed hash.
+        key: String,
     },
     /// A changed configuration or certificate was refused.
     ReloadRefused {

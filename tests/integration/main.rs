@@ -39,6 +39,8 @@ mod keys;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod learn;
+#[cfg(test)]
 mod lockout;
 #[cfg(test)]
 mod login;

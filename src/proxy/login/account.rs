@@ -14,7 +14,7 @@ use crate::policy::{FieldPath, squeeze};
 pub(super) const NAMES_MAX: usize = 8;
 
 /// The usual names of the field that names an account, squeezed.
-const NAMES: [&str; 31] = [
+pub(super) const NAMES: [&str; 31] = [
     "email",
     "emailaddress",
     "useremail",
@@ -94,7 +94,7 @@ const PASSWORDS: [&str; 9] =
 /// The account, or accounts, that an attempt names; empty where there is only a password. Has no
 /// `Debug`: names are personal and go nowhere but into a keyed hash.
 #[derive(Clone, Default)]
-pub(super) struct Account {
+pub struct Account {
     names: Vec<String>,
 }
 
@@ -120,6 +120,12 @@ pub(super) struct Found<'r> {
 }
 
 impl Account {
+    /// An account as an operator writes it; empty where that names none.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self::of([name])
+    }
+
     /// The account of these names.
     pub(super) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         let mut account = Self::default();
@@ -127,7 +133,9 @@ impl Account {
         account
     }
 
-    pub(super) fn names(&self) -> &[String] {
+    /// The names, as they are hashed.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
         &self.names
     }
 }
@@ -186,7 +194,8 @@ impl<'r> Found<'r> {
     }
 }
 
-fn is_password(squeezed: &str) -> bool {
+/// Whether a squeezed name is a password field's.
+pub(super) fn is_password(squeezed: &str) -> bool {
     squeezed.contains("pass") || PASSWORDS.contains(&squeezed)
 }
 
