@@ -209,6 +209,15 @@ fn secrets(snapshot: &Snapshot) -> impl Iterator<Item = &Secret> {
     gateways.chain(snapshot.webhooks.iter().flat_map(|webhook| &webhook.secrets))
 }
 
+/// What a text would do as a file of this name in the folder where we are; nothing it names is watched.
+///
+/// # Errors
+/// Every problem of the text at once.
+pub fn of_text(name: &Path, text: &str) -> Result<Loaded, Problems> {
+    let source = Source { file: name, text, folder: PathBuf::new() };
+    load_text(&source, &|_: &str| None)
+}
+
 /// A span of time as the file writes it, `"30m"`; `None` where it is none.
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {

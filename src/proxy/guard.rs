@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use super::generation::{Generation, Place};
 use super::headers::METHOD_OVERRIDES;
 use super::login::{
-    Attempt, BODY_LOOK_BYTES, ClaimError, Client, Expected, Extent, Judgement, LoginGuard, Verdict,
+    Attempt, BODY_LOOK_BYTES, ClaimError, Expected, Extent, Judgement, LoginGuard, Verdict,
 };
 use super::proof::Asker;
 use super::reject::Rejection;
@@ -242,7 +242,7 @@ pub(super) fn plain_method(site: &Site, head: &mut request::Parts) {
 }
 
 /// The beginning of a body as text, as far as it can be decoded; short of its end that is `Enough`.
-pub(super) fn plain(pieces: &[Bytes], codings: &[Coding]) -> (Vec<u8>, Reached) {
+pub(super) fn plain(pieces: &[Bytes], reached: Reached, codings: &[Coding]) -> (Vec<u8>, Reached) {
     if codings.is_empty() {
         return (pieces.concat(), Reached::End);
     }

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderValue, Uri, request, response};
 
+pub use self::account::Account;
 use self::account::NAMES_MAX;
 pub use self::claim::{Claim, ClaimError, Extent};
 pub use self::desk::{Desk, DeskFull, LockPlace};
@@ -86,6 +87,7 @@ pub struct Attempt {
     watcher: Arc<dyn LockWatcher>,
     desk: Arc<Desk>,
     site: SiteName,
+    client: IpAddr,
     rule: Option<Arc<GuardRule>>,
     /// None where the attempt would have been refused if refusing were meant.
     reservation: Option<Box<Reservation>>,
@@ -96,9 +98,6 @@ pub struct Attempt {
     /// What is proven by a success, and where that is noted.
     proves: Option<(CounterKey, Arc<Proven>)>,
 }
-
-/// What a success proves, and where that is noted.
-type Proves = (CounterKey, Arc<Proven>);
 
 /// Who makes an attempt, apart from the accounts named in it.
 #[derive(Clone, Copy)]
@@ -121,6 +120,7 @@ impl LoginGuard {
             counter,
             hasher: KeyHasher::new(account_key),
             watcher,
+            desk: Arc::default(),
             proven: Arc::new(Proven::new()),
             devices: Devices::new(account_key),
             signals: Arc::new(SignalWatch::new(account_key)),
@@ -196,19 +196,22 @@ impl LoginGuard {
         if proves.is_some_and(|key| self.proven.holds(&key, Instant::now())) {
             return Verdict::Proven;
         }
-        let reserved = if claim.account.names().len() > NAMES_MAX {
-            Reserved::Refused(Self::too_many())
+        let (reserved, allowed) = if claim.account.names().len() > NAMES_MAX {
+            (Reserved::Refused(Self::too_many()), false)
         } else {
             let guard = claim.guard().map(|guard| &*guard.name);
             let scope = Scope { site: &site.name.0, guard };
             let tried = self.tried(scope, claim.account.names(), client);
-            self.counter.reserve(tried, limits).await
+            let allowed = self.desk.allows(&tried);
+            (self.counter.reserve(tried, limits).await, allowed)
         };
-        let attempt = |taken| self.attempt((expected, claim), taken, proves);
+        let attempt = |taken| self.attempt((expected, claim), client.address, (taken, proves));
         match (reserved, limits.mode) {
             (Reserved::Admitted(reservation), _) => Verdict::Admit(attempt(Ok(reservation))),
-            (Reserved::Refused(refusal), LimitMode::Enforce) => Verdict::Refuse(refusal),
-            (Reserved::Refused(refusal), LimitMode::Observe) => {
+            (Reserved::Refused(refusal), LimitMode::Enforce) if !allowed => {
+                Verdict::Refuse(refusal)
+            }
+            (Reserved::Refused(refusal), LimitMode::Enforce | LimitMode::Observe) => {
                 Verdict::Admit(attempt(Err(refusal)))
             }
         }
@@ -256,11 +259,17 @@ impl LoginGuard {
         self.counter.is_degraded()
     }
 
+    /// What operators know of locks, and whom they let in.
+    #[must_use]
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
     fn attempt(
         &self,
         (expected, claim): (&Expected<'_>, &Claim<'_>),
-        taken: Result<Reservation, Refusal>,
-        proves: Option<CounterKey>,
+        client: IpAddr,
+        (taken, proves): (Result<Reservation, Refusal>, Option<CounterKey>),
     ) -> Attempt {
         let (reservation, observed) = match taken {
             Ok(reservation) => (Some(Box::new(reservation)), None),
@@ -272,7 +281,6 @@ impl LoginGuard {
             desk: Arc::clone(&self.desk),
             site: expected.site.name.clone(),
             client,
-            rule: claim.rule.map(Arc::clone),
             reservation,
             observed,
             rule: claim.rule.map(Arc::clone),
@@ -360,8 +368,12 @@ impl Attempt {
         if self.guard().is_none() {
             self.signals.login_went(&reservation.tried, outcome);
         }
-        let (watcher, site) = (Arc::clone(&self.watcher), self.site.clone());
-        let told = move |lock| watcher.locked(&site, &lock);
+        let (watcher, desk) = (Arc::clone(&self.watcher), Arc::clone(&self.desk));
+        let (site, client) = (self.site.clone(), self.client);
+        let told = move |lock| {
+            desk.note(&site, client, &lock);
+            watcher.locked(&site, &lock);
+        };
         self.counter.settle(reservation, outcome, Box::new(told));
     }
 }

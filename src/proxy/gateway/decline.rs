@@ -51,9 +51,9 @@ impl Proxy {
         }
         let mut declined = head.status == StatusCode::PAYMENT_REQUIRED;
         // An answer that breaks off does so for its next reader too.
-        if !declined && let Ok((pieces, _)) = source.read_up_to(BODY_LOOK_BYTES).await {
+        if !declined && let Ok((pieces, reached)) = source.read_up_to(BODY_LOOK_BYTES).await {
             let codings = Coding::of(&head.headers).unwrap_or_default();
-            declined = SAYS_DECLINED.is_match(&guard::plain(&pieces, &codings).0);
+            declined = SAYS_DECLINED.is_match(&guard::plain(&pieces, reached, &codings).0);
             source.put_back(pieces);
         }
         if declined {
