@@ -22,7 +22,7 @@ use tillgate::counters::{
     AttemptCounter, KeyHasher, LocalCounter, Lock, Outcome, Reserved, Scope, Tried,
 };
 use tillgate::policy::{Limit, Lockout, LoginLimits, Site, SiteName};
-use tillgate::proxy::login::{Client, LockWatcher, LoginGuard, Verdict};
+use tillgate::proxy::login::{Client, Extent, LockWatcher, LoginGuard, Verdict};
 
 /// As the server has.
 #[global_allocator]
@@ -101,9 +101,10 @@ fn log_in(
 ) {
     let expected = LoginGuard::recognise(site, head).expect("a login");
     let form: &[u8] = b"application/x-www-form-urlencoded";
-    let account = expected.account(Some(form), body.as_bytes()).ok().flatten();
+    let claims = expected.claims(Some(form), body.as_bytes(), Extent::Whole).unwrap_or_default();
+    let claim = claims.first().expect("an attempt");
     let client = Client { address: address(nth), device: None };
-    let verdict = guard.reserve(&expected, account, client, limits).now_or_never();
+    let verdict = guard.reserve(&expected, claim, client, limits).now_or_never();
     match verdict {
         Some(Verdict::Admit(attempt)) => attempt.settle(outcome),
         _ => panic!("refused"),

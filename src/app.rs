@@ -24,7 +24,7 @@ use crate::keys::KeyError;
 use crate::policy::Live;
 use crate::proxy::{Generation, Proxy, Services, TargetError};
 use crate::reload::{Reloader, WatchError, Watcher};
-use crate::server::{Admin, Drained, ListenError, Worker, WorkerError};
+use crate::server::{Admin, Drained, ListenError, TokenError, Worker, WorkerError, obtain_token};
 use crate::telemetry::audit::AuditError;
 use crate::telemetry::{AuditEvent, CardsSeen, Metrics, SeenReport};
 use crate::tls::{
@@ -106,6 +106,9 @@ pub enum AppError {
     /// A thread, runtime or signal handler is not to be had.
     #[error("the system refuses what a server needs")]
     System(#[source] std::io::Error),
+    /// The operator's API has no token.
+    #[error("the operator's API cannot be opened")]
+    Token(#[from] TokenError),
     /// An upstream cannot be prepared.
     #[error("an upstream cannot be used")]
     Target(#[from] TargetError),
@@ -191,13 +194,15 @@ pub fn start(
     });
     let workers = workers.collect::<Result<Vec<_>, _>>()?;
 
+    let token = obtain_token(&startup.data_dir)?;
+    let admin = Admin::new(Arc::clone(&services), Arc::clone(&policy), token, closing.clone());
     let reloader = watched.map(|path| {
         let live = (policy, identities);
         let loaded = (startup, digest);
         Reloader::new(path.to_owned(), loaded, live, Arc::clone(&services), watcher)
     });
     let mut control = Control {
-        admin: Admin::new(Arc::clone(&services), closing.clone()),
+        admin,
         closing: closing.clone(),
         ended: ended.clone(),
         reloader,

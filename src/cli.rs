@@ -2,6 +2,7 @@
 
 mod ask;
 mod gateway;
+mod login;
 mod progress;
 mod seen;
 mod vault;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use gateway::GatewayCommand;
+use login::LoginCommand;
 use thiserror::Error;
 
 use self::vault::VaultCommand;
@@ -21,6 +23,7 @@ use crate::app::{self, AppError};
 use crate::config::{self, Problems};
 use crate::demo::{self, DemoError, DemoOptions};
 use crate::inspect::{self, InspectError, InspectOptions, Verdict};
+use crate::learn::LearnError;
 use crate::telemetry::Metrics;
 use crate::telemetry::logging::{self, LoggingError};
 
@@ -53,6 +56,9 @@ enum Command {
     /// The ways to the payment gateways.
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// The login guard: learn what a login is, see who is locked and why.
+    #[command(subcommand)]
+    Login(LoginCommand),
     /// Guard a shop.
     #[command(after_help = "Examples:\n  tillgate run --config /etc/tillgate/tillgate.toml\n  \
                       tillgate run --upstream http://127.0.0.1:8080")]
@@ -124,6 +130,10 @@ enum CliError {
     Demo(#[from] DemoError),
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    #[error(transparent)]
+    Call(#[from] login::CallError),
+    #[error(transparent)]
+    Learn(#[from] LearnError),
     #[error("cannot start logging")]
     Logging(#[from] LoggingError),
     #[error("cannot read or write at the terminal")]
@@ -135,8 +145,12 @@ enum CliError {
 /// What clap cannot see is wrong.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 enum UsageError {
+    #[error("say for how long, as in `--for 2h`, or --end to take it back")]
+    AllowTime,
     #[error("a card's number must not be an argument, which other users can see: use `--card -`")]
     CardInArguments,
+    #[error("name whom it is about: --account, --network or --key")]
+    Nobody,
     #[error("what was read is no card number: it has 12 to 19 digits")]
     NoCard,
     #[error("there is no terminal to ask at; to go ahead unasked, add --yes")]
@@ -160,6 +174,7 @@ impl Cli {
             Command::Check { config } => check(&config),
             Command::Demo(options) => run_demo(&options),
             Command::Gateway(GatewayCommand::Ca { config }) => gateway::ca(&config),
+            Command::Login(command) => login::run(command),
             Command::Run(options) => run(options),
             Command::Scan(options) => scan(&options),
             Command::Schema => schema(),

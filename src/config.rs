@@ -9,17 +9,21 @@ mod compile;
 mod environment;
 mod forward;
 mod gateways;
+mod guards;
 mod json;
 mod login_limits;
 mod master_key;
 mod networks;
 mod pages;
+mod presets;
 mod problem;
 mod proof;
 mod schema;
 mod secrets;
 mod shape;
 mod shared_store;
+mod signals;
+mod signs;
 mod sites;
 mod sockets;
 mod source;
@@ -37,6 +41,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use serde::Deserialize;
@@ -140,6 +145,7 @@ pub fn for_upstream(
         upstreams: At::nowhere(vec![At::nowhere(url.to_owned())]),
         ca: None,
         login: Vec::new(),
+        guard: Vec::new(),
         route: Vec::new(),
     };
     let file = FileSchema {
@@ -201,6 +207,21 @@ fn secrets(snapshot: &Snapshot) -> impl Iterator<Item = &Secret> {
         gateway.access.bearer.iter().chain(credentials)
     });
     gateways.chain(snapshot.webhooks.iter().flat_map(|webhook| &webhook.secrets))
+}
+
+/// What a text would do as a file of this name in the folder where we are; nothing it names is watched.
+///
+/// # Errors
+/// Every problem of the text at once.
+pub fn of_text(name: &Path, text: &str) -> Result<Loaded, Problems> {
+    let source = Source { file: name, text, folder: PathBuf::new() };
+    load_text(&source, &|_: &str| None)
+}
+
+/// A span of time as the file writes it, `"30m"`; `None` where it is none.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    units::duration(text).ok()
 }
 
 /// The JSON Schema of the file.

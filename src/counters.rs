@@ -12,8 +12,10 @@ mod contract;
 mod key;
 mod local;
 mod pace;
+mod recent;
 mod refusal;
 mod shared;
+mod signals;
 mod subject;
 mod surge;
 
@@ -27,6 +29,7 @@ pub use local::{CounterFile, Fill, LocalCounter};
 pub use pace::{Paces, Strikes};
 pub use refusal::{Refusal, RefusalReason, Rule};
 pub use shared::{LOGIN_KEYS, SharedCounter};
+pub use signals::{Bringer, CardRefusal, Score, Signal, Signals};
 pub use subject::{Subject, Tag, Tried, Trust};
 pub use surge::{Alarm, Surge};
 

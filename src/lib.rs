@@ -31,6 +31,7 @@ pub mod server;
 
 pub mod app;
 pub mod inspect;
+pub mod learn;
 
 pub mod demo;
 

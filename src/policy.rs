@@ -9,6 +9,7 @@ mod certificate;
 mod field;
 mod forward;
 mod gateway;
+mod guard;
 mod limits;
 mod live;
 mod login;
@@ -21,6 +22,7 @@ mod proof;
 mod redis;
 mod route;
 mod secret;
+mod signals;
 mod trusted;
 mod upstream;
 mod webhook;
@@ -32,11 +34,13 @@ pub use certificate::CertificateFiles;
 pub use field::{FieldPattern, enclosing, join_names, name_parts};
 pub use forward::{Destination, ForwardPolicy, Others};
 pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
+pub use guard::{
+    Carrier, Condition, Counts, FieldPath, GuardKind, GuardRule, LOGIN, Place, Sign, ValuePattern,
+    squeeze,
+};
 pub use limits::{Limits, Timeouts};
 pub use live::Live;
-pub use login::{
-    Counted, Delays, Dimension, Limit, LimitMode, Lockout, LoginLimits, LoginRule, Quota, Sign,
-};
+pub use login::{Counted, Delays, Dimension, Limit, LimitMode, Lockout, LoginLimits, Quota};
 pub use mac::{Mac, MacAlgorithm, MacEncoding};
 pub use networks::{Listed, NetworkLists};
 pub use pages::{PageError, PageFacts, Pages};
@@ -48,6 +52,9 @@ pub use proof::ProofOfWork;
 pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
 pub use route::{Route, Site, SiteName};
 pub use secret::Secret;
+pub use signals::{
+    COUNTED_MAX, CardTesting, RiskStep, RiskSteps, SignalPolicy, TrustedDevice, tightened,
+};
 pub use trusted::{ForwardedField, TrustedProxies};
 pub use upstream::{Pin, Scheme, Trust, Upstream};
 pub use webhook::{Webhook, WebhookSignature};
@@ -67,6 +74,8 @@ pub struct Snapshot {
     pub trusted_proxies: TrustedProxies,
     /// How many logins may be tried.
     pub login: Arc<LoginLimits>,
+    /// How suspicion is answered.
+    pub signals: SignalPolicy,
     /// Networks that are known.
     pub networks: NetworkLists,
     /// What a suspicious client must do first.

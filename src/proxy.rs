@@ -8,6 +8,7 @@ mod admit;
 mod body;
 mod cards;
 mod connect;
+mod device;
 mod digits;
 mod exchange;
 mod finish;
@@ -25,6 +26,8 @@ mod proof;
 mod reject;
 mod request_id;
 mod services;
+mod suspicion;
+mod testing;
 mod upgrade;
 mod webhook;
 pub mod websocket;
@@ -39,6 +42,7 @@ use hyper::body::{Body as _, Incoming};
 use body::{Body, Source};
 use cards::{Action, Editor, Forward, Opaque, Task};
 use connect::TunnelCount;
+use device::Browser;
 use exchange::{Asked, Exchange};
 use finish::Ending;
 use forward::{Answer, Reuse};
@@ -46,6 +50,7 @@ use generation::Found;
 use headers::Origin;
 use reject::{Accept, Rejection};
 use request_id::RequestId;
+use testing::Payer;
 use upgrade::{Switch, Wanted};
 
 pub use connect::{Connect, Intercept, Onward, Tunnel};
@@ -56,6 +61,7 @@ pub use generation::Generation;
 pub use peer::{Peer, Role};
 pub use proof::Proofs;
 pub use services::{LockTeller, Services};
+pub use suspicion::SignalWatch;
 pub use webhook::Deliveries;
 
 use crate::policy::{Limits, Live, Pages, RequestAction, ResponseAction, Timeouts};
@@ -171,21 +177,30 @@ impl Proxy {
         let wanted = Wanted::of(&route.cards, protocol)?;
         let handed_over = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
+        let trusted = &generation.snapshot.trusted_proxies;
+        let told = trusted.contain(peer.address.ip());
+        let browser = Browser::take(&mut head.headers, peer.tls_version.is_some(), told);
+        if let Some(payer) = Payer::of(&generation.snapshot.signals, route, &head.headers) {
+            exchange.paid_by(payer);
+        }
         let idle = timeouts.request_body_idle;
         let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 
         let covered = generation.webhook(place, exchange);
         let delivery = self.admit_webhook(covered, exchange, (&head.headers, &mut source)).await?;
-        let attempt = self.reserve_login(generation, place, exchange, (&head, &mut source)).await?;
+        let attempts = self
+            .reserve_login(generation, place, (exchange, &browser), (&head, &mut source))
+            .await?;
         let body = self.edit_request(place, exchange, (&mut head, source)).await?;
         if route.cards.responses != ResponseAction::Off {
             headers::limit_codings(&mut head.headers);
         }
         prepare(&mut head, generation, (peer, exchange), &wanted);
         guard::plain_method(place.site, &mut head);
-        if attempt.is_some() {
+        if !attempts.is_empty() {
             // The outcome may have to be read in the body.
             guard::plain_answer(&mut head.headers);
+            suspicion::tell_shop(&attempts, &mut head.headers);
         }
 
         headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
@@ -194,7 +209,7 @@ impl Proxy {
         let mut answer = match forward(place, (peer, exchange), request, timeouts).await {
             Ok(answer) => answer,
             Err(rejection) => {
-                self.settle_undecided(attempt, (place.site, exchange));
+                self.settle_undecided(attempts, (place.site, exchange));
                 return Err(rejection);
             }
         };
@@ -215,8 +230,14 @@ impl Proxy {
         if let Some(delivery) = delivery {
             delivery.settle(head.status);
         }
-        let source = self.settle_login(attempt, (place.site, exchange), (&head, source)).await;
+        let trusted = generation.snapshot.signals.trusted_device.as_ref();
+        let (source, granted) = self
+            .settle_login(attempts, (place.site, exchange), (&browser, trusted), (&head, source))
+            .await;
         let body = self.edit_response(place, exchange, (&mut head, source)).await?;
+        if let Some(cookie) = granted {
+            device::put(&mut head.headers, cookie);
+        }
         Ok(Response::from_parts(head, body))
     }
 

@@ -12,6 +12,6 @@ mod listen;
 mod proxy_protocol;
 mod worker;
 
-pub use admin::Admin;
+pub use admin::{Admin, TokenError, message, obtain_token, read_token};
 pub use listen::{Bound, Kind, ListenError, Share};
 pub use worker::{Drained, Worker, WorkerError};

@@ -268,6 +268,12 @@ impl Vault {
         self.cipher.peek().audit_key().duplicate()
     }
 
+    /// The fingerprint of a card's digits, or of a token's text.
+    #[must_use]
+    pub fn print(&self, text: &[u8]) -> [u8; 32] {
+        self.cipher.peek().fingerprint(text).0
+    }
+
     /// The key that names of accounts are hashed with: one for the vault's life.
     #[must_use]
     pub fn accounts_key(&self) -> SecretKey {

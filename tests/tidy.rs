@@ -17,7 +17,7 @@ mod tidy {
         &["vault"],
         &["proxy"],
         &["reload", "server"],
-        &["app", "inspect"],
+        &["app", "inspect", "learn"],
         &["demo"],
         &["cli"],
         &["main"],

@@ -14,7 +14,7 @@ use super::schema::{CertificateSchema, FileSchema, LimitsSchema, TimeoutsSchema}
 use super::sites::Base;
 use super::source::{At, Source};
 use super::startup::Startup;
-use crate::policy::{CertificateFiles, Limits, LoginLimits, Snapshot, Timeouts};
+use crate::policy::{CertificateFiles, Limits, LoginLimits, Snapshot, Timeouts, TrustedDevice};
 
 /// What has been noted on the way.
 pub(super) struct Compiler<'a> {
@@ -35,16 +35,30 @@ pub(super) struct Compiled {
     pub(super) certificates: Vec<CertificateFiles>,
 }
 
+impl<'a> Compiler<'a> {
+    /// Before anything has been read.
+    pub(super) fn of(source: &'a Source<'a>, lookup: Lookup<'a>) -> Self {
+        let (problems, warnings, files) = (Vec::new(), Vec::new(), Vec::new());
+        Self { source, lookup, problems, warnings, files, self_signed: false }
+    }
+}
+
 impl Compiler<'_> {
     /// Compiles all of it; `None` when there were problems, now or before.
     pub(super) fn compile(&mut self, file: &FileSchema) -> Option<Compiled> {
         let startup = self.startup(file);
         let certificates = self.certificates(&file.certificate);
+        let signals = self.signals(&file.login);
+        let device = signals.trusted_device.as_ref().map(TrustedDevice::limit);
+        let login = LoginLimits {
+            device: device.unwrap_or_default(),
+            ..self.login_limits("login", &file.login, &LoginLimits::default())
+        };
         let base = Base {
             choices: self.cards("cards", &file.cards, &Choices::new()),
             limits: self.limits("limits", &file.limits, &Limits::default()),
+            login: login.clone(),
         };
-        let login = self.login_limits("login", &file.login, &LoginLimits::default());
         let snapshot = Snapshot {
             sites: self.sites(file, &base),
             gateways: self.gateways(file, &base),
@@ -52,6 +66,7 @@ impl Compiler<'_> {
             forward: self.forward_policy(file),
             trusted_proxies: self.trusted_proxies(file),
             login: Arc::new(login),
+            signals,
             networks: self.network_lists(&file.networks),
             proof_of_work: self.proof_of_work(&file.proof_of_work),
             pages: self.pages(&file.pages),

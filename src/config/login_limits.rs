@@ -37,6 +37,7 @@ impl Compiler<'_> {
         written: &LoginSchema,
         base: &LoginLimits,
     ) -> LoginLimits {
+        self.refuse_signals(table, written);
         let mut quota = |name: &str, at: &Option<At<String>>, base: Limit| {
             self.quota(&format!("{table}.{name}"), at.as_ref(), base.quota)
         };

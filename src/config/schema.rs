@@ -4,7 +4,7 @@
 //! decided in `compile`. The JSON Schema made from these types is what `shape` checks a file
 //! against, so the two cannot drift.
 
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,8 +13,11 @@ use super::source::At;
 
 mod clients;
 mod gateways;
+mod guards;
 mod listeners;
 mod login_limits;
+mod signals;
+mod switch;
 
 pub(super) use clients::{ForwardedHeaderSchema, NetworksSchema, PagesSchema, ProofOfWorkSchema};
 pub(super) use gateways::{
@@ -22,8 +25,14 @@ pub(super) use gateways::{
     GatewaySchema, HmacSchema, OthersSchema, OtherwiseSchema, PresetSchema, RevealSchema,
     SecretSchema, SignatureSchema, WebhookSchema,
 };
+pub(super) use guards::{
+    CarrierSchema, CountsSchema, HeaderSignSchema, JsonSignSchema, KindSchema, ShopSchema,
+    SignsSchema, SiteGuardSchema, SiteLoginSchema, WhenSchema,
+};
 pub(super) use listeners::{AdminSchema, CertificateSchema, ListenSchema};
 pub(super) use login_limits::{LimitModeSchema, LoginSchema, NetworkLockoutSchema};
+pub(super) use signals::{CardTestingSchema, RiskSchema, TrustedDeviceSchema};
+pub(super) use switch::Switch;
 
 /// Configuration of tillgate.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -106,41 +115,12 @@ pub(super) struct SiteSchema {
     /// What counts as a login; common ones are recognised where absent.
     #[serde(default)]
     pub(super) login: Vec<At<SiteLoginSchema>>,
+    /// What else strangers repeat: resets, registrations, coupons, payments.
+    #[serde(default)]
+    pub(super) guard: Vec<At<SiteGuardSchema>>,
     /// Paths that differ from `[cards]` and `[limits]`; first match wins.
     #[serde(default)]
     pub(super) route: Vec<At<RouteSchema>>,
-}
-
-/// What counts as a login.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SiteLoginSchema {
-    /// The path of an attempt; `*` is any run of characters.
-    pub(super) path: At<String>,
-    /// The method of an attempt.
-    #[schemars(extend("default" = "POST"))]
-    pub(super) method: Option<At<String>>,
-    /// The form field or JSON key that names the account; the usual names where absent.
-    pub(super) account_field: Option<At<String>>,
-    /// Any of these makes the attempt a success.
-    pub(super) success: Option<At<SignsSchema>>,
-    /// Any of these makes the attempt a failure.
-    pub(super) failure: Option<At<SignsSchema>>,
-}
-
-/// What in the shop's answer tells how a login went.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SignsSchema {
-    /// Status codes.
-    #[serde(default)]
-    pub(super) status: Vec<At<NonZeroU32>>,
-    /// A regular expression on the `Location` header.
-    pub(super) location: Option<At<String>>,
-    /// The name of a cookie that is set.
-    pub(super) cookie: Option<At<String>>,
-    /// A regular expression on the first 64 KiB of the body.
-    pub(super) body: Option<At<String>>,
 }
 
 /// What applies to some paths.

@@ -48,6 +48,7 @@ impl<'a> Shape<'a> {
     fn node(&mut self, schema: &'a Value, key: &str, node: &mut Node<'_>) -> Fate {
         // The example stands beside the reference, not behind it.
         let (property, schema) = (schema, self.resolve(schema));
+        let schema = self.alternative(schema, node.get_ref());
         let span = node.span();
         let kind = schema.get("type").and_then(Value::as_str).unwrap_or("string");
         match (kind, node.get_mut()) {
@@ -191,6 +192,19 @@ impl<'a> Shape<'a> {
         let target = schema.get("$ref").and_then(Value::as_str);
         let pointer = target.and_then(|target| target.strip_prefix('#'));
         pointer.and_then(|pointer| self.schema.pointer(pointer)).unwrap_or(schema)
+    }
+
+    /// Of a value that may be of several types, the one that fits; the first where none does.
+    fn alternative(&self, schema: &'a Value, found: &DeValue<'_>) -> &'a Value {
+        let Some(several) = schema.get("anyOf").and_then(Value::as_array) else { return schema };
+        let kind = match found {
+            DeValue::Table(_) => "object",
+            DeValue::Array(_) => "array",
+            other => other.type_str(),
+        };
+        let mut each = several.iter().map(|one| self.resolve(one));
+        let fits = each.find(|one| one.get("type").is_some_and(|it| it == kind));
+        fits.or_else(|| several.first().map(|one| self.resolve(one))).unwrap_or(schema)
     }
 
     fn note(&mut self, span: &Range<usize>, key: &str, message: String, remedy: String) -> Fate {

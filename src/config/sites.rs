@@ -1,16 +1,14 @@
-//! Sites with their routes and logins.
+//! Sites with their routes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
-
 use super::cards::Choices;
 use super::compile::Compiler;
-use super::schema::{FileSchema, RouteSchema, SignsSchema, SiteLoginSchema, SiteSchema};
+use super::schema::{FileSchema, RouteSchema, SiteSchema};
 use super::source::At;
 use crate::policy::{
-    HostPattern, Limits, LoginRule, PathPattern, Route, Scheme, Sign, Site, SiteName, Upstream,
+    HostPattern, Limits, LoginLimits, PathPattern, Route, Scheme, Site, SiteName, Upstream,
 };
 
 /// The name of a site without hosts, and of what is left when no route matched.
@@ -26,6 +24,7 @@ pub(super) const NAME_BYTES_MAX: usize = 253;
 pub(super) struct Base {
     pub(super) choices: Choices,
     pub(super) limits: Limits,
+    pub(super) login: LoginLimits,
 }
 
 impl Compiler<'_> {
@@ -43,9 +42,9 @@ impl Compiler<'_> {
         let first = written.hosts.as_ref().and_then(|hosts| hosts.get().first());
         let name = first.map_or(DEFAULT.to_owned(), |host| host.get().to_ascii_lowercase());
         let upstreams = self.upstreams(written);
-        let logins = self.logins(&written.login);
+        let (logins, guards) = self.guarded(written, &base.login);
         let routes = self.routes(&written.route, base)?;
-        Some(Site { name: SiteName(name.into()), hosts, upstreams, logins, routes })
+        Some(Site { name: SiteName(name.into()), hosts, upstreams, logins, guards, routes })
     }
 
     /// The hosts of a site, which no other site has.
@@ -124,89 +123,6 @@ impl Compiler<'_> {
         let (cards, limits) = (base.choices.policy(), base.limits.clone());
         routes.push(Route { name: DEFAULT.into(), path, cards, limits });
         Some(routes)
-    }
-
-    fn logins(&mut self, written: &[At<SiteLoginSchema>]) -> Vec<LoginRule> {
-        let mut logins: Vec<LoginRule> = Vec::new();
-        for at in written {
-            let Some(login) = self.login_rule(at.get()) else { continue };
-            let (method, text) = (&login.method, login.path.to_string());
-            if logins.iter().any(|first| first.method == *method && first.path.matches(&text)) {
-                let message = "never matches: a login before it does";
-                let span = at.get().path.span();
-                self.refuse(&span, "site.login.path", message, "move it up, or remove it");
-            }
-            logins.push(login);
-        }
-        logins
-    }
-
-    fn login_rule(&mut self, written: &SiteLoginSchema) -> Option<LoginRule> {
-        let path = self.path_pattern("site.login.path", &written.path);
-        let method = match &written.method {
-            None => Some(Method::POST),
-            Some(at) => self.method("site.login.method", at),
-        };
-        if let Some(at) = written.account_field.as_ref().filter(|at| at.get().trim().is_empty()) {
-            let remedy = "name the field, or remove the key";
-            self.refuse(&at.span(), "site.login.account_field", "is empty", remedy);
-        }
-        let account_field = written.account_field.as_ref().map(|at| at.get().trim().to_owned());
-        let success = self.signs("site.login.success", written.success.as_ref());
-        let failure = self.signs("site.login.failure", written.failure.as_ref());
-        Some(LoginRule { method: method?, path: path?, account_field, success, failure })
-    }
-
-    pub(super) fn method(&mut self, key: &str, at: &At<String>) -> Option<Method> {
-        // RFC 9110 §9.1: methods are case-sensitive, and by convention in capitals.
-        let capital = at.get().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
-        let method = Method::from_bytes(at.get().as_bytes()).ok().filter(|_| capital);
-        if method.is_none() {
-            let message = format!("{} is not a method", self.source.quote(&at.span()));
-            self.refuse(&at.span(), key, message, "write it as in \"POST\"");
-        }
-        method
-    }
-
-    fn signs(&mut self, table: &str, written: Option<&At<SignsSchema>>) -> Vec<Sign> {
-        let Some(at) = written else { return Vec::new() };
-        let key = |name: &str| format!("{table}.{name}");
-        let SignsSchema { status, location, cookie, body } = at.get();
-        let mut signs = Vec::new();
-        for code in status {
-            let number = u16::try_from(code.get().get()).ok();
-            match number.filter(|code| *code < 600).and_then(|code| StatusCode::from_u16(code).ok())
-            {
-                Some(code) => signs.push(Sign::Status(code)),
-                None => {
-                    let message = format!("{} is not a status", code.get());
-                    self.refuse(&code.span(), &key("status"), message, "write one from 100 to 599");
-                }
-            }
-        }
-        let compiled = location.as_ref().and_then(|at| self.regex(&key("location"), at));
-        signs.extend(compiled.map(Sign::Location));
-        let name = cookie.as_ref().and_then(|at| self.cookie(&key("cookie"), at));
-        signs.extend(name.map(Sign::Cookie));
-        let compiled = body.as_ref().and_then(|at| self.regex(&key("body"), at));
-        signs.extend(compiled.map(Sign::Body));
-        if status.is_empty() && location.is_none() && cookie.is_none() && body.is_none() {
-            let remedy = "give `status`, `location`, `cookie` or `body`, or remove the key";
-            self.refuse(&at.span(), table, "names no sign", remedy);
-        }
-        signs
-    }
-
-    fn cookie(&mut self, key: &str, at: &At<String>) -> Option<String> {
-        // RFC 6265 §4.1.1: the name of a cookie is a token.
-        let sound = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
-        let name = at.get();
-        if name.is_empty() || !name.chars().all(sound) {
-            let message = format!("{} is not the name of a cookie", self.source.quote(&at.span()));
-            self.refuse(&at.span(), key, message, "write the name alone, as in \"session\"");
-            return None;
-        }
-        Some(name.clone())
     }
 }
 

@@ -71,6 +71,10 @@ fn write_site(text: &mut String, site: &Site) -> fmt::Result {
     if site.logins.is_empty() {
         writeln!(text, "  logins are recognised by their usual signs")?;
     }
+    for guard in &site.guards {
+        let (name, kind) = (&guard.name, guard.kind.as_str());
+        writeln!(text, "  guard {name} ({kind}) {} {}", guard.method, guard.path)?;
+    }
     for route in &site.routes {
         let cards = &route.cards;
         let (requests, responses) = (cards.requests.as_str(), cards.responses.as_str());

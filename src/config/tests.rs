@@ -7,7 +7,10 @@ use proptest::prelude::{any, prop_assert, proptest};
 use proptest::string::string_regex;
 
 use super::*;
-use crate::policy::{Destination, ForwardPolicy, LimitMode, Limits, LoginLimits, Timeouts};
+use crate::policy::{
+    CardTesting, Destination, ForwardPolicy, LimitMode, Limits, LoginLimits, RiskSteps,
+    SignalPolicy, Timeouts,
+};
 
 const REFERENCE: &str = include_str!("../../config/tillgate.toml");
 
@@ -80,6 +83,7 @@ fn the_reference_loads_and_says_the_defaults() {
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.files, [folder("config/tillgate.toml")]);
     assert_eq!(*loaded.snapshot.login, LoginLimits::default());
+    assert_eq!(loaded.snapshot.signals, SignalPolicy::default());
     assert_eq!(loaded.snapshot.timeouts, Timeouts::default());
     let route = loaded.snapshot.sites[0].routes.last().unwrap();
     assert_eq!(route.limits, Limits::default());
@@ -104,7 +108,10 @@ fn the_commented_settings_of_the_reference_load_too() {
     assert_eq!(site.routes[0].cards.requests.as_str(), "reject");
     assert_eq!(&*site.routes[1].name, "default");
     assert_eq!(site.routes[1].cards.requests.as_str(), "tokenize");
-    assert_eq!(site.logins[0].success.len(), 4);
+    assert_eq!(site.logins[0].success.len(), 6);
+    assert!(site.logins.iter().any(|login| &*login.name == "login" && login.limits.is_none()));
+    assert!(site.guards.iter().any(|guard| &*guard.name == "registration"), "of the preset");
+    assert_eq!(site.guards.iter().filter(|guard| &*guard.name == "coupon").count(), 1);
     assert_eq!(loaded.snapshot.gateways[0].upstream.to_string(), "https://api.stripe.com:443");
     assert_eq!(loaded.snapshot.intercepted_hosts(), ["api.bank.example"]);
     let forward = &loaded.snapshot.forward;
@@ -143,8 +150,20 @@ fn compare(
         .get("$ref")
         .and_then(Value::as_str)
         .map_or(part, |target| schema.pointer(target.trim_start_matches('#')).unwrap());
-    // What a route overrides is the same tables again.
-    if path.starts_with(".site.route.") {
+    // What can be switched off is a table otherwise.
+    if let Some(table) = part.pointer("/anyOf/0").filter(|table| table.get("$ref").is_some()) {
+        return compare(schema, table, (tables, standing), path, missing);
+    }
+    // What a route or a guard overrides is the same tables again, and so are the signs of guards.
+    let again = [
+        ".site.route.",
+        ".site.login.limits",
+        ".site.guard.limits",
+        ".site.guard.success",
+        ".site.guard.failure",
+        ".site.guard.declined",
+    ];
+    if again.iter().any(|table| path.starts_with(table)) {
         return;
     }
     for (key, below) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
@@ -319,6 +338,41 @@ fn a_file_that_is_absent_or_no_text_is_reported() {
     assert_eq!((problem(&path).line, problem(&path).message.as_str()), (2, "is not UTF-8"));
     fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
     assert_eq!(problem(&path).message, "is larger than 1048576 bytes");
+}
+
+#[test]
+fn each_defence_can_be_switched_off() {
+    // Each line takes the place of the one with its key.
+    let read = |login: &str| {
+        let place = |text: String, new: &str| {
+            let key = new.split('=').next().unwrap();
+            let lines = text.lines().map(|old| if old.starts_with(key) { new } else { old });
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let text = login.lines().fold(REFERENCE.to_owned(), place);
+        read_text(&text, folder("."), "f").map(|loaded| loaded.snapshot.signals)
+    };
+    let none = RiskSteps { tighten: None, delay: None, proof: None };
+    let off = read("trusted_device = \"off\"\nrisk = \"off\"\ncard_testing = \"off\"").unwrap();
+    assert_eq!(off, SignalPolicy { risk: none, card_testing: None, trusted_device: None });
+    let some =
+        read("risk = { delay = \"off\", proof = 90 }\ncard_testing = { cards = 9 }").unwrap();
+    let (base, cards) = (SignalPolicy::default(), CardTesting::default());
+    assert_eq!((some.risk.delay, some.risk.proof.unwrap().get()), (None, 90));
+    assert_eq!(some.risk.tighten, base.risk.tighten);
+    let nine = std::num::NonZeroU32::new(9).unwrap();
+    assert_eq!(some.card_testing, Some(CardTesting { cards: nine, ..cards }.into()));
+    for (login, expected) in [
+        ("risk = \"of\"", "did you mean \"off\"?"),
+        ("risk = 3", "is an integer, not a table"),
+        ("risk = { proof = \"no\" }", "is not one of the choices"),
+        ("risk = { tighten = 60 }", "has a later step before an earlier one"),
+        ("card_testing = { declines = 33 }", "at most 32"),
+        ("card_testing = { session_cookies = [\"a b\"] }", "is no cookie's name"),
+    ] {
+        let report = read(login).unwrap_err().to_string();
+        assert!(report.contains(expected), "{login}: {report}");
+    }
 }
 
 proptest! {

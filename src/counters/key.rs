@@ -59,6 +59,24 @@ impl KeyHasher {
         }
     }
 
+    /// The key of a card, by the vault's fingerprint of its digits or of its token.
+    #[must_use]
+    pub fn card(&self, print: &[u8; 32]) -> CounterKey {
+        self.hash(None, &[b"card", print])
+    }
+
+    /// The key of a trusted browser.
+    #[must_use]
+    pub fn device(&self, id: &[u8; 16]) -> CounterKey {
+        self.hash(None, &[b"device", id])
+    }
+
+    /// The key of a session that a site's cookie names.
+    #[must_use]
+    pub fn session(&self, site: &str, cookie: &[u8]) -> CounterKey {
+        self.hash(None, &[b"session", site.as_bytes(), cookie])
+    }
+
     /// The key of a client's network at large: a /24, or the /48 that one IPv6 site is given.
     #[must_use]
     pub fn wide_network(&self, guard: Option<&str>, client: IpAddr) -> CounterKey {

@@ -19,7 +19,7 @@ use governor::clock::{Clock, MonotonicClock, Reference};
 pub(super) use self::bucket::Bucket;
 use self::ledger::Ledger;
 pub use self::state::CounterFile;
-pub(super) use self::table::Table;
+pub(super) use self::table::{Entry, Table, Worth};
 pub use self::tables::Fill;
 use self::tables::Tables;
 use super::{

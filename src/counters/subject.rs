@@ -4,6 +4,7 @@ use super::CounterKey;
 use crate::policy::{Dimension, LoginLimits};
 
 /// Who tries, as keyed hashes. Another guard than the login's hashes its own name with them.
+#[derive(Clone, Debug)]
 pub struct Tried {
     /// The shop.
     pub site: CounterKey,

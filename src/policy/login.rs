@@ -1,42 +1,7 @@
-//! What counts as a login, and how many may fail.
+//! How many logins, or other guarded attempts, may fail.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
-
-use http::{Method, StatusCode};
-use regex::bytes::Regex as BytesRegex;
-
-use super::PathPattern;
-
-/// A configured login of a site.
-#[derive(Clone, Debug)]
-pub struct LoginRule {
-    /// The method of an attempt.
-    pub method: Method,
-    /// The path of an attempt.
-    pub path: PathPattern,
-    /// The form field or JSON key (dots go deeper: `user.email`) that names the account; `None`
-    /// means the usual names are tried.
-    pub account_field: Option<String>,
-    /// Any of these makes the attempt a success; looked at before `failure`.
-    pub success: Vec<Sign>,
-    /// Any of these makes the attempt a failure. With neither list, the built-in signs decide; with
-    /// one list only, everything else is the other outcome; with both, a failure.
-    pub failure: Vec<Sign>,
-}
-
-/// Something in the shop's answer that tells how a login went.
-#[derive(Clone, Debug)]
-pub enum Sign {
-    /// The first 64 KiB of the decoded body match.
-    Body(BytesRegex),
-    /// A cookie of this name is set to something.
-    Cookie(String),
-    /// The `Location` matches.
-    Location(BytesRegex),
-    /// The status is this.
-    Status(StatusCode),
-}
 
 /// How many logins may be tried and fail.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CardPolicy, HostPattern, Limits, LoginRule, PathPattern, Upstream};
+use super::{CardPolicy, GuardRule, HostPattern, Limits, PathPattern, Upstream};
 
 /// The name of a site in metrics and logs: its first host, or `default`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -19,7 +19,9 @@ pub struct Site {
     /// Where requests go; at least one.
     pub upstreams: Vec<Upstream>,
     /// What counts as a login; empty means the built-in detection.
-    pub logins: Vec<LoginRule>,
+    pub logins: Vec<Arc<GuardRule>>,
+    /// What else is guarded; a request may be an attempt of several.
+    pub guards: Vec<Arc<GuardRule>>,
     /// First match wins; the last one matches every path.
     pub routes: Vec<Route>,
 }

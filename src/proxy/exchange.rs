@@ -1,8 +1,8 @@
 //! What one request has learnt about itself, told once when it has ended.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{REFERER, USER_AGENT};
@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use super::body::BodyError;
 use super::reject::Rejection;
 use super::request_id::RequestId;
+use super::testing::Payer;
+use crate::card::Token;
 
 /// The client, as far as we believe what we are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,10 +33,23 @@ pub struct Exchange {
     pub asked: Asked,
     /// What the stages counted.
     pub tally: Tally,
+    /// Who pays, where cards become tokens and are counted.
+    payer: OnceLock<Payer>,
+    /// The token whose card the request brings, or has put back, if it is one.
+    charged: Mutex<Charged>,
     /// How a login went.
     login: Mutex<Option<&'static str>>,
     /// A refusal that came up inside a body, where no status could be chosen any more.
     refused: Mutex<Option<Rejection>>,
+}
+
+/// Whose cards a request brings or puts back.
+#[derive(Clone, Copy, Default)]
+enum Charged {
+    #[default]
+    None,
+    One(Token),
+    Several,
 }
 
 /// The parts of the head that are logged.
@@ -85,6 +100,8 @@ impl Exchange {
             time: SystemTime::now(),
             asked,
             tally: Tally::default(),
+            payer: OnceLock::new(),
+            charged: Mutex::default(),
             login: Mutex::new(None),
             refused: Mutex::new(None),
         })
@@ -99,6 +116,34 @@ impl Exchange {
     #[must_use]
     pub fn refusal(&self, error: BodyError) -> Rejection {
         self.take_refusal().unwrap_or(Rejection::UpstreamBody(error))
+    }
+
+    /// Notes who pays; the first one stays.
+    pub(super) fn paid_by(&self, payer: Payer) {
+        let _first_stays = self.payer.set(payer);
+    }
+
+    /// Who pays, if that is to be known.
+    pub(super) fn payer(&self) -> Option<&Payer> {
+        self.payer.get()
+    }
+
+    /// Notes that a token's card is brought, or a gateway shown it.
+    pub(super) fn charge(&self, token: Token) {
+        let mut charged = self.charged.lock();
+        *charged = match *charged {
+            Charged::None => Charged::One(token),
+            Charged::One(before) if before == token => Charged::One(token),
+            Charged::One(_) | Charged::Several => Charged::Several,
+        };
+    }
+
+    /// The token whose card was brought or shown, if no other one was.
+    pub(super) fn charged(&self) -> Option<Token> {
+        match *self.charged.lock() {
+            Charged::One(token) => Some(token),
+            Charged::None | Charged::Several => None,
+        }
     }
 
     /// Notes how a login went.

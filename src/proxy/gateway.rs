@@ -6,6 +6,7 @@
 
 mod access;
 mod credentials;
+mod decline;
 mod reveal;
 mod watch;
 
@@ -74,6 +75,7 @@ impl Proxy {
             return Err(Rejection::UnaskedUpgrade);
         }
         headers::strip_answer(&mut head.headers);
+        let source = self.note_decline(place, exchange, (&head, source)).await;
         let told = self.tokenize_answer(place, exchange, (&mut head.headers, source)).await;
         let body = told.map_err(|why| match why {
             Rejection::UpstreamBody(_) | Rejection::UpstreamCoding(_) => why,

@@ -11,78 +11,78 @@ use http::{HeaderMap, HeaderValue, request, response};
 
 use super::Proxy;
 use super::body::{Reached, Source};
+use super::device::Browser;
 use super::exchange::Exchange;
 use super::generation::{Generation, Place};
 use super::headers::METHOD_OVERRIDES;
-use super::login::{Attempt, BODY_LOOK_BYTES, Client, Judgement, LoginGuard, Unreadable, Verdict};
+use super::login::{
+    Attempt, BODY_LOOK_BYTES, ClaimError, Expected, Extent, Judgement, LoginGuard, Verdict,
+};
 use super::proof::Asker;
 use super::reject::Rejection;
+use super::suspicion::Caller;
 use crate::coding::{Bounds, Coding, Decoder};
 use crate::counters::Outcome;
-use crate::policy::{Listed, ProofOfWork, Site};
+use crate::policy::{GuardKind, GuardRule, Listed, ProofOfWork, Site, TrustedDevice};
 use crate::telemetry::ProofOutcome;
 
-/// The largest login that is read: what does not fit is refused (413), or padding would hide the
-/// account's name; [`Expected::must_be_read`](super::login::Expected::must_be_read) tells where.
-const LOGIN_BYTES_MAX: usize = 64 << 10;
 /// What a coded login, or a coded answer to one, may decode to.
 const DECODED: Bounds = Bounds { bytes_max: 1 << 20, ratio_max: 1_000 };
 
 impl Proxy {
-    /// Takes a place for a login. `None` where the request is none; a request that only looked like
-    /// one goes on uncounted.
+    /// Takes a place for each attempt that a request makes; none for most requests.
     pub(super) async fn reserve_login(
         &self,
         generation: &Generation,
         place: &Place<'_>,
-        exchange: &Exchange,
+        (exchange, browser): (&Exchange, &Browser),
         (head, source): (&request::Parts, &mut Source),
-    ) -> Result<Option<Attempt>, Rejection> {
-        let Some(expected) = LoginGuard::recognise(place.site, head) else { return Ok(None) };
+    ) -> Result<Vec<Attempt>, Rejection> {
+        let Some(expected) = LoginGuard::recognise(place.site, head) else { return Ok(Vec::new()) };
         let listed = generation.snapshot.networks.find(exchange.client.0);
         if listed == Some(Listed::Denied) {
             return Err(self.refuse_guarded(place.site, exchange, Rejection::NetworkDenied));
         }
-        let read = source.read_up_to(LOGIN_BYTES_MAX + 1).await;
-        let (pieces, reached) = read.map_err(|error| exchange.refusal(error))?;
-        let types = || head.headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
-        let codings = Coding::of(&head.headers).map_err(Rejection::Coding)?;
-        let (body, end) = plain(&pieces, &codings);
-        if reached == Reached::Enough
-            && pieces.iter().map(Bytes::len).sum::<usize>() > LOGIN_BYTES_MAX
-        {
-            if expected.must_be_read(types(), &body) {
-                let limit_bytes = u64::try_from(LOGIN_BYTES_MAX).unwrap_or(u64::MAX);
-                return Err(Rejection::BodyTooLarge { limit_bytes });
+        let (body, extent, too_large) = read_attempt(&expected, exchange, (head, source)).await?;
+        let types = head.headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
+        let refused = |guard: Option<&GuardRule>, refusal| {
+            self.services.login_refused((place.site, guard), exchange, refusal)
+        };
+        let claims = match expected.claims(types, &body, extent) {
+            Ok(claims) => claims,
+            Err(ClaimError::TooMany) => return Err(refused(None, LoginGuard::too_many())),
+            Err(ClaimError::Unreadable) => {
+                return Err(too_large.unwrap_or(Rejection::LoginUnreadable));
             }
-            source.put_back(pieces);
-            return Ok(None);
-        }
-        if end == Reached::Enough && expected.must_be_read(types(), &body) {
-            return Err(Rejection::LoginUnreadable);
-        }
-        source.put_back(pieces);
-        let account = expected.account(types(), &body);
-        let account = account.map_err(|Unreadable| Rejection::LoginUnreadable)?;
+        };
         let work = generation.snapshot.proof_of_work;
-        let stranger = listed.is_none() && expected.is_attempt(account.as_ref());
-        if work.always && stranger {
+        let is_login = claims.iter().any(|claim| claim.guard().is_none());
+        if work.always && listed.is_none() && is_login {
             self.demand_proof((place.site, exchange), &head.headers, work)?;
         }
-        let limits = &generation.snapshot.login;
-        let client = Client { address: exchange.client.0, device: None };
-        match self.services.logins.reserve(&expected, account, client, limits).await {
-            Verdict::Admit(attempt) => Ok(Some(attempt)),
-            Verdict::NotALogin => Ok(None),
-            Verdict::Refuse(refusal) if listed == Some(Listed::Allowed) => {
-                let reason = refusal.reason.as_str();
-                self.services.metrics.login_spared(&place.site.name.0, reason);
-                Ok(None)
-            }
-            Verdict::Refuse(refusal) => {
-                Err(self.services.login_refused(place.site, exchange, refusal))
+        let mut caller = Caller { browser, headers: &head.headers, listed, worked: work.always };
+        let mut attempts = Vec::new();
+        for claim in &claims {
+            let asked = (&expected, claim);
+            let at = (place.site, exchange);
+            match self.reserve_warily(generation, at, asked, &mut caller).await {
+                Ok(Verdict::Admit(attempt)) => attempts.push(attempt),
+                Ok(Verdict::Proven) => {}
+                Ok(Verdict::Refuse(refusal)) if listed == Some(Listed::Allowed) => {
+                    let reason = refusal.reason.as_str();
+                    self.services.metrics.login_spared(&place.site.name.0, reason);
+                }
+                Ok(Verdict::Refuse(refusal)) => {
+                    attempts.into_iter().for_each(Attempt::withdraw);
+                    return Err(refused(claim.guard(), refusal));
+                }
+                Err(rejection) => {
+                    attempts.into_iter().for_each(Attempt::withdraw);
+                    return Err(rejection);
+                }
             }
         }
+        Ok(attempts)
     }
 
     /// Lets a login go on that shows a proof of work, and asks for one otherwise.
@@ -111,53 +111,114 @@ impl Proxy {
         rejection
     }
 
-    /// Settles a login by the shop's answer, before the client sees it: whoever reads the answer
-    /// and tries again is counted already.
+    /// Settles attempts by the shop's answer, before the client sees it: whoever reads the answer
+    /// and tries again is counted already. After a success there is a cookie that makes the browser
+    /// known.
     pub(super) async fn settle_login(
         &self,
-        attempt: Option<Attempt>,
+        attempts: Vec<Attempt>,
         (site, exchange): (&Site, &Exchange),
+        (browser, trusted): (&Browser, Option<&TrustedDevice>),
         (head, mut source): (&response::Parts, Source),
-    ) -> Source {
-        let Some(mut attempt) = attempt else { return source };
-        let outcome = match attempt.judge_head(head) {
-            Judgement::Failure => Outcome::Failure,
-            Judgement::Neutral => Outcome::Neutral,
-            Judgement::Success => Outcome::Success,
-            Judgement::NeedsBody => match source.read_up_to(BODY_LOOK_BYTES).await {
-                Ok((pieces, _)) => {
-                    let codings = Coding::of(&head.headers).unwrap_or_default();
-                    let outcome = attempt.judge_body(&plain(&pieces, &codings).0);
-                    source.put_back(pieces);
-                    outcome
+    ) -> (Source, Option<HeaderValue>) {
+        // Read once, for the first attempt that needs it; `None` inside where it broke off.
+        let mut read: Option<Option<Vec<u8>>> = None;
+        let mut granted = None;
+        for mut attempt in attempts {
+            let outcome = match attempt.judge_head(head) {
+                Judgement::Failure => Outcome::Failure,
+                Judgement::Neutral => Outcome::Neutral,
+                Judgement::Success => Outcome::Success,
+                Judgement::NeedsBody => {
+                    if read.is_none() {
+                        read = Some(look(&head.headers, &mut source).await);
+                    }
+                    // An answer that broke off decides nothing; its reader will meet the same end.
+                    let body = read.as_ref().and_then(Option::as_deref);
+                    body.map_or(Outcome::Neutral, |body| attempt.judge_body(body))
                 }
-                // The answer broke off; its reader will meet the same end.
-                Err(_) => Outcome::Neutral,
-            },
-        };
-        self.settle(attempt, (site, exchange), outcome);
-        source
+            };
+            let trusted = trusted.filter(|_| outcome == Outcome::Success);
+            granted =
+                trusted.and_then(|trusted| self.grant(&attempt, browser, trusted)).or(granted);
+            self.settle(attempt, (site, exchange), outcome);
+        }
+        (source, granted)
     }
 
-    /// Settles a login that the shop could not decide.
+    /// Settles attempts that the shop could not decide.
     pub(super) fn settle_undecided(
         &self,
-        attempt: Option<Attempt>,
+        attempts: Vec<Attempt>,
         (site, exchange): (&Site, &Exchange),
     ) {
-        if let Some(attempt) = attempt {
+        for attempt in attempts {
             self.settle(attempt, (site, exchange), Outcome::Neutral);
         }
     }
 
+    fn grant(
+        &self,
+        attempt: &Attempt,
+        browser: &Browser,
+        trusted: &TrustedDevice,
+    ) -> Option<HeaderValue> {
+        let clock = (SystemTime::now(), trusted.lifetime);
+        self.services.logins.grant(attempt, (&browser.shown, browser.scheme), clock)
+    }
+
     fn settle(&self, attempt: Attempt, (site, exchange): (&Site, &Exchange), outcome: Outcome) {
-        self.services.metrics.login_attempt(&site.name.0, outcome.as_str());
-        exchange.login_went(outcome.as_str());
+        match attempt.guard() {
+            Some(guard) => {
+                self.services.metrics.guard_attempt(&site.name.0, &guard.name, outcome.as_str());
+                if guard.kind == GuardKind::Payment && outcome == Outcome::Failure {
+                    self.services.payment_declined(site, exchange);
+                }
+            }
+            None => {
+                self.services.metrics.login_attempt(&site.name.0, outcome.as_str());
+                exchange.login_went(outcome.as_str());
+            }
+        }
         if let Some(refusal) = attempt.observed() {
             self.services.login_observed(site, exchange, (refusal, outcome));
         }
         attempt.settle(outcome);
     }
+}
+
+/// The beginning of a request's body, decoded; how much of it that is; and, where it has no end in
+/// sight, the refusal of a body that must be read.
+async fn read_attempt(
+    expected: &Expected<'_>,
+    exchange: &Exchange,
+    (head, source): (&request::Parts, &mut Source),
+) -> Result<(Vec<u8>, Extent, Option<Rejection>), Rejection> {
+    let Some(bytes_max) = expected.body_bytes_max() else {
+        return Ok((Vec::new(), Extent::Whole, None));
+    };
+    let read = source.read_up_to(bytes_max.saturating_add(1)).await;
+    let (pieces, reached) = read.map_err(|error| exchange.refusal(error))?;
+    let codings = Coding::of(&head.headers).map_err(Rejection::Coding)?;
+    let (body, end) = plain(&pieces, reached, &codings);
+    let long = pieces.iter().map(Bytes::len).sum::<usize>() > bytes_max;
+    source.put_back(pieces);
+    let limit_bytes = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    if reached == Reached::Enough && long {
+        let too_large = Rejection::BodyTooLarge { limit_bytes };
+        return Ok((body, Extent::Beginning, Some(too_large)));
+    }
+    let extent = if end == Reached::End { Extent::Whole } else { Extent::Beginning };
+    Ok((body, extent, None))
+}
+
+/// The beginning of an answer, decoded; `None` where it broke off.
+async fn look(headers: &HeaderMap, source: &mut Source) -> Option<Vec<u8>> {
+    let (pieces, reached) = source.read_up_to(BODY_LOOK_BYTES).await.ok()?;
+    let codings = Coding::of(headers).unwrap_or_default();
+    let (body, _) = plain(&pieces, reached, &codings);
+    source.put_back(pieces);
+    Some(body)
 }
 
 /// Asks the shop for an answer that can be judged: whole, uncoded and unconditional (RFC 9110 §13,
@@ -169,11 +230,11 @@ pub(super) fn plain_answer(headers: &mut HeaderMap) {
     }
 }
 
-/// Keeps a login's method what its request line says: frameworks let a field replace it, and the
+/// Keeps an attempt's method what its request line says: frameworks let a field replace it, and the
 /// guard has looked at the line.
 pub(super) fn plain_method(site: &Site, head: &mut request::Parts) {
     let overridden = METHOD_OVERRIDES.iter().any(|name| head.headers.contains_key(*name));
-    if overridden && LoginGuard::is_login_address(site, &head.uri) {
+    if overridden && LoginGuard::is_guarded_address(site, &head.uri) {
         for name in METHOD_OVERRIDES {
             head.headers.remove(name);
         }
@@ -181,12 +242,15 @@ pub(super) fn plain_method(site: &Site, head: &mut request::Parts) {
 }
 
 /// The beginning of a body as text, as far as it can be decoded; short of its end that is `Enough`.
-fn plain(pieces: &[Bytes], codings: &[Coding]) -> (Vec<u8>, Reached) {
+pub(super) fn plain(pieces: &[Bytes], reached: Reached, codings: &[Coding]) -> (Vec<u8>, Reached) {
     if codings.is_empty() {
         return (pieces.concat(), Reached::End);
     }
     let mut text = Vec::new();
-    let decoded = Decoder::new(codings, DECODED)
-        .and_then(|mut decoder| pieces.iter().try_for_each(|piece| decoder.push(piece, &mut text)));
+    let decoded = Decoder::new(codings, DECODED).and_then(|mut decoder| {
+        pieces.iter().try_for_each(|piece| decoder.push(piece, &mut text))?;
+        // A decoder keeps up to 32 KiB to itself until it is told that this is all.
+        if reached == Reached::End { decoder.finish(&mut text) } else { Ok(()) }
+    });
     (text, if decoded.is_ok() { Reached::End } else { Reached::Enough })
 }

@@ -1,43 +1,66 @@
 //! The login guard: an attempt is reserved before the shop sees it and settled by what it answers.
+//! Guards of other names (coupons, registrations) go the same way under their own counts.
 //!
 //! The invariant is that every admitted [`Attempt`] is settled exactly once; one that is dropped,
 //! because the client left, counts as a failure, or hanging up would make guesses free. Account
 //! names leave this module only as keyed hashes.
 
 mod account;
+mod basic;
+mod claim;
+mod desk;
 mod fields;
+mod graphql;
+mod guess;
 mod json;
 mod multipart;
 mod outcome;
 mod path;
+mod proven;
 mod recognise;
+pub mod rehearse;
+mod signs;
+mod xml;
+mod xmlrpc;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use http::{Uri, request, response};
+use http::{HeaderValue, Uri, request, response};
 
 pub use self::account::Account;
 use self::account::NAMES_MAX;
+pub use self::claim::{Claim, ClaimError, Extent};
+pub use self::desk::{Desk, DeskFull, LockPlace};
+use self::guess::Guess;
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
 pub(super) use self::path::{normalise, views};
-pub use self::recognise::{Expected, Unreadable};
+use self::proven::Proven;
+pub use self::recognise::Expected;
+use super::device::{Devices, Shown};
+use super::suspicion::SignalWatch;
 use crate::counters::{
     AttemptCounter, CounterKey, KeyHasher, Lock, Outcome, Refusal, RefusalReason, Reservation,
-    Reserved, Rule, Scope, Standing, Tried,
+    Reserved, Rule, Scope, Score, Standing, Tried, Trust,
 };
-use crate::policy::{Dimension, LimitMode, LoginLimits, Site, SiteName};
+use crate::policy::{
+    Dimension, GuardKind, GuardRule, LimitMode, LoginLimits, Scheme, Site, SiteName,
+};
 
-/// How long a request must wait that names more accounts than any honest one.
-const TOO_MANY_NAMES_WAIT: Duration = Duration::from_secs(60);
+/// How long a request must wait that names more accounts, or tries more, than any honest one.
+const TOO_MANY_WAIT: Duration = Duration::from_secs(60);
 
 /// Admits logins, or refuses them. Outlives reloads.
 pub struct LoginGuard {
     counter: Arc<dyn AttemptCounter>,
     hasher: KeyHasher,
     watcher: Arc<dyn LockWatcher>,
+    desk: Arc<Desk>,
+    proven: Arc<Proven>,
+    devices: Devices,
+    signals: Arc<SignalWatch>,
 }
 
 /// Who is told when failures lock something.
@@ -51,22 +74,29 @@ pub trait LockWatcher: Send + Sync {
 pub enum Verdict {
     /// It may; the attempt is to be settled by the answer.
     Admit(Attempt),
-    /// The path looked like a login and the body is none: nothing is counted.
-    NotALogin,
+    /// It may, uncounted: the shop took the same name and password a moment ago.
+    Proven,
     /// It may not.
     Refuse(Refusal),
 }
 
-/// A login under way. Counts as a failure when dropped.
+/// An attempt under way. Counts as a failure when dropped.
 #[must_use]
 pub struct Attempt {
     counter: Arc<dyn AttemptCounter>,
     watcher: Arc<dyn LockWatcher>,
+    desk: Arc<Desk>,
     site: SiteName,
+    client: IpAddr,
+    rule: Option<Arc<GuardRule>>,
     /// None where the attempt would have been refused if refusing were meant.
-    reservation: Option<Reservation>,
+    reservation: Option<Box<Reservation>>,
     observed: Option<Refusal>,
     judge: Box<Judge>,
+    signals: Arc<SignalWatch>,
+    score: Score,
+    /// What is proven by a success, and where that is noted.
+    proves: Option<(CounterKey, Arc<Proven>)>,
 }
 
 /// Who makes an attempt, apart from the accounts named in it.
@@ -86,49 +116,103 @@ impl LoginGuard {
         account_key: &[u8; 32],
         watcher: Arc<dyn LockWatcher>,
     ) -> Self {
-        Self { counter, hasher: KeyHasher::new(account_key), watcher }
+        Self {
+            counter,
+            hasher: KeyHasher::new(account_key),
+            watcher,
+            desk: Arc::default(),
+            proven: Arc::new(Proven::new()),
+            devices: Devices::new(account_key),
+            signals: Arc::new(SignalWatch::new(account_key)),
+        }
     }
 
-    /// Whether a request may be a login, by its head; costs an ordinary request next to nothing.
+    /// Who behaves like an attacker.
+    #[must_use]
+    pub fn signals(&self) -> &Arc<SignalWatch> {
+        &self.signals
+    }
+
+    /// The device that has logged in to the account of a request, if it names one and shows it.
+    pub(super) fn device(
+        &self,
+        (site, claim): (&Site, &Claim<'_>),
+        shown: &Shown,
+        clock: (SystemTime, Duration),
+    ) -> Option<CounterKey> {
+        if shown.is_empty() || claim.guard().is_some() {
+            return None;
+        }
+        let [name] = claim.account.names() else { return None };
+        let account = self.hasher.account(Scope { site: &site.name.0, guard: None }, name);
+        let id = self.devices.recognise(shown, &account, clock)?;
+        Some(self.hasher.device(id.as_bytes()))
+    }
+
+    /// The cookie for a browser where an attempt has just succeeded; none where it does not show whose
+    /// account that is.
+    pub(super) fn grant(
+        &self,
+        attempt: &Attempt,
+        (shown, scheme): (&Shown, Scheme),
+        clock: (SystemTime, Duration),
+    ) -> Option<HeaderValue> {
+        // What a guard counts is no login.
+        let login = attempt.guard().is_none().then_some(attempt)?;
+        let account = login.reservation.as_ref()?.owned_account()?;
+        self.devices.grant(shown, &account, scheme, clock)
+    }
+
+    /// Whether a request may be a login or another guarded attempt, by its head; costs an ordinary
+    /// request next to nothing.
     #[must_use]
     pub fn recognise<'p>(site: &'p Site, head: &request::Parts) -> Option<Expected<'p>> {
         Expected::recognise(site, head)
     }
 
-    /// Whether a site takes logins at this address, whatever the method.
+    /// Whether a site takes guarded attempts at this address, whatever the method.
     #[must_use]
-    pub fn is_login_address(site: &Site, uri: &Uri) -> bool {
-        recognise::is_login_address(site, uri)
+    pub fn is_guarded_address(site: &Site, uri: &Uri) -> bool {
+        recognise::is_guarded_address(site, uri)
+    }
+
+    /// The refusal of a request that makes more attempts than any honest one.
+    #[must_use]
+    pub fn too_many() -> Refusal {
+        let (dimension, rule) = (Dimension::Account, Rule::Quota);
+        Refusal { retry_after: TOO_MANY_WAIT, reason: RefusalReason { dimension, rule } }
     }
 
     /// Takes a place for an attempt, before it is forwarded.
     pub async fn reserve(
         &self,
         expected: &Expected<'_>,
-        account: Option<Account>,
+        claim: &Claim<'_>,
         client: Client,
         limits: &Arc<LoginLimits>,
     ) -> Verdict {
-        if !expected.is_attempt(account.as_ref()) {
-            return Verdict::NotALogin;
+        let site = expected.site;
+        let proves = claim.shown.as_ref().map(|shown| self.shown_key(site, shown));
+        if proves.is_some_and(|key| self.proven.holds(&key, Instant::now())) {
+            return Verdict::Proven;
         }
-        let account = account.unwrap_or_default();
-        let reserved = if account.names().len() > NAMES_MAX {
-            let (dimension, rule) = (Dimension::Account, Rule::Quota);
-            let reason = RefusalReason { dimension, rule };
-            Reserved::Refused(Refusal { retry_after: TOO_MANY_NAMES_WAIT, reason })
+        let (reserved, allowed) = if claim.account.names().len() > NAMES_MAX {
+            (Reserved::Refused(Self::too_many()), false)
         } else {
-            let scope = Scope { site: &expected.site.name.0, guard: None };
-            let tried = self.tried(scope, account.names(), client);
-            self.counter.reserve(tried, limits).await
+            let guard = claim.guard().map(|guard| &*guard.name);
+            let scope = Scope { site: &site.name.0, guard };
+            let tried = self.tried(scope, claim.account.names(), client);
+            let allowed = self.desk.allows(&tried);
+            (self.counter.reserve(tried, limits).await, allowed)
         };
+        let attempt = |taken| self.attempt((expected, claim), client.address, (taken, proves));
         match (reserved, limits.mode) {
-            (Reserved::Admitted(reservation), _) => {
-                Verdict::Admit(self.attempt(expected, Ok(reservation)))
+            (Reserved::Admitted(reservation), _) => Verdict::Admit(attempt(Ok(reservation))),
+            (Reserved::Refused(refusal), LimitMode::Enforce) if !allowed => {
+                Verdict::Refuse(refusal)
             }
-            (Reserved::Refused(refusal), LimitMode::Enforce) => Verdict::Refuse(refusal),
-            (Reserved::Refused(refusal), LimitMode::Observe) => {
-                Verdict::Admit(self.attempt(expected, Err(refusal)))
+            (Reserved::Refused(refusal), LimitMode::Enforce | LimitMode::Observe) => {
+                Verdict::Admit(attempt(Err(refusal)))
             }
         }
     }
@@ -151,9 +235,10 @@ impl LoginGuard {
         self.counter.locked(most).await
     }
 
-    /// Forgets the failures and locks of a subject, and with an account those of its pairs; how many
-    /// there were.
+    /// Forgets the failures and locks of a subject, what speaks against it here, and with an account the
+    /// failures and locks of its pairs; how many there were.
     pub async fn release(&self, dimension: Dimension, key: CounterKey) -> usize {
+        self.signals.forget(&key);
         self.counter.release(dimension, key).await
     }
 
@@ -174,23 +259,58 @@ impl LoginGuard {
         self.counter.is_degraded()
     }
 
-    fn attempt(&self, expected: &Expected<'_>, taken: Result<Reservation, Refusal>) -> Attempt {
+    /// What operators know of locks, and whom they let in.
+    #[must_use]
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn attempt(
+        &self,
+        (expected, claim): (&Expected<'_>, &Claim<'_>),
+        client: IpAddr,
+        (taken, proves): (Result<Reservation, Refusal>, Option<CounterKey>),
+    ) -> Attempt {
         let (reservation, observed) = match taken {
-            Ok(reservation) => (Some(reservation), None),
+            Ok(reservation) => (Some(Box::new(reservation)), None),
             Err(refusal) => (None, Some(refusal)),
         };
         Attempt {
             counter: Arc::clone(&self.counter),
             watcher: Arc::clone(&self.watcher),
+            desk: Arc::clone(&self.desk),
             site: expected.site.name.clone(),
+            client,
             reservation,
             observed,
-            judge: Box::new(Judge::new(expected)),
+            rule: claim.rule.map(Arc::clone),
+            judge: Box::new(Judge::new(expected, claim)),
+            proves: proves.map(|key| (key, Arc::clone(&self.proven))),
+            signals: Arc::clone(&self.signals),
+            score: Score::default(),
         }
+    }
+
+    fn shown_key(&self, site: &Site, shown: &Guess) -> CounterKey {
+        // No guard has this name: a configured one has no control characters.
+        let scope = Scope { site: &site.name.0, guard: Some("\0shown") };
+        self.hasher.account(scope, shown.secret())
     }
 }
 
 impl Attempt {
+    /// The rule it falls under; `None` is a login that was detected.
+    #[must_use]
+    pub fn rule(&self) -> Option<&GuardRule> {
+        self.rule.as_deref()
+    }
+
+    /// The guard that counts it, where it is no login.
+    #[must_use]
+    pub fn guard(&self) -> Option<&GuardRule> {
+        self.rule().filter(|rule| rule.kind != GuardKind::Login)
+    }
+
     /// Judges the answer by its head; remembers what [`Self::judge_body`] needs of it.
     pub fn judge_head(&mut self, answer: &response::Parts) -> Judgement {
         self.judge.head(answer)
@@ -209,16 +329,51 @@ impl Attempt {
         self.observed
     }
 
-    /// Counts how it went and gives the place back.
+    /// Counts how it went, as far as its rule holds that against the client, and gives the place back.
     pub fn settle(mut self, outcome: Outcome) {
+        if let Some((key, proven)) = &self.proves
+            && outcome == Outcome::Success
+        {
+            proven.note(*key, Instant::now());
+        }
         if let Some(reservation) = self.reservation.take() {
-            self.give_back(reservation, outcome);
+            self.give_back(*reservation, self.judge.counted(outcome));
         }
     }
 
+    /// Gives the place back of an attempt that never reached the shop.
+    pub fn withdraw(mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            self.give_back(*reservation, Outcome::Neutral);
+        }
+    }
+
+    /// Who tries, and what is thought of him; nothing where limits only observe and would refuse.
+    pub(super) fn place(&self) -> Option<(&Tried, Trust)> {
+        self.reservation.as_ref().map(|place| (&place.tried, place.trust))
+    }
+
+    /// Notes how suspicious it is.
+    pub(super) fn suspect(&mut self, score: Score) {
+        self.score = score;
+    }
+
+    /// How suspicious it is.
+    #[must_use]
+    pub fn score(&self) -> &Score {
+        &self.score
+    }
+
     fn give_back(&self, reservation: Reservation, outcome: Outcome) {
-        let (watcher, site) = (Arc::clone(&self.watcher), self.site.clone());
-        let told = move |lock| watcher.locked(&site, &lock);
+        if self.guard().is_none() {
+            self.signals.login_went(&reservation.tried, outcome);
+        }
+        let (watcher, desk) = (Arc::clone(&self.watcher), Arc::clone(&self.desk));
+        let (site, client) = (self.site.clone(), self.client);
+        let told = move |lock| {
+            desk.note(&site, client, &lock);
+            watcher.locked(&site, &lock);
+        };
         self.counter.settle(reservation, outcome, Box::new(told));
     }
 }
@@ -227,7 +382,7 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(reservation) = self.reservation.take() {
             let outcome = Outcome::abandoned(reservation.limits.counted);
-            self.give_back(reservation, outcome);
+            self.give_back(*reservation, outcome);
         }
     }
 }

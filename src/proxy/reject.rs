@@ -78,6 +78,14 @@ pub enum Rejection {
         /// The field, as far as it is known.
         field: String,
     },
+    /// Somebody brings one card after the other.
+    #[error("cards are tried: {reason}")]
+    CardTesting {
+        /// What there was too much of.
+        reason: &'static str,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// A card for which there can be no token of the route's format.
     #[error("a card cannot have a token here")]
     CardUnsupported(#[source] VaultError),
@@ -105,6 +113,14 @@ pub enum Rejection {
     /// What is no WebSocket frame, or too large a message.
     #[error("a WebSocket connection was closed")]
     Frame(#[source] Violation),
+    /// An attempt that a guard of the site counts, over a limit.
+    #[error("attempt refused: {reason}")]
+    Guard {
+        /// The limit that refused.
+        reason: &'static str,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// Several hosts, or one that differs from the request line's.
     #[error("conflicting hosts")]
     HostConflict,
@@ -262,6 +278,8 @@ impl Rejection {
             Self::HostUnknown => StatusCode::NOT_FOUND,
             // 429 for work as well: a client that cannot do it understands that it should wait.
             Self::CallerSlowed { .. }
+            | Self::CardTesting { .. }
+            | Self::Guard { .. }
             | Self::Login { .. }
             | Self::ProofWanted(_)
             | Self::RevealLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -319,6 +337,8 @@ impl Rejection {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::CallerSlowed { retry_after }
+            | Self::CardTesting { retry_after, .. }
+            | Self::Guard { retry_after, .. }
             | Self::Login { retry_after, .. }
             | Self::RevealLimit { retry_after } => Some(*retry_after),
             Self::ProofWanted(challenge) => Some(challenge.lifetime),

@@ -11,7 +11,7 @@ use super::reject::Rejection;
 use super::{Deliveries, GatewayWatch, Proofs};
 use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::{CounterFile, Lock, Outcome, Refusal};
-use crate::policy::{Dimension, Gateway, Otherwise, Site, SiteName};
+use crate::policy::{Dimension, Gateway, GuardRule, Otherwise, Site, SiteName};
 use crate::telemetry::{
     AccessLog, Audit, AuditEvent, CardDatum, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics,
     Sighting, TokenOrigin,
@@ -148,6 +148,7 @@ impl Services {
         };
         for (pan, token) in pans.iter().zip(tokens) {
             let Some(token) = token else { continue };
+            exchange.charge(token);
             let event = AuditEvent::CardRevealed {
                 gateway: gateway.name.to_string(),
                 request_id: exchange.id.to_string(),
@@ -267,15 +268,21 @@ impl Services {
         }
     }
 
+    /// Tells of a login, or of a guard's attempt, that is refused.
     pub(super) fn login_refused(
         &self,
-        site: &Site,
+        (site, guard): (&Site, Option<&GuardRule>),
         exchange: &Exchange,
         refusal: Refusal,
     ) -> Rejection {
         let (reason, retry_after) = (refusal.reason.as_str(), refusal.retry_after);
-        self.metrics.login_refused(&site.name.0, reason, retry_after, exchange.id.as_str());
-        Rejection::Login { reason, retry_after }
+        let (site, id) = (&site.name.0, exchange.id.as_str());
+        let Some(guard) = guard else {
+            self.metrics.login_refused(site, reason, retry_after, id);
+            return Rejection::Login { reason, retry_after };
+        };
+        self.metrics.guard_refused((site, &guard.name), reason, retry_after, id);
+        Rejection::Guard { reason, retry_after }
     }
 
     /// Tells of a login that would have been refused if limits did more than observe.

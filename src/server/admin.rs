@@ -1,6 +1,11 @@
 //! The operator's own page: metrics, health, readiness. It is served by a thread that serves no
 //! customer, so that it answers when customers cannot be.
 
+mod api;
+pub mod message;
+mod subject;
+mod token;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +23,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::counters::Fill;
-use crate::proxy::Services;
+use crate::policy::{Live, Secret};
+use crate::proxy::{Generation, Services};
 use crate::telemetry::{CvvEvent, ListenerRole, Metrics};
 use crate::vault::Health;
+use api::Api;
+
+pub use token::{TokenError, obtain as obtain_token, read as read_token};
 
 /// How long a scraper may take to ask.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The admin listener.
 pub struct Admin {
+    api: Api,
     services: Arc<Services>,
     closing: CancellationToken,
 }
@@ -46,10 +56,16 @@ enum Readiness {
 }
 
 impl Admin {
-    /// Prepares the page.
+    /// Prepares the page; who has the token may ask and act.
     #[must_use]
-    pub fn new(services: Arc<Services>, closing: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { services, closing })
+    pub fn new(
+        services: Arc<Services>,
+        policy: Arc<Live<Generation>>,
+        token: Secret,
+        closing: CancellationToken,
+    ) -> Arc<Self> {
+        let api = Api { services: Arc::clone(&services), policy, token };
+        Arc::new(Self { api, services, closing })
     }
 
     /// Serves until the end of the process; while it drains, `/readyz` says so.
@@ -69,14 +85,16 @@ impl Admin {
         let _open = self.services.metrics.connection_opened(ListenerRole::Admin);
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let answer = self.answer(&request);
-            async move { Ok::<_, Infallible>(answer) }
+        let service = service_fn(async |request: Request<Incoming>| {
+            Ok::<_, Infallible>(self.answer(request).await)
         });
         let _ended = builder.serve_connection(TokioIo::new(tcp), service).await;
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.uri().path().starts_with(Api::PREFIX) {
+            return self.api.answer(request).await;
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -52,6 +52,20 @@ pub enum AuditEvent {
         /// Its last four digits.
         last_four: LastFour,
     },
+    /// Somebody brought one card after the other and was refused. Not every one of a flood is told.
+    CardTestingRefused {
+        /// Whose site.
+        site: String,
+        /// The keyed hash of the client's network.
+        network: String,
+        /// The keyed hash of the shop's session, if there was one.
+        session: Option<String>,
+        /// What there was too much of.
+        reason: &'static str,
+        /// In which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
+    },
     /// The forward proxy's authority has a new certificate.
     AuthorityIssued {
         /// The names that it may sign for.
@@ -82,6 +96,22 @@ pub enum AuditEvent {
         /// Its generation.
         generation: u64,
     },
+    /// A suspicious login was asked for a proof. Not every one of a flood is told.
+    LoginChallenged {
+        /// Where.
+        site: String,
+        /// The keyed hash of the client's network.
+        network: String,
+        /// The keyed hashes of the accounts named.
+        accounts: Vec<String>,
+        /// How suspicious it was.
+        score: u32,
+        /// For which reasons.
+        reasons: Vec<&'static str>,
+        /// In which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
+    },
     /// A key of the vault is in use from now on.
     KeyAdded {
         /// What it is for: the purpose of a data key, or `master`.
@@ -101,6 +131,18 @@ pub enum AuditEvent {
         /// Its public name.
         key: String,
     },
+    /// An operator lets somebody in for a time, whatever the limits say, or takes that back.
+    LoginAllowed {
+        /// By whom, as the command says; whoever has the token may leave it out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operator: Option<Operator>,
+        /// What kind of thing.
+        dimension: &'static str,
+        /// Its keyed hash.
+        key: String,
+        /// For how long; zero takes it back.
+        for_s: u64,
+    },
     /// Failed attempts locked something else than an account.
     LoginLocked {
         /// Where the last of them was.
@@ -114,6 +156,16 @@ pub enum AuditEvent {
         /// Until when.
         #[serde(serialize_with = "instant")]
         until: SystemTime,
+    },
+    /// An operator has failures and locks forgotten.
+    LoginUnlocked {
+        /// By whom, as the command says; whoever has the token may leave it out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operator: Option<Operator>,
+        /// What kind of thing.
+        dimension: &'static str,
+        /// Its keyed hash.
+        key: String,
     },
     /// A changed configuration or certificate was refused.
     ReloadRefused {

@@ -1,4 +1,4 @@
-//! The login guard, and requests refused for any reason.
+//! The login guard and its like, and requests refused for any reason.
 
 use std::error::Error;
 use std::time::Duration;
@@ -36,12 +36,17 @@ pub(super) struct LoginFamilies {
     refused: IntCounterVec,
     observed: IntCounterVec,
     account_locks: IntCounterVec,
+    guarded: IntCounterVec,
+    guard_refused: IntCounterVec,
     locks: IntCounterVec,
     locked: IntGauge,
     keys: IntGaugeVec,
     keys_max: IntGaugeVec,
     degraded: IntGauge,
     rejected: IntCounterVec,
+    signals: IntCounterVec,
+    steps: IntCounterVec,
+    declines: IntCounterVec,
 }
 
 impl Metrics {
@@ -61,6 +66,60 @@ impl Metrics {
         self.logins.refused.with_label_values(&[site, reason]).inc();
         let (request_id, retry_after_s) = (&*mask_text(request_id), retry_after.as_secs());
         warn!(site, reason, retry_after_s, request_id, "login refused");
+    }
+
+    /// The shop answered an attempt that a guard counts; its name is a configured one.
+    pub fn guard_attempt(&self, site: &str, guard: &str, outcome: &'static str) {
+        self.logins.guarded.with_label_values(&[site, guard, outcome]).inc();
+    }
+
+    /// An attempt that a guard counts was refused before the shop saw it.
+    pub fn guard_refused(
+        &self,
+        (site, guard): (&str, &str),
+        reason: &'static str,
+        retry_after: Duration,
+        request_id: &str,
+    ) {
+        self.logins.guard_refused.with_label_values(&[site, guard, reason]).inc();
+        let (request_id, retry_after_s) = (&*mask_text(request_id), retry_after.as_secs());
+        warn!(site, guard, reason, retry_after_s, request_id, "attempt refused");
+    }
+
+    /// A signal spoke against a login or a payment.
+    pub fn login_signal(&self, site: &str, reason: &'static str) {
+        self.logins.signals.with_label_values(&[site, reason]).inc();
+    }
+
+    /// A suspicious login was made harder, for these reasons.
+    pub fn login_suspicious(
+        &self,
+        site: &str,
+        step: &'static str,
+        (score, reasons): (u32, &str),
+        request_id: &str,
+    ) {
+        self.logins.steps.with_label_values(&[site, step]).inc();
+        let request_id = &*mask_text(request_id);
+        warn!(site, step, score, reasons, request_id, "login suspicious");
+    }
+
+    /// Cards were refused because one after the other was tried.
+    pub fn card_testing_refused(
+        &self,
+        site: &str,
+        reason: &'static str,
+        retry_after: Duration,
+        request_id: &str,
+    ) {
+        self.login_signal(site, reason);
+        let (request_id, retry_after_s) = (&*mask_text(request_id), retry_after.as_secs());
+        warn!(site, reason, retry_after_s, request_id, "card testing refused");
+    }
+
+    /// A provider declined a card whose bringer is known.
+    pub fn card_declined(&self, gateway: &str) {
+        self.logins.declines.with_label_values(&[gateway]).inc();
     }
 
     /// A login attempt would have been refused, and went so instead.
@@ -163,6 +222,18 @@ impl LoginFamilies {
                 "Login attempts that would have been refused if limits did more than observe.",
                 &["site", "reason", "outcome"],
             ),
+            guarded: counters(
+                registry,
+                "tillgate_guard_attempts_total",
+                "Attempts of guards that the shop answered.",
+                &["site", "guard", "outcome"],
+            ),
+            guard_refused: counters(
+                registry,
+                "tillgate_guard_refusals_total",
+                "Attempts of guards refused before the shop saw them.",
+                &["site", "guard", "reason"],
+            ),
             account_locks: counters(
                 registry,
                 "tillgate_account_locks_total",
@@ -178,13 +249,13 @@ impl LoginFamilies {
             locked: gauge(registry, "tillgate_accounts_locked", "Accounts locked now."),
             keys: gauges(
                 registry,
-                "tillgate_login_keys",
+                "tillgate_counter_keys",
                 "Keys that this process counts under, by table.",
                 &["table"],
             ),
             keys_max: gauges(
                 registry,
-                "tillgate_login_keys_max",
+                "tillgate_counter_keys_max",
                 "The most keys of each table.",
                 &["table"],
             ),
@@ -198,6 +269,24 @@ impl LoginFamilies {
                 "tillgate_requests_rejected_total",
                 "Requests refused, by reason.",
                 &["site", "reason"],
+            ),
+            signals: counters(
+                registry,
+                "tillgate_login_signals_total",
+                "Logins and payments that a signal of attack spoke against.",
+                &["site", "reason"],
+            ),
+            steps: counters(
+                registry,
+                "tillgate_login_suspicious_total",
+                "Suspicious logins that were made harder.",
+                &["site", "step"],
+            ),
+            declines: counters(
+                registry,
+                "tillgate_card_declines_total",
+                "Cards that a provider declined and whose bringer is known.",
+                &["gateway"],
             ),
         }
     }

@@ -1,14 +1,14 @@
 //! Who ran a command.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The user of the machine who runs this process (PCI DSS 10.2.2 asks for one in every record).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Operator {
     /// The user in force.
     uid: u32,
     /// Who logged in: the kernel keeps it over `sudo` and `su`. Absent where nobody did.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     login_uid: Option<u32>,
 }
 

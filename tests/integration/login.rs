@@ -314,3 +314,37 @@ fn a_large_body_that_is_no_login_passes_where_no_login_is_configured() {
         .assert_refused(413);
     sidecar.https().form("/login", &format!("note={padding}")).assert_refused(413);
 }
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_short_compressed_answer_is_judged_by_what_it_says() {
+    let shop = shop(|exchange, good| {
+        let page = gzip(if good { "welcome" } else { "<form><input type=password></form>" });
+        let kind = ("content-type", "text/html");
+        exchange.answer(200, &[kind, ("content-encoding", "gzip"), ("set-cookie", "a=b")], &page)
+    });
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(ONLY_ACCOUNTS).start();
+    let mut client = sidecar.https();
+    for _ in 0..10 {
+        assert_eq!(guess(&mut client, "ada", "wrong").status, 200);
+    }
+    assert_locked_out(&guess(&mut client, "ada", "right"));
+}
+
+#[test]
+fn a_short_compressed_login_is_read() {
+    let shop = shop(plain);
+    let sidecar = Sidecar::start(&shop, FIVE);
+    let mut client = sidecar.https();
+    let fields =
+        [("content-type", "application/x-www-form-urlencoded"), ("content-encoding", "gzip")];
+    let body = gzip("email=ada&password=wrong");
+    let answers = (0..8).map(|_| client.request("POST", "/login", &fields, &body).status);
+    let passed = answers.filter(|status| *status != 429).count();
+    assert!((5..=6).contains(&passed), "{passed} of 8 passed");
+}

@@ -7,11 +7,15 @@
 #[cfg(test)]
 mod balancer;
 #[cfg(test)]
+mod card_testing;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod devices;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
@@ -25,6 +29,8 @@ mod fsync;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
@@ -34,6 +40,8 @@ mod inspect;
 mod keys;
 #[cfg(test)]
 mod kills;
+#[cfg(test)]
+mod learn;
 #[cfg(test)]
 mod lockout;
 #[cfg(test)]
@@ -62,6 +70,8 @@ mod reload;
 mod replay;
 #[cfg(test)]
 mod seen;
+#[cfg(test)]
+mod suspicion;
 #[cfg(test)]
 mod thirdparty;
 #[cfg(test)]

@@ -20,14 +20,14 @@ fn guess(client: &mut Client, fields: &[(&str, &str)]) -> Answer {
 }
 
 /// What a program is told to do.
-fn terms(answer: &Answer) -> Value {
+pub(crate) fn terms(answer: &Answer) -> Value {
     answer.assert_refused(429);
     let value: Value = serde_json::from_slice(&answer.body).unwrap();
     value["proof_of_work"].clone()
 }
 
 /// Does the work as the terms say.
-fn solve(terms: &Value) -> String {
+pub(crate) fn solve(terms: &Value) -> String {
     let (challenge, bits) = (terms["challenge"].as_str().unwrap(), terms["bits"].as_u64().unwrap());
     let shown = (0_u64..).map(|n| format!("{challenge}.{n}")).find(|shown| {
         let hash = digest(&SHA256, shown.as_bytes());

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use crate::harness::{Setup, Sidecar, cards, eventually, program};
 
 /// A server process; ended when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     folder: tempfile::TempDir,
 }
 
@@ -21,11 +21,15 @@ impl Drop for Server {
 }
 
 /// A port that was free a moment ago: these servers cannot be told to choose one.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn serve(mut command: Command, address: SocketAddr, folder: tempfile::TempDir) -> Server {
+pub(crate) fn serve(
+    mut command: Command,
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+) -> Server {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let server = Server { child: child.unwrap(), address, folder };
     eventually("the server listens", || TcpStream::connect(address).ok());

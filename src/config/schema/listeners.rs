@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::config::source::At;
 
-/// The listener for metrics and health checks.
+/// The listener for metrics, health checks and the operator's API.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct AdminSchema {

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::{CardTestingSchema, RiskSchema, Switch, TrustedDeviceSchema};
 use crate::config::source::At;
 
 /// How many logins may be tried and fail.
@@ -50,6 +51,12 @@ pub(in crate::config) struct LoginSchema {
     /// How long such a network is known.
     #[schemars(extend("default" = "30d"))]
     pub(in crate::config) known_networks: Option<At<String>>,
+    /// How long a browser is trusted that has logged in, or `off`.
+    pub(in crate::config) trusted_device: Option<At<Switch<TrustedDeviceSchema>>>,
+    /// From which scores on a suspicious login is made harder, or `off`.
+    pub(in crate::config) risk: Option<At<Switch<RiskSchema>>>,
+    /// How many cards and declines are ordinary, or `off`.
+    pub(in crate::config) card_testing: Option<At<Switch<CardTestingSchema>>>,
 }
 
 /// Whether limits refuse.

@@ -288,7 +288,7 @@ fn memory_holds_also_when_every_entry_grows() {
         bench.fail(60, 1, &n.to_string());
     }
     let mut bytes = 0;
-    table.each(|_, ledger| bytes += table::Entry::heap_bytes(ledger) + size_of::<Ledger>() + 17);
+    table.each(|_, ledger| bytes += Entry::heap_bytes(ledger) + size_of::<Ledger>() + 17);
     assert!(bytes <= (1 << 20) * 30 / 100, "{bytes} bytes");
 }
 

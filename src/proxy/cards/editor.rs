@@ -200,6 +200,7 @@ impl Editor {
         }
         let written: Vec<Option<Token>> =
             pans.iter().map(|pan| Token::parse(pan.expose()).ok()).collect();
+        let bringer = self.services.bring_cards(self.metrics.names().0, &self.exchange, &pans)?;
         let tokenized = self.services.tokenize(pans, format).await?;
         let mut tokens = Vec::with_capacity(places.len());
         for ((place, made), written) in places.iter().zip(tokenized).zip(written) {
@@ -215,6 +216,7 @@ impl Editor {
                 }
             }
         }
+        self.services.remember_bringer(&self.exchange, bringer, &tokens);
         Ok(tokens)
     }
 

@@ -1,13 +1,20 @@
 //! Whom a login is for.
 
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+use zeroize::Zeroizing;
+
+use super::guess::GUESSES_MAX;
+use crate::policy::{FieldPath, squeeze};
 
 /// The most different names one attempt may carry; no honest form has as many.
 pub(super) const NAMES_MAX: usize = 8;
 
 /// The usual names of the field that names an account, squeezed.
-const NAMES: [&str; 31] = [
+pub(super) const NAMES: [&str; 31] = [
     "email",
     "emailaddress",
     "useremail",
@@ -86,45 +93,96 @@ const PASSWORDS: [&str; 9] =
 
 /// The account, or accounts, that an attempt names; empty where there is only a password. Has no
 /// `Debug`: names are personal and go nowhere but into a keyed hash.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Account {
     names: Vec<String>,
 }
 
+/// Which field names an account.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'r> {
+    /// This one.
+    Field(&'r FieldPath),
+    /// None: nothing is counted by name.
+    Nothing,
+    /// Any of the usual ones.
+    Usual,
+}
+
 /// What a body's fields have told so far.
-#[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Found<'r> {
+    wanted: Wanted<'r>,
     usual: Vec<String>,
     doubtful: Vec<String>,
+    passwords: Vec<Zeroizing<String>>,
     /// A password stands in it.
     pub(super) password: bool,
 }
 
 impl Account {
-    pub(super) fn names(&self) -> &[String] {
+    /// An account as an operator writes it; empty where that names none.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self::of([name])
+    }
+
+    /// The account of these names.
+    pub(super) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let mut account = Self::default();
+        names.into_iter().for_each(|name| add(&mut account.names, name));
+        account
+    }
+
+    /// The names, as they are hashed.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
         &self.names
     }
 }
 
-impl Found {
+impl<'r> Found<'r> {
+    pub(super) fn new(wanted: Wanted<'r>) -> Self {
+        let (usual, doubtful, passwords) = (Vec::new(), Vec::new(), Vec::new());
+        Self { wanted, usual, doubtful, passwords, password: false }
+    }
+
     /// Looks at one field.
-    pub(super) fn see(&mut self, field: Option<&str>, path: &[String], value: &str) {
-        let whole = squeeze(&path.concat());
+    pub(super) fn see(&mut self, path: &[String], value: &str) {
         let last = squeeze(path.iter().rev().find(|part| !part.is_empty()).map_or("", |part| part));
-        self.password |= last.contains("pass") || PASSWORDS.contains(&last.as_str());
+        if is_password(&last) {
+            self.see_password(value);
+        }
+        match self.wanted {
+            Wanted::Field(field) if field.matches(path) => add(&mut self.usual, value),
+            Wanted::Field(_) | Wanted::Nothing => {}
+            Wanted::Usual => self.see_usual(&squeeze(&path.concat()), &last, value),
+        }
+    }
+
+    fn see_password(&mut self, value: &str) {
+        self.password = true;
+        let known = self.passwords.iter().any(|known| known.as_str() == value);
+        if !known && self.passwords.len() <= GUESSES_MAX {
+            self.passwords.push(Zeroizing::new(value.to_owned()));
+        }
+    }
+
+    fn see_usual(&mut self, whole: &str, last: &str, value: &str) {
         let named = |names: &[&str]| names.iter().any(|name| *name == whole || *name == last);
-        match field {
-            Some(field) if squeeze(field) == whole => add(&mut self.usual, value),
-            Some(_) => {}
-            None if named(&NAMES) => add(&mut self.usual, value),
-            None if named(&DOUBTFUL_NAMES) && value.contains('@') => add(&mut self.usual, value),
-            None if named(&DOUBTFUL_NAMES) => add(&mut self.doubtful, value),
-            None => {}
+        if named(&NAMES) || (named(&DOUBTFUL_NAMES) && value.contains('@')) {
+            add(&mut self.usual, value);
+        } else if named(&DOUBTFUL_NAMES) {
+            add(&mut self.doubtful, value);
         }
     }
 
     /// The account that the fields name.
     pub(super) fn account(self) -> Account {
+        self.account_and_passwords().0
+    }
+
+    /// The same with every password that differs.
+    pub(super) fn account_and_passwords(self) -> (Account, Vec<Zeroizing<String>>) {
         let mut names = self.usual;
         let alone = names.is_empty();
         for name in self.doubtful {
@@ -132,8 +190,13 @@ impl Found {
                 names.push(name);
             }
         }
-        Account { names }
+        (Account { names }, self.passwords)
     }
+}
+
+/// Whether a squeezed name is a password field's.
+pub(super) fn is_password(squeezed: &str) -> bool {
+    squeezed.contains("pass") || PASSWORDS.contains(&squeezed)
 }
 
 /// Whether a value is what a button says rather than whom a login is for.
@@ -148,18 +211,27 @@ pub(super) fn hints_at_password(body: &[u8]) -> bool {
     words.into_iter().any(|word| memchr::memmem::find(&text, word.as_bytes()).is_some())
 }
 
+/// Whether a body may have a password field, however it is escaped: a look for requests that mostly
+/// have none.
+pub(super) fn may_hold_password(body: &[u8]) -> bool {
+    #[expect(
+        clippy::expect_used,
+        reason = "the pattern is made of constants, and tests compile it"
+    )]
+    static WORDS: LazyLock<Regex> = LazyLock::new(|| {
+        let words = PASSWORDS.join("|");
+        // A name may hide behind escapes, percents and wide characters.
+        Regex::new(&format!(r"(?i-u)pass|{words}|\\u|%|\x00")).expect("the words are plain")
+    });
+    WORDS.is_match(body)
+}
+
 fn add(names: &mut Vec<String>, value: &str) {
     let name = normalise(value);
     // One more than allowed is kept, to be seen and refused.
     if !name.is_empty() && !names.contains(&name) && names.len() <= NAMES_MAX {
         names.push(name);
     }
-}
-
-/// A field's name without case and punctuation: `user[email]`, `user.email` and `User_Email` are one,
-/// as they are for PHP, which turns dots and spaces into underscores, and for servers that ignore case.
-fn squeeze(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// A name as databases compare it: many ignore case, accents, width and blanks around, so that a guesser
@@ -193,12 +265,5 @@ mod tests {
             assert_eq!(normalise(name), "ann@shop.example", "{name:?}");
         }
         assert_ne!(normalise("ann"), normalise("anna"));
-    }
-
-    #[test]
-    fn spellings_of_one_field_are_one() {
-        for name in ["user[email]", "user.email", "User_Email", "user email"] {
-            assert_eq!(squeeze(name), "useremail");
-        }
     }
 }

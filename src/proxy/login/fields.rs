@@ -6,6 +6,7 @@
 use super::json::leaves;
 use super::multipart;
 use super::path::{Plus, decode};
+use super::xml::{self, Element};
 
 /// How far a body could be read.
 #[must_use]
@@ -41,17 +42,26 @@ pub(super) fn each(
     if let Some(text) = wide.as_ref().filter(|_| forms) {
         form(text.as_bytes(), see);
     }
-    let text = wide.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let text = narrow(wide, body);
     let text = text.trim_start_matches('\u{feff}');
     // A shop may read JSON whatever the type says, with junk before it.
     let begins = |c: char| c.is_alphanumeric() || matches!(c, '{' | '[' | '"' | '-');
     let bare = text.find(begins).and_then(|at| text.get(at..)).unwrap_or_default();
-    if typed || bare.starts_with(['{', '[']) {
+    if text.trim_start().starts_with('<') {
+        let (root, reading) = xml::parse(text);
+        root.leaves(&mut Vec::new(), see);
+        whole &= reading == Reading::Whole;
+    } else if typed || bare.starts_with(['{', '[']) {
         whole &= leaves(text, see) == Reading::Whole;
     } else if text.split('=').next().is_some_and(|junk| junk.contains('{')) {
         let _no_json_perhaps = leaves(text, see);
     }
     if whole { Reading::Whole } else { Reading::Partly }
+}
+
+/// Reads a body as XML, in any width.
+pub(super) fn xml(body: &[u8]) -> (Element, Reading) {
+    xml::parse(&narrow(wide(body), body))
 }
 
 /// Shows every leaf of a JSON text.
@@ -62,6 +72,10 @@ pub(super) fn json(text: &str, see: &mut dyn FnMut(&[String], &str)) {
 /// The type without parameters (RFC 9110 §8.3.1), in lower case.
 fn essence(kind: &str) -> String {
     kind.split([';', ',']).next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn narrow(wide: Option<String>, body: &[u8]) -> String {
+    wide.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
 }
 
 /// UTF-16 and UTF-32, by their mark or by where the zeros stand (RFC 4627 §3).
@@ -184,6 +198,15 @@ mod tests {
             text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
         ] {
             assert!(read("application/json", &body).contains(&"email=a".to_owned()), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn xml_is_seen_whatever_its_type() {
+        let body = "<login><email>a</email></login>";
+        let wide: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for body in [body.as_bytes(), &wide] {
+            assert!(read("text/plain", body).contains(&"login/email=a".to_owned()), "{body:?}");
         }
     }
 

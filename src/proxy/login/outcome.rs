@@ -1,7 +1,8 @@
 //! How an attempt went, by what the shop answered.
 //!
-//! A configured rule decides by its signs: success first, then failure; with one list the rest is the
-//! other outcome, with both it is a failure. Without signs this table decides, from the top:
+//! A configured rule decides by its signs: failure first, because clients can bring about much of what
+//! looks like success, then success; with one list the rest is the other outcome, with both it is a
+//! failure. Without signs this table decides, from the top:
 //!
 //! | answer | outcome |
 //! |---|---|
@@ -10,28 +11,35 @@
 //! | redirect, a cookie named like a signed-in mark (`…logged_in…`) is set | success |
 //! | redirect to a login page, to where it was posted, or with an error in its address | failure |
 //! | redirect to the page it came from, no cookie set | failure |
-//! | redirect elsewhere | success |
+//! | redirect elsewhere, a cookie set | success |
+//! | redirect elsewhere, no cookie set | neutral: so is answered who has been in all along |
 //! | 204, 205 | success |
 //! | 206 | failure |
 //! | 2xx JSON that says so (`success: false`, `error: …`, `status: "fail"`, `false` …) | failure |
 //! | 2xx JSON otherwise, unless it is empty | success |
+//! | 2xx GraphQL, JSON with an error, or without a token, a name or the like under the login's field | failure |
+//! | 2xx XML with a fault | failure |
+//! | 2xx XML otherwise | success |
 //! | 2xx page with a password input | failure |
 //! | 2xx other, a cookie set | success |
 //! | 2xx other, no cookie set | failure |
 //!
-//! Everywhere a cookie that is emptied or expired is not set.
+//! Everywhere a cookie that is emptied or expired, or that the client has already, is not set. To `Authorization: Basic` 401 is a
+//! failure, 5xx neutral and everything else a success.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 use regex::bytes::Regex;
 
-use super::fields;
+use super::claim::{Answered, Claim, Manner};
 use super::recognise::{Expected, is_login_path, is_login_query, local_path};
+use super::signs::{self, cookies};
+use super::{fields, graphql};
 use crate::counters::Outcome;
-use crate::policy::{LoginRule, Sign};
+use crate::policy::{Counts, GuardKind, GuardRule};
 
 /// How much of a body is looked at.
 pub const BODY_LOOK_BYTES: usize = 64 << 10;
@@ -52,64 +60,107 @@ pub enum Judgement {
 
 /// What is remembered of an attempt to judge its answer.
 pub(super) struct Judge {
-    rule: Option<LoginRule>,
+    /// Where it has signs.
+    rule: Option<Arc<GuardRule>>,
+    counts: Counts,
+    answered: Answered,
     path: String,
     referrer: Option<String>,
+    /// The cookies that the client had before.
+    had: Vec<String>,
     seen: Seen,
 }
 
 /// What the head told, for the body's turn.
 #[derive(Default)]
 struct Seen {
+    broken: bool,
     cookie: bool,
-    failure: bool,
     json: bool,
+    success: bool,
 }
 
 impl Judge {
-    pub(super) fn new(expected: &Expected<'_>) -> Self {
-        let signs = |rule: &&LoginRule| !rule.success.is_empty() || !rule.failure.is_empty();
+    pub(super) fn new(expected: &Expected<'_>, claim: &Claim<'_>) -> Self {
         Self {
-            rule: expected.rule.filter(signs).cloned(),
+            rule: claim.rule.filter(|rule| rule.has_signs()).map(Arc::clone),
+            counts: claim.rule.map_or(Counts::Failures, |rule| rule.counts),
+            answered: claim.answered.clone(),
             path: expected.path.clone(),
             referrer: expected.referrer.clone(),
+            had: expected.cookies.clone(),
             seen: Seen::default(),
         }
     }
 
     pub(super) fn head(&mut self, answer: &Parts) -> Judgement {
-        self.seen.cookie = cookies(&answer.headers).next().is_some();
+        self.seen.broken = answer.status.is_server_error();
+        self.seen.cookie = cookies(&answer.headers, &self.had).next().is_some();
         self.seen.json = answer.headers.get(CONTENT_TYPE).is_some_and(|kind| {
             memchr::memmem::find(&kind.as_bytes().to_ascii_lowercase(), b"json").is_some()
         });
-        let Some(rule) = &self.rule else { return self.built_in(answer) };
-        if rule.success.iter().any(|sign| shows(sign, answer)) {
-            return Judgement::Success;
-        }
-        self.seen.failure = rule.failure.iter().any(|sign| shows(sign, answer));
-        if answer.status.is_server_error() && !self.seen.failure {
-            return Judgement::Neutral;
-        }
-        let needs = |signs: &[Sign]| signs.iter().any(|sign| matches!(sign, Sign::Body(_)));
-        if needs(&rule.success) || (!self.seen.failure && needs(&rule.failure)) {
-            return Judgement::NeedsBody;
-        }
-        rest(rule, self.seen.failure).into()
+        let judgement = match self.rule.as_ref().map(Arc::clone) {
+            Some(rule) => self.by_signs(&rule, answer),
+            None => self.built_in(answer),
+        };
+        let judgement = if judgement == Judgement::Success {
+            self.believe(Outcome::Success).into()
+        } else {
+            judgement
+        };
+        if self.counts == Counts::Attempts { Judgement::Failure } else { judgement }
     }
 
     pub(super) fn body(&self, body: &[u8]) -> Outcome {
         let body = body.get(..BODY_LOOK_BYTES).unwrap_or(body);
-        let Some(rule) = &self.rule else { return self.built_in_body(body) };
-        let shows = |signs: &[Sign]| {
-            signs.iter().any(|sign| matches!(sign, Sign::Body(text) if text.is_match(body)))
-        };
-        if shows(&rule.success) {
-            return Outcome::Success;
+        let Some(rule) = &self.rule else { return self.believe(self.built_in_body(body)) };
+        if signs::show_in_body(&rule.failure, body) {
+            return Outcome::Failure;
         }
-        rest(rule, self.seen.failure || shows(&rule.failure))
+        // A client that chooses names in the answer chooses what it seems to say.
+        if let Manner::Graphql { renamed: true, .. } = self.answered.manner {
+            return Outcome::Failure;
+        }
+        if self.seen.success || signs::show_in_body(&rule.success, body) {
+            return self.believe(Outcome::Success);
+        }
+        self.believe(rest(rule, self.seen.broken))
+    }
+
+    /// What is held against the client.
+    pub(super) fn counted(&self, outcome: Outcome) -> Outcome {
+        match (self.counts, outcome) {
+            (Counts::Failures, outcome) => outcome,
+            (Counts::Attempts, _) => Outcome::Failure,
+            (Counts::Successes, Outcome::Success) => Outcome::Failure,
+            (Counts::Successes, Outcome::Failure | Outcome::Neutral) => Outcome::Neutral,
+        }
+    }
+
+    /// Of several attempts that share an answer each may be the one that failed.
+    fn believe(&self, outcome: Outcome) -> Outcome {
+        if self.answered.shared && outcome == Outcome::Success { Outcome::Failure } else { outcome }
+    }
+
+    fn by_signs(&mut self, rule: &GuardRule, answer: &Parts) -> Judgement {
+        if signs::show_in_head(&rule.failure, answer, &self.had) {
+            return Judgement::Failure;
+        }
+        self.seen.success = signs::show_in_head(&rule.success, answer, &self.had);
+        let more = !self.seen.success && signs::need_body(&rule.success);
+        if more || signs::need_body(&rule.failure) {
+            return Judgement::NeedsBody;
+        }
+        if self.seen.success {
+            return Judgement::Success;
+        }
+        rest(rule, self.seen.broken).into()
     }
 
     fn built_in(&self, answer: &Parts) -> Judgement {
+        if let Manner::Basic = self.answered.manner {
+            return basic(answer.status);
+        }
         match answer.status {
             StatusCode::METHOD_NOT_ALLOWED
             | StatusCode::REQUEST_TIMEOUT
@@ -133,7 +184,7 @@ impl Judge {
             let name = name.to_ascii_lowercase();
             ["logged_in", "loggedin", "signed_in"].iter().any(|mark| name.contains(mark))
         };
-        if cookies(headers).any(signed_in) {
+        if cookies(headers, &self.had).any(signed_in) {
             return Judgement::Success;
         }
         let (address, query) = split(&location);
@@ -145,19 +196,38 @@ impl Judge {
             return Judgement::Failure;
         }
         let back = self.referrer.as_ref().is_some_and(|referrer| same(referrer, &target));
-        if back && !self.seen.cookie { Judgement::Failure } else { Judgement::Success }
+        match (self.seen.cookie, back) {
+            (true, _) => Judgement::Success,
+            (false, true) => Judgement::Failure,
+            // As a shop answers who has been in all along: that takes no password.
+            (false, false) => Judgement::Neutral,
+        }
     }
 
     fn built_in_body(&self, body: &[u8]) -> Outcome {
         let text = body.trim_ascii();
+        if let Manner::Graphql { fields, renamed } = &self.answered.manner {
+            return graphql::outcome(&String::from_utf8_lossy(text), fields, *renamed);
+        }
         let decided = if text.is_empty() {
             None
         } else if self.seen.json || text.starts_with(b"{") {
             Some(!json_says_no(&String::from_utf8_lossy(text)))
+        } else if text.starts_with(b"<?xml") {
+            Some(!FAULT.is_match(text))
         } else {
             PASSWORD_INPUT.is_match(text).then_some(false)
         };
         if decided.unwrap_or(self.seen.cookie) { Outcome::Success } else { Outcome::Failure }
+    }
+}
+
+/// RFC 7617: 401 asks for another name and password; whatever else is answered, these were good.
+fn basic(status: StatusCode) -> Judgement {
+    match status {
+        StatusCode::UNAUTHORIZED => Judgement::Failure,
+        status if status.is_server_error() => Judgement::Neutral,
+        _ => Judgement::Success,
     }
 }
 
@@ -176,36 +246,20 @@ static PASSWORD_INPUT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"(?i)<input\b[^>]*\btype\s*=\s*["']?password\b"#).expect("the pattern is sound")
 });
 
-/// Neither list of body signs decided, or a failure sign showed.
-fn rest(rule: &LoginRule, failure: bool) -> Outcome {
-    if failure || !rule.success.is_empty() { Outcome::Failure } else { Outcome::Success }
-}
+/// A fault of XML-RPC, alone or among the answers to several calls, or of SOAP.
+#[expect(clippy::expect_used, reason = "the pattern is a constant and every test here compiles it")]
+static FAULT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)<([\w-]+:)?fault\b|faultCode").expect("the pattern is sound")
+});
 
-fn shows(sign: &Sign, answer: &Parts) -> bool {
-    match sign {
-        Sign::Body(_) => false,
-        Sign::Cookie(wanted) => cookies(&answer.headers).any(|name| name == wanted),
-        Sign::Location(text) => {
-            answer.headers.get(LOCATION).is_some_and(|value| text.is_match(value.as_bytes()))
-        }
-        Sign::Status(status) => answer.status == *status,
+/// No sign showed; what the rule says of the rest.
+fn rest(rule: &GuardRule, broken: bool) -> Outcome {
+    match (rule.success.is_empty(), rule.failure.is_empty()) {
+        _ if broken => Outcome::Neutral,
+        (true, _) => Outcome::Success,
+        (false, false) if rule.kind == GuardKind::Payment => Outcome::Neutral,
+        (false, _) => Outcome::Failure,
     }
-}
-
-/// The names of the cookies that are set to something and not expired at once (RFC 6265 §5.2).
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers.get_all(SET_COOKIE).iter().filter_map(|value| {
-        let text = value.to_str().ok()?;
-        let (name, rest) = text.split_once('=')?;
-        let (value, attributes) = rest.split_once(';').unwrap_or((rest, ""));
-        let value = value.trim().trim_matches('"');
-        let attributes = attributes.to_ascii_lowercase().replace(' ', "");
-        let expired = attributes.split(';').any(|attribute| {
-            matches!(attribute.strip_prefix("max-age="), Some(age) if age == "0" || age.starts_with('-'))
-                || (attribute.starts_with("expires=") && attribute.contains("1970"))
-        });
-        (!value.is_empty() && !value.eq_ignore_ascii_case("deleted") && !expired).then_some(name.trim())
-    })
 }
 
 fn split(location: &str) -> (&str, &str) {

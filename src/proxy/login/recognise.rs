@@ -1,13 +1,16 @@
-//! Which requests are logins.
+//! Which requests may be logins or other guarded attempts, by their heads.
 
-use http::header::REFERER;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, REFERER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Uri};
 
-use super::account::{Account, Found, hints_at_password};
-use super::fields::{self, Reading};
+use super::basic;
+use super::fields;
+use super::guess::Guess;
 use super::path::{Plus, decode, normalise, views};
-use crate::policy::{LoginRule, Site};
+use crate::policy::{Carrier, GuardKind, GuardRule, Place, Site};
 
 /// The last segment, without extension, of the paths that take a password in common shops. The body
 /// must hold a password too, so that a wide net does no harm.
@@ -45,100 +48,75 @@ const EXTENSIONS: [&str; 7] = [".php", ".html", ".aspx", ".asp", ".jsp", ".do", 
 /// The parameters of a query that choose a page (OpenCart, Drupal, PrestaShop, WooCommerce, Joomla).
 const ROUTE_PARAMETERS: [&str; 6] = ["route", "q", "controller", "wc-ajax", "task", "action"];
 
-/// A request that may be a login, once its body has been read.
+/// The last segments of the paths that GraphQL is served under.
+const GRAPHQL_SEGMENTS: [&str; 2] = ["graphql", "gql"];
+
+/// That of XML-RPC: `/xmlrpc.php` of WordPress, `/api/xmlrpc` of Magento 1.
+const XML_RPC_SEGMENTS: [&str; 1] = ["xmlrpc"];
+
+/// The largest attempt that is read, and the largest GraphQL request, whose path is shared with all
+/// else that a shop does.
+const BYTES_MAX: usize = 64 << 10;
+const GRAPHQL_BYTES_MAX: usize = 1 << 20;
+
+/// A request that may be an attempt, or several, once its body has been read.
 pub struct Expected<'p> {
     pub(super) site: &'p Site,
-    pub(super) rule: Option<&'p LoginRule>,
+    pub(super) candidates: Vec<Candidate<'p>>,
     pub(super) path: String,
     pub(super) referrer: Option<String>,
-    query: Option<String>,
+    pub(super) query: Option<String>,
+    /// What the client has already: an answer that sets the same again sets nothing.
+    pub(super) cookies: Vec<String>,
+    /// What stands in the head.
+    pub(super) basic: Option<Guess>,
+    /// The method is one of those that only look.
+    pub(super) looks: bool,
+}
+
+/// One rule that a request may fall under.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate<'p> {
+    /// `None` is the built-in detection.
+    pub(super) rule: Option<&'p Arc<GuardRule>>,
+    pub(super) carrier: &'p Carrier,
 }
 
 impl<'p> Expected<'p> {
     pub(super) fn recognise(site: &'p Site, head: &Parts) -> Option<Self> {
-        let rule = if site.logins.is_empty() {
-            (head.method == Method::POST && is_login_uri(&head.uri)).then_some(None)
-        } else {
-            configured(site, head).map(Some)
-        };
+        let candidates = candidates(site, head);
+        if candidates.is_empty() {
+            return None;
+        }
         let referrer = head.headers.get(REFERER).and_then(|value| value.to_str().ok());
+        let basic = candidates.iter().any(|candidate| *candidate.carrier == Carrier::Basic);
         Some(Self {
             site,
-            rule: rule?,
             path: normalise(head.uri.path()).into_owned(),
             referrer: referrer.and_then(local_path),
             query: head.uri.query().map(str::to_owned),
+            cookies: cookies(head),
+            basic: basic.then(|| basic::guess(&head.headers)).flatten(),
+            looks: only_looks(&head.method),
+            candidates,
         })
     }
 
-    /// Whom the attempt is for. `None` means that no account could be read: a configured login then
-    /// counts for its network and its site, and for a path that only looks like a login this is none.
-    ///
-    /// # Errors
-    ///
-    /// When the body cannot be read to its end and [`Self::must_be_read`].
-    pub fn account<'b>(
-        &self,
-        content_types: impl IntoIterator<Item = &'b [u8]>,
-        body: &[u8],
-    ) -> Result<Option<Account>, Unreadable> {
-        let (found, reading) = self.look(content_types, body);
-        let password = found.password;
-        if reading == Reading::Partly && self.needs(password, body) {
-            return Err(Unreadable);
-        }
-        let account = found.account();
-        Ok(match self.rule {
-            Some(_) => (!account.names().is_empty()).then_some(account),
-            None => password.then_some(account),
-        })
-    }
-
-    /// Whether a request is an attempt, once its body has been read.
+    /// How much of the body must be read to know; `None` where the head tells all.
     #[must_use]
-    pub fn is_attempt(&self, account: Option<&Account>) -> bool {
-        account.is_some() || self.rule.is_some()
-    }
-
-    /// Whether a body of which this is the beginning is refused rather than passed unread: it is, or
-    /// padding would hide an account. Paths that other interfaces share (`/api/sessions`) demand it
-    /// only where a password shows.
-    #[must_use]
-    pub fn must_be_read<'b>(
-        &self,
-        content_types: impl IntoIterator<Item = &'b [u8]>,
-        body: &[u8],
-    ) -> bool {
-        self.needs(self.look(content_types, body).0.password, body)
-    }
-
-    fn needs(&self, password: bool, body: &[u8]) -> bool {
-        self.rule.is_some() || self.is_certain() || password || hints_at_password(body)
-    }
-
-    fn look<'b>(
-        &self,
-        content_types: impl IntoIterator<Item = &'b [u8]>,
-        body: &[u8],
-    ) -> (Found, Reading) {
-        let field = self.rule.and_then(|rule| rule.account_field.as_deref());
-        let mut found = Found::default();
-        let mut see = |path: &[String], value: &str| found.see(field, path, value);
-        // Many shops read a field from the query where the body has none.
-        if let Some(query) = &self.query {
-            fields::form(query.as_bytes(), &mut see);
-        }
-        let content_types: Vec<_> = content_types.into_iter().collect();
-        let reading = fields::each(&content_types, body, &mut see);
-        (found, reading)
+    pub fn body_bytes_max(&self) -> Option<usize> {
+        let bytes = |candidate: &Candidate<'_>| match candidate.carrier {
+            Carrier::Basic => None,
+            Carrier::Fields if candidate.is_known_by_head() => None,
+            Carrier::Fields | Carrier::XmlRpc => Some(BYTES_MAX),
+            Carrier::Graphql(_) => Some(GRAPHQL_BYTES_MAX),
+        };
+        self.candidates.iter().filter_map(bytes).max()
     }
 
     /// Whether the address is a login's and nothing else's.
-    fn is_certain(&self) -> bool {
-        let shared = |segment: &str| {
-            let name = segment_name(segment);
-            SHARED_SEGMENTS.iter().any(|shared| name.eq_ignore_ascii_case(shared.as_bytes()))
-        };
+    pub(super) fn is_certain(&self) -> bool {
+        let shared = |segment: &str| is_one_of(segment_name(segment), &SHARED_SEGMENTS);
         self.query.as_deref().is_some_and(is_login_query)
             || views(&self.path)
                 .map(last_segment)
@@ -146,17 +124,26 @@ impl<'p> Expected<'p> {
     }
 }
 
-/// A body that may be a login's could not be read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Unreadable;
-
-/// Whether a site takes logins at this address, whatever the method.
-pub(super) fn is_login_address(site: &Site, uri: &Uri) -> bool {
-    if site.logins.is_empty() {
-        return is_login_uri(uri);
+impl Candidate<'_> {
+    pub(super) fn is_login(&self) -> bool {
+        self.rule.is_none_or(|rule| rule.kind == GuardKind::Login)
     }
+
+    /// Whether nothing in the body matters: no condition, no field.
+    pub(super) fn is_known_by_head(&self) -> bool {
+        self.rule.is_some_and(|rule| {
+            let anywhere = rule.when.as_ref().is_some_and(|when| when.place == Place::Anywhere);
+            rule.kind != GuardKind::Login && !anywhere && rule.subject_field.is_none()
+        })
+    }
+}
+
+/// Whether a site takes guarded attempts at this address, whatever the method.
+pub(super) fn is_guarded_address(site: &Site, uri: &Uri) -> bool {
     let path = normalise(uri.path());
-    site.logins.iter().any(|rule| views(&path).any(|view| rule.path.matches_loosely(view)))
+    let mut rules = site.logins.iter().chain(&site.guards);
+    (site.logins.is_empty() && usual(&path, uri.query()).is_some())
+        || rules.any(|rule| views(&path).any(|view| rule.path.matches_loosely(view)))
 }
 
 /// Whether a path is the usual one of a login.
@@ -174,35 +161,115 @@ pub(super) fn local_path(url: &str) -> Option<String> {
     Some(normalise(uri.path()).into_owned())
 }
 
-fn configured<'p>(site: &'p Site, head: &Parts) -> Option<&'p LoginRule> {
-    let mut rules = site.logins.iter().filter(|rule| rule.method == head.method).peekable();
-    rules.peek()?;
+/// Nothing is kept for a request that is none, which most are.
+fn candidates<'p>(site: &'p Site, head: &Parts) -> Vec<Candidate<'p>> {
     let path = normalise(head.uri.path());
-    rules.find(|rule| views(&path).any(|view| rule.path.matches_loosely(view)))
+    let mut found = Vec::new();
+    if site.logins.is_empty()
+        && (!only_looks(&head.method) || says_something(head))
+        && let Some(carrier) = usual(&path, head.uri.query())
+    {
+        found.push(Candidate { rule: None, carrier });
+    }
+    for rule in site.logins.iter().chain(&site.guards) {
+        let carrier = &rule.carrier;
+        if takes(rule, &head.method)
+            && views(&path).any(|view| rule.path.matches_loosely(view))
+            && (*carrier != Carrier::Basic || head.headers.contains_key(AUTHORIZATION))
+            && holds_in_query(rule, head.uri.query())
+        {
+            found.push(Candidate { rule: Some(rule), carrier });
+        }
+    }
+    found
 }
 
-fn is_login_uri(uri: &Uri) -> bool {
-    is_login_path(&normalise(uri.path())) || uri.query().is_some_and(is_login_query)
+fn takes(rule: &GuardRule, method: &Method) -> bool {
+    rule.method == *method
+        || (rule.method == Method::GET && *method == Method::HEAD)
+        // A name and a password in the head are tried by any request.
+        || rule.carrier == Carrier::Basic
+}
+
+fn only_looks(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// `name=value` of each cookie.
+fn cookies(head: &Parts) -> Vec<String> {
+    let values = head.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(';')).map(|pair| pair.trim().to_owned()).collect()
+}
+
+/// Whether a request that only looks brings fields all the same.
+fn says_something(head: &Parts) -> bool {
+    let body =
+        [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name));
+    body || head.uri.query().is_some()
+}
+
+fn holds_in_query(rule: &GuardRule, query: Option<&str>) -> bool {
+    let Some(when) = rule.when.as_ref().filter(|when| when.place == Place::Query) else {
+        return true;
+    };
+    let mut holds = false;
+    fields::form(query.unwrap_or_default().as_bytes(), &mut |path, value| {
+        holds |= when.holds(path, value);
+    });
+    holds
+}
+
+/// What is detected without being configured.
+fn usual(path: &str, query: Option<&str>) -> Option<&'static Carrier> {
+    static FIELDS: Carrier = Carrier::Fields;
+    static GRAPHQL: Carrier = Carrier::Graphql(None);
+    static XML_RPC: Carrier = Carrier::XmlRpc;
+    for segment in views(path).map(last_segment) {
+        let name = segment_name(segment);
+        if is_one_of(name, &LOGIN_SEGMENTS) {
+            return Some(&FIELDS);
+        }
+        if is_one_of(name, &GRAPHQL_SEGMENTS) {
+            return Some(&GRAPHQL);
+        }
+        if is_one_of(name, &XML_RPC_SEGMENTS) {
+            return Some(&XML_RPC);
+        }
+    }
+    query.is_some_and(is_login_query).then_some(&FIELDS)
 }
 
 /// `index.php?route=account/login`, whatever the script is called.
 pub(super) fn is_login_query(query: &str) -> bool {
     query.split('&').filter_map(|pair| pair.split_once('=')).any(|(name, value)| {
+        // Most queries choose no page, and are not copied.
+        if !name.contains(['%', '+']) && !is_route(name) {
+            return false;
+        }
         let name = decode(name.as_bytes(), Plus::Space);
         let name = name.split('\0').next().unwrap_or_default().trim();
-        let routes = ROUTE_PARAMETERS.iter().any(|route| route.eq_ignore_ascii_case(name));
-        routes && is_login_path(&decode(value.as_bytes(), Plus::Space))
+        is_route(name) && is_login_path(&decode(value.as_bytes(), Plus::Space))
     })
 }
 
+fn is_route(name: &str) -> bool {
+    ROUTE_PARAMETERS.iter().any(|route| route.eq_ignore_ascii_case(name))
+}
+
 fn is_login_segment(segment: &str) -> bool {
-    let name = segment_name(segment);
-    LOGIN_SEGMENTS.iter().any(|login| name.eq_ignore_ascii_case(login.as_bytes()))
+    is_one_of(segment_name(segment), &LOGIN_SEGMENTS)
+}
+
+fn is_one_of(name: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// A segment without its extension and without what stands before a method's name.
 fn segment_name(segment: &str) -> &[u8] {
     let bytes = segment.as_bytes();
+    if memchr::memchr2(b'.', b'!', bytes).is_none() {
+        return bytes;
+    }
     let cut = |extension: &&str| {
         let at = bytes.len().checked_sub(extension.len())?;
         let (name, end) = bytes.split_at_checked(at)?;

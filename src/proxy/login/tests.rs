@@ -2,45 +2,71 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use futures_util::FutureExt;
-use http::{Method, Request};
+use http::Request;
 use parking_lot::Mutex;
 
 use super::*;
 use crate::counters::LocalCounter;
-use crate::policy::{Limit, Lockout, LoginRule, PathPattern};
+use crate::policy::{
+    Carrier, Condition, Counts, FieldPath, GuardRule, Limit, Lockout, PathPattern, Place,
+    ValuePattern,
+};
 
 const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), device: None };
 const FORM: Option<&[u8]> = Some(b"application/x-www-form-urlencoded");
 
-fn site(logins: Vec<LoginRule>) -> Site {
-    let name = SiteName("shop.example".into());
-    Site { name, hosts: Vec::new(), upstreams: Vec::new(), logins, routes: Vec::new() }
+fn site(logins: Vec<GuardRule>) -> Site {
+    guarded(logins, Vec::new())
 }
 
-fn rule(path: &str, field: Option<&str>) -> LoginRule {
-    LoginRule {
-        method: Method::POST,
-        path: PathPattern::parse(path).unwrap(),
-        account_field: field.map(str::to_owned),
-        success: Vec::new(),
-        failure: Vec::new(),
+fn guarded(logins: Vec<GuardRule>, guards: Vec<GuardRule>) -> Site {
+    let shared = |rules: Vec<GuardRule>| rules.into_iter().map(Arc::new).collect();
+    Site {
+        name: SiteName("shop.example".into()),
+        hosts: Vec::new(),
+        upstreams: Vec::new(),
+        logins: shared(logins),
+        guards: shared(guards),
+        routes: Vec::new(),
     }
+}
+
+fn rule(path: &str, field: Option<&str>) -> GuardRule {
+    let subject_field = field.map(|field| FieldPath::parse(field).unwrap());
+    GuardRule { subject_field, ..GuardRule::login(PathPattern::parse(path).unwrap()) }
 }
 
 fn post(uri: &str) -> request::Parts {
     Request::post(uri).body(()).unwrap().into_parts().0
 }
 
-fn names(site: &Site, uri: &str, body: &str) -> Option<Vec<String>> {
-    let expected = LoginGuard::recognise(site, &post(uri)).unwrap();
-    expected.account(FORM, body.as_bytes()).unwrap().map(|account| account.names().to_vec())
+/// The claims of a form.
+fn claims<'p>(expected: &Expected<'p>, body: &str) -> Result<Vec<Claim<'p>>, ClaimError> {
+    expected.claims(FORM, body.as_bytes(), Extent::Whole)
 }
 
-fn try_once(guard: &LoginGuard, site: &Site, body: &str) -> Verdict {
+/// The names of the one claim that a form makes.
+fn names(site: &Site, uri: &str, body: &str) -> Option<Vec<String>> {
+    let expected = LoginGuard::recognise(site, &post(uri)).unwrap();
+    let claims = claims(&expected, body).unwrap();
+    assert!(claims.len() < 2, "several claims");
+    claims.first().map(|claim| claim.account.names().to_vec())
+}
+
+fn reserve(
+    guard: &LoginGuard,
+    (site, body): (&Site, &str),
+    client: Client,
+    limits: &Arc<LoginLimits>,
+) -> Option<Verdict> {
     let expected = LoginGuard::recognise(site, &post("/login")).unwrap();
-    let account = expected.account(FORM, body.as_bytes()).unwrap();
-    let limits = Arc::new(LoginLimits::default());
-    guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap()
+    let claims = claims(&expected, body).unwrap();
+    let claim = claims.first()?;
+    Some(guard.reserve(&expected, claim, client, limits).now_or_never().unwrap())
+}
+
+fn try_once(guard: &LoginGuard, site: &Site, body: &str) -> Option<Verdict> {
+    reserve(guard, (site, body), CLIENT, &Arc::new(LoginLimits::default()))
 }
 
 /// Remembers which sites had accounts locked.
@@ -72,10 +98,7 @@ fn a_lock_is_told_once_even_when_the_last_guess_hangs_up() {
     let guard = LoginGuard::new(Arc::new(LocalCounter::new(1 << 20)), &[1; 32], watcher);
     let limits = account_lockout(2);
     for _ in 0..3 {
-        let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
-        let account = expected.account(FORM, b"email=a&password=b").unwrap();
-        let verdict = guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap();
-        drop(verdict);
+        drop(reserve(&guard, (&site, "email=a&password=b"), CLIENT, &limits));
     }
     assert_eq!(*locks.0.lock(), [site.name.to_string()], "told otherwise than once");
 }
@@ -179,15 +202,16 @@ fn a_configured_field_is_read_by_its_path() {
     let site = site(vec![rule("/login", Some("user.email"))]);
     let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
     let body = br#"{"email":"x","user":{"email":"Ann"}}"#;
-    let account = expected.account(Some(&b"application/json"[..]), body).unwrap().unwrap();
-    assert_eq!(account.names(), ["ann"]);
+    let json = Some(&b"application/json"[..]);
+    let claims = expected.claims(json, body, Extent::Whole).unwrap();
+    assert_eq!(claims[0].account.names(), ["ann"]);
 }
 
 #[test]
 fn a_body_without_a_password_is_no_login() {
     let site = site(Vec::new());
     assert!(names(&site, "/login", "email=ann").is_none());
-    assert!(matches!(try_once(&guard(), &site, "email=ann"), Verdict::NotALogin));
+    assert!(try_once(&guard(), &site, "email=ann").is_none());
 }
 
 #[test]
@@ -196,21 +220,19 @@ fn where_limits_observe_nothing_is_refused_and_what_would_be_is_told() {
     let mut limits = LoginLimits::clone(&account_lockout(2));
     limits.mode = LimitMode::Observe;
     let limits = Arc::new(limits);
-    let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
-    let reserve = || {
-        let account = expected.account(FORM, b"email=ann&password=p").unwrap();
-        let verdict = guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap();
-        let Verdict::Admit(attempt) = verdict else { panic!("refused") };
+    let admitted = || {
+        let verdict = reserve(&guard, (&site, "email=ann&password=p"), CLIENT, &limits);
+        let Some(Verdict::Admit(attempt)) = verdict else { panic!("refused") };
         attempt
     };
     for _ in 0..2 {
-        let attempt = reserve();
+        let attempt = admitted();
         assert_eq!(attempt.observed(), None);
         attempt.settle(Outcome::Failure);
     }
     // What would be refused neither counts nor clears.
     for outcome in [Outcome::Failure, Outcome::Success] {
-        let attempt = reserve();
+        let attempt = admitted();
         assert_eq!(attempt.observed().unwrap().reason.as_str(), "locked");
         attempt.settle(outcome);
     }
@@ -221,9 +243,9 @@ fn where_limits_observe_nothing_is_refused_and_what_would_be_is_told() {
 fn a_configured_login_without_an_account_counts_for_its_network() {
     let (guard, site) = (guard(), site(vec![rule("/login", None)]));
     for _ in 0..20 {
-        assert!(matches!(try_once(&guard, &site, ""), Verdict::Admit(_)));
+        assert!(matches!(try_once(&guard, &site, ""), Some(Verdict::Admit(_))));
     }
-    let Verdict::Refuse(refusal) = try_once(&guard, &site, "") else { panic!("admitted") };
+    let Some(Verdict::Refuse(refusal)) = try_once(&guard, &site, "") else { panic!("admitted") };
     assert_eq!(refusal.reason.as_str(), "network_limit");
 }
 
@@ -231,22 +253,18 @@ fn a_configured_login_without_an_account_counts_for_its_network() {
 fn too_many_accounts_in_one_request_are_refused() {
     let body: String = (0..9).map(|n| format!("email=a{n}&")).collect();
     let verdict = try_once(&guard(), &site(Vec::new()), &(body + "password=p"));
-    assert!(matches!(verdict, Verdict::Refuse(_)));
+    assert!(matches!(verdict, Some(Verdict::Refuse(_))));
 }
 
 #[test]
 fn a_dropped_attempt_is_a_failure() {
     let (guard, site) = (guard(), site(Vec::new()));
     let limits = account_lockout(1);
-    let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
-    let reserve = || {
-        let account = expected.account(FORM, b"email=ann&password=p").unwrap();
-        guard.reserve(&expected, account, CLIENT, &limits).now_or_never().unwrap()
-    };
-    let Verdict::Admit(attempt) = reserve() else { panic!("refused") };
+    let reserve = || reserve(&guard, (&site, "email=ann&password=p"), CLIENT, &limits);
+    let Some(Verdict::Admit(attempt)) = reserve() else { panic!("refused") };
     attempt.settle(Outcome::Neutral);
     assert_eq!(guard.locked_accounts(), 0);
-    let Verdict::Admit(attempt) = reserve() else { panic!("refused") };
+    let Some(Verdict::Admit(attempt)) = reserve() else { panic!("refused") };
     drop(attempt);
     assert_eq!(guard.locked_accounts(), 1);
 }
@@ -265,18 +283,15 @@ fn a_name_that_the_shop_ignores_does_not_hide_the_one_it_reads() {
 #[test]
 fn attempts_without_a_known_account_share_a_quota_of_the_site_and_no_lock() {
     let (guard, site) = (guard(), site(Vec::new()));
-    let wide_network = Limit::default();
-    let limits = Arc::new(LoginLimits { wide_network, ..LoginLimits::default() });
-    let expected = LoginGuard::recognise(&site, &post("/login")).unwrap();
+    let limits = Arc::new(LoginLimits { wide_network: Limit::default(), ..LoginLimits::default() });
     let reserve = |n: u8| {
-        let account = expected.account(FORM, b"odd=ann&password=p").unwrap();
         let client = Client { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, n)), device: None };
-        guard.reserve(&expected, account, client, &limits).now_or_never().unwrap()
+        reserve(&guard, (&site, "odd=ann&password=p"), client, &limits)
     };
     for n in 0..200 {
-        assert!(matches!(reserve(n), Verdict::Admit(_)), "{n}");
+        assert!(matches!(reserve(n), Some(Verdict::Admit(_))), "{n}");
     }
-    let Verdict::Refuse(refusal) = reserve(200) else { panic!("admitted") };
+    let Some(Verdict::Refuse(refusal)) = reserve(200) else { panic!("admitted") };
     assert_eq!(refusal.reason.as_str(), "nameless_limit");
     assert!(refusal.retry_after <= Duration::from_secs(1), "seconds, not a lock");
     assert_eq!(guard.locked_accounts(), 0);
@@ -288,11 +303,213 @@ fn a_body_that_cannot_be_read_is_refused_where_it_may_be_a_login() {
     let json: Option<&[u8]> = Some(b"application/json");
     let refused = |site: &Site, uri: &str, body: &[u8]| {
         let expected = LoginGuard::recognise(site, &post(uri)).unwrap();
-        expected.account(json, body).is_err()
+        expected.claims(json, body, Extent::Whole).is_err()
     };
     assert!(refused(&open, "/login", b"{\"x\":\"y"));
     assert!(refused(&open, "/sessions", b"{\"password\":\"y"));
     assert!(!refused(&open, "/sessions", b"{\"x\":\"y"));
     assert!(refused(&configured, "/sessions", b"{\"x\":\"y"));
     assert!(!refused(&open, "/login", b"email=o'brien&password=p"));
+}
+
+/// What a site makes of a request.
+fn tries(
+    site: &Site,
+    request: request::Builder,
+    body: &str,
+) -> Option<Result<Vec<Vec<String>>, ClaimError>> {
+    let head = request.body(()).unwrap().into_parts().0;
+    let expected = LoginGuard::recognise(site, &head)?;
+    let types: Vec<&[u8]> =
+        head.headers.get_all("content-type").iter().map(|value| value.as_bytes()).collect();
+    let claims = expected.claims(types, body.as_bytes(), Extent::Whole);
+    Some(claims.map(|claims| claims.iter().map(|claim| claim.account.names().to_vec()).collect()))
+}
+
+fn json(uri: &str) -> request::Builder {
+    Request::post(uri).header("content-type", "application/json")
+}
+
+fn graphql(query: &str, variables: &str) -> String {
+    format!("{{\"query\":{},\"variables\":{variables}}}", serde_json::Value::from(query))
+}
+
+#[test]
+fn graphql_logins_are_known_among_other_requests() {
+    let site = site(Vec::new());
+    let names = |body: &str| tries(&site, json("/graphql"), body).unwrap().unwrap().concat();
+    let literal = "mutation { login(email: \"Ann@x\", password: \"p\") { token } }";
+    assert_eq!(names(&graphql(literal, "{}")), ["ann@x"]);
+    let variables = "mutation($i: LoginInput!) { customerAccessTokenCreate(input: $i) { token } }";
+    assert_eq!(names(&graphql(variables, r#"{"i":{"email":"ann","password":"p"}}"#)), ["ann"]);
+    let defaults =
+        "mutation($i: In = {email: \"ann\", password: \"p\"}) { login(input: $i) { id } }";
+    assert_eq!(names(&graphql(defaults, "null")), ["ann"]);
+    for other in [
+        "{ products(search: \"pass\") { id } }",
+        "mutation { createCustomer(email: \"a\", password: \"p\") { id } }",
+        "mutation { login(provider: \"x\") { url } }",
+    ] {
+        assert!(names(&graphql(other, "{}")).is_empty(), "{other}");
+    }
+    let persisted = r#"{"id":"abc","variables":{"email":"ann","password":"p"}}"#;
+    assert_eq!(names(persisted), ["ann"]);
+    let escaped = r#"{"query":"mutation{login(email:\"ann\",p\u0061ssword:\"p\"){id}}"}"#;
+    assert_eq!(names(escaped), ["ann"]);
+    let raw = Request::post("/graphql").header("content-type", "application/graphql");
+    assert_eq!(tries(&site, raw, literal).unwrap().unwrap().concat(), ["ann@x"]);
+    let form =
+        Request::post("/graphql").header("content-type", "application/x-www-form-urlencoded");
+    let body = "query=mutation(%24p:String){login(email:%22ann%22,password:%24p){id}}\
+                &variables=%7B%22p%22:%22q%22%7D";
+    assert_eq!(tries(&site, form, body).unwrap().unwrap().concat(), ["ann"]);
+}
+
+#[test]
+fn every_guess_of_a_graphql_request_counts() {
+    let site = site(Vec::new());
+    let count = |body: &str| tries(&site, json("/graphql"), body).unwrap().map(|them| them.len());
+    let aliases = |many: usize| {
+        let fields =
+            (0..many).map(|n| format!("a{n}: login(email: \"a\", password: \"{n}\") {{id}} "));
+        graphql(&format!("mutation {{ {} }}", fields.collect::<String>()), "{}")
+    };
+    assert_eq!(count(&aliases(3)), Ok(3));
+    assert_eq!(count(&aliases(100)), Err(ClaimError::TooMany));
+    let one = graphql("mutation { login(email: \"a\", password: \"1\") { id } }", "{}");
+    let other = one.replace("1", "2");
+    assert_eq!(count(&format!("[{one},{other}]")), Ok(2));
+    assert_eq!(count(&format!("[{one},{one}]")), Ok(1));
+    let query = "mutation($p: String!) { login(email: \"a\", password: $p) { id } }";
+    let batch: Vec<_> = (0..5).map(|n| graphql(query, &format!("{{\"p\":\"{n}\"}}"))).collect();
+    assert_eq!(count(&format!("[{}]", batch.join(","))), Ok(5));
+}
+
+#[test]
+fn a_configured_operation_is_the_login_and_nothing_else_on_its_path() {
+    let carrier = Carrier::Graphql(Some("enter".to_owned()));
+    let site = site(vec![GuardRule { carrier, ..rule("/api", Some("*.who")) }]);
+    let names = |query: &str| {
+        let body = graphql(query, "{}");
+        tries(&site, json("/api"), &body).unwrap().unwrap().concat()
+    };
+    assert_eq!(names("mutation { enter(in: {who: \"ann\", code: 7}) { ok } }"), ["ann"]);
+    assert!(names("mutation { login(who: \"ann\", password: \"p\") { ok } }").is_empty());
+}
+
+#[test]
+fn a_graphql_success_is_not_believed_where_the_client_shapes_the_answer() {
+    let site = site(Vec::new());
+    let judged = |query: &str, answer: &str| {
+        let head = json("/graphql").body(()).unwrap().into_parts().0;
+        let expected = LoginGuard::recognise(&site, &head).unwrap();
+        let claims = expected.claims(None, graphql(query, "{}").as_bytes(), Extent::Whole).unwrap();
+        Judge::new(&expected, &claims[0]).body(answer.as_bytes())
+    };
+    let plain = "mutation { tokenCreate(email: \"a\", password: \"b\") { token } }";
+    let answer = r#"{"data":{"tokenCreate":{"token":"t"}}}"#;
+    assert_eq!(judged(plain, answer), Outcome::Success);
+    let shaped = "mutation { tokenCreate(email: \"a\", password: \"b\") { token: __typename } }";
+    assert_eq!(judged(shaped, answer), Outcome::Failure);
+    let two = "mutation { tokenCreate(email: \"a\", password: \"b\") { token } \
+               x: tokenCreate(email: \"a\", password: \"c\") { token } }";
+    assert_eq!(judged(two, answer), Outcome::Failure);
+}
+
+#[test]
+fn xml_and_queries_and_other_methods_carry_logins_too() {
+    let site = site(Vec::new());
+    let tries = |request, body| tries(&site, request, body);
+    let soap = "<s:Envelope><s:Body><login><userName>Ann</userName><password>p</password></login>";
+    let whole = format!("{soap}</s:Body></s:Envelope>");
+    assert_eq!(tries(Request::post("/soap/login"), &whole).unwrap().unwrap().concat(), ["ann"]);
+    assert_eq!(tries(Request::post("/login"), soap).unwrap(), Err(ClaimError::Unreadable));
+    let get = || Request::get("/login?email=ann&password=p");
+    assert_eq!(tries(get(), "").unwrap().unwrap().concat(), ["ann"]);
+    let put = Request::put("/login");
+    assert_eq!(tries(put, "email=ann&password=p").unwrap().unwrap().concat(), ["ann"]);
+    assert!(tries(Request::get("/login?next=/cart"), "").unwrap().unwrap().is_empty());
+    assert!(tries(Request::get("/login"), "").is_none());
+    let call = "<methodCall><methodName>wp.getUsersBlogs</methodName><params><param><value>ann\
+                </value></param><param><value>p</value></param></params></methodCall>";
+    assert_eq!(tries(Request::post("/xmlrpc.php"), call).unwrap().unwrap().concat(), ["ann"]);
+    let ping = call.replace("wp.getUsersBlogs", "pingback.ping");
+    assert!(tries(Request::post("/xmlrpc.php"), &ping).unwrap().unwrap().is_empty());
+}
+
+#[test]
+fn a_field_tells_a_login_from_a_registration_and_both_may_come_together() {
+    let when = |value: &str| {
+        let value = Some(ValuePattern::parse(value));
+        let field = FieldPath::parse("action").unwrap();
+        Some(Condition { place: Place::Anywhere, field, value })
+    };
+    let login = GuardRule { when: when("login"), ..rule("/account", None) };
+    let registration = GuardRule {
+        name: "registration".into(),
+        kind: GuardKind::Registration,
+        counts: Counts::Successes,
+        when: when("register"),
+        ..rule("/account", None)
+    };
+    let site = guarded(vec![login], vec![registration]);
+    let kinds = |body: &str| {
+        let expected = LoginGuard::recognise(&site, &post("/account")).unwrap();
+        let claims = claims(&expected, body).unwrap();
+        claims.iter().map(|claim| claim.guard().is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds("action=login&email=a&password=b"), [false]);
+    assert_eq!(kinds("action=register&email=a&password=b"), [true]);
+    assert_eq!(kinds("action=register&action=login&email=a"), [false, true]);
+    assert!(kinds("action=logout").is_empty());
+}
+
+#[test]
+fn a_name_and_password_that_the_shop_took_come_again_uncounted() {
+    let carrier = Carrier::Basic;
+    let site = site(vec![GuardRule { carrier, ..rule("/private/*", None) }]);
+    let guard = guard();
+    let reserve = |shown: &str| {
+        let request = Request::get("/private/a.png").header("authorization", shown);
+        let head = request.body(()).unwrap().into_parts().0;
+        let expected = LoginGuard::recognise(&site, &head).unwrap();
+        assert!(expected.body_bytes_max().is_none());
+        let claims = expected.claims(None, b"", Extent::Whole).unwrap();
+        let limits = Arc::new(LoginLimits::default());
+        guard.reserve(&expected, &claims[0], CLIENT, &limits).now_or_never().unwrap()
+    };
+    // ann:p and ann:q
+    let Verdict::Admit(mut attempt) = reserve("Basic YW5uOnA=") else { panic!("refused") };
+    let answer = http::Response::builder().status(200).body(()).unwrap().into_parts().0;
+    let Judgement::Success = attempt.judge_head(&answer) else { panic!("no success") };
+    attempt.settle(Outcome::Success);
+    assert!(matches!(reserve("Basic YW5uOnA="), Verdict::Proven));
+    assert!(matches!(reserve("Basic YW5uOnE="), Verdict::Admit(_)));
+    let bare = Request::get("/private/a.png").body(()).unwrap().into_parts().0;
+    assert!(LoginGuard::recognise(&site, &bare).is_none());
+}
+
+#[test]
+fn a_guard_counts_what_its_rule_says_under_its_own_name() {
+    let guard = guard();
+    let reset = GuardRule {
+        name: "reset".into(),
+        kind: GuardKind::Reset,
+        counts: Counts::Attempts,
+        limits: Some(account_lockout(2)),
+        ..rule("/forgot", Some("email"))
+    };
+    let site = guarded(vec![rule("/login", Some("email"))], vec![reset]);
+    let reserve = |uri: &str| {
+        let expected = LoginGuard::recognise(&site, &post(uri)).unwrap();
+        let claims = claims(&expected, "email=ann&password=p").unwrap();
+        let limits = Arc::new(LoginLimits::default());
+        guard.reserve(&expected, &claims[0], CLIENT, &limits).now_or_never().unwrap()
+    };
+    for _ in 0..2 {
+        let Verdict::Admit(attempt) = reserve("/forgot") else { panic!("refused") };
+        attempt.settle(Outcome::Success);
+    }
+    assert!(matches!(reserve("/forgot"), Verdict::Refuse(_)));
+    assert!(matches!(reserve("/login"), Verdict::Admit(_)), "logins are counted apart");
 }

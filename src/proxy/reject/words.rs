@@ -32,6 +32,9 @@ impl Rejection {
             Self::CallerRefused | Self::CallerUnknown => "The caller is not known here.",
             Self::CallerSlowed { .. } => "The caller has tried too often. Please wait.",
             Self::CardRefused { .. } => "Card numbers are not accepted here.",
+            Self::CardTesting { .. } => {
+                "Too many cards have been tried. Please wait, then try again."
+            }
             Self::CardUnsupported(_) => "This card cannot be used here. Please use another one.",
             Self::Coding(_) => "The request body is in a form that is not accepted here.",
             Self::ConnectOnly => {
@@ -40,6 +43,7 @@ impl Rejection {
             Self::DestinationInside { .. } | Self::DestinationRefused { .. } => {
                 "This proxy does not lead to that address."
             }
+            Self::Guard { .. } => "Too many attempts. Please wait, then try again.",
             Self::HostUnknown | Self::Misdirected => "There is no such site here.",
             Self::InvalidCard { .. } => "The card number is not valid. Please check it.",
             Self::Login { .. } => {

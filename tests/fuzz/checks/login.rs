@@ -5,19 +5,22 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use http::{Method, Request, Uri};
+use http::{Request, Uri};
 use tillgate::counters::{AttemptCounter, CounterFuture, CounterKey, Lock, LockDesk, LockTold};
 use tillgate::counters::{Outcome, Reservation, Reserved, Standing, Tried, Trust};
-use tillgate::policy::{Dimension, LoginLimits, LoginRule, PathPattern, Site, SiteName};
-use tillgate::proxy::login::{Client, LockWatcher, LoginGuard, Verdict};
+use tillgate::policy::{
+    Carrier, Dimension, FieldPath, GuardRule, LoginLimits, PathPattern, Site, SiteName,
+};
+use tillgate::proxy::login::{Client, Extent, LockWatcher, LoginGuard, Verdict};
 
-const TYPES: [Option<&[u8]>; 6] = [
+const TYPES: [Option<&[u8]>; 7] = [
     None,
     Some(b"application/json"),
     Some(b"application/x-www-form-urlencoded"),
     Some(b"multipart/form-data; boundary=b"),
     Some(b"multipart/form-data; boundary=\"b;\""),
     Some(b"text/plain"),
+    Some(b"text/xml"),
 ];
 
 /// The most accounts that one attempt may name.
@@ -69,13 +72,14 @@ fn accounts(
     let ledger = Arc::new(Ledger::default());
     let (counter, watcher) = (Arc::clone(&ledger), Arc::clone(&ledger));
     let guard = LoginGuard::new(counter, &[1; 32], watcher);
-    let account = expected.account(content_type, body).ok()?;
+    let claims = expected.claims(content_type, body, Extent::Whole).ok()?;
+    let claim = claims.first()?;
     let client = Client { address: IpAddr::V4(Ipv4Addr::LOCALHOST), device: None };
     let limits = Arc::new(LoginLimits::default());
-    let waiting = pin!(guard.reserve(&expected, account, client, &limits));
+    let waiting = pin!(guard.reserve(&expected, claim, client, &limits));
     match waiting.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Verdict::Admit(attempt)) => attempt.settle(Outcome::Neutral),
-        Poll::Ready(Verdict::NotALogin | Verdict::Refuse(_)) | Poll::Pending => return None,
+        Poll::Ready(Verdict::Proven | Verdict::Refuse(_)) | Poll::Pending => return None,
     }
     Some(std::mem::take(&mut *ledger.0.lock().expect("nothing panics while it writes")))
 }
@@ -130,18 +134,24 @@ impl LockWatcher for Ledger {
 }
 
 fn site(kind: usize) -> Site {
-    let rule = |field: Option<&str>| LoginRule {
-        method: Method::POST,
-        path: PathPattern::parse("*").expect("a star is a pattern"),
-        account_field: field.map(str::to_owned),
-        success: Vec::new(),
-        failure: Vec::new(),
+    let every = PathPattern::parse("*").expect("a star is a pattern");
+    let rule = |field: Option<&str>, carrier: Carrier| {
+        let subject_field = field.and_then(FieldPath::parse);
+        Arc::new(GuardRule { subject_field, carrier, ..GuardRule::login(every.clone()) })
     };
-    let logins = match kind % 3 {
+    let logins = match kind % 5 {
         0 => Vec::new(),
-        1 => vec![rule(None)],
-        _ => vec![rule(Some("customer.mail"))],
+        1 => vec![rule(None, Carrier::Fields)],
+        2 => vec![rule(Some("customer.mail"), Carrier::Fields)],
+        3 => vec![rule(None, Carrier::Graphql(None))],
+        _ => vec![rule(None, Carrier::XmlRpc)],
     };
-    let name = SiteName("shop.example".into());
-    Site { name, hosts: Vec::new(), upstreams: Vec::new(), logins, routes: Vec::new() }
+    Site {
+        name: SiteName("shop.example".into()),
+        hosts: Vec::new(),
+        upstreams: Vec::new(),
+        logins,
+        guards: Vec::new(),
+        routes: Vec::new(),
+    }
 }

@@ -1,15 +1,29 @@
-use http::{Method, Request, Response};
+use std::sync::Arc;
+
+use http::{Request, Response};
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{PathPattern, Site, SiteName};
+use crate::policy::{PathPattern, Sign, Site, SiteName};
+use crate::proxy::login::Extent;
 
-fn judge(rules: Vec<LoginRule>) -> Judge {
-    let name = SiteName("shop".into());
-    let site =
-        Site { name, hosts: Vec::new(), upstreams: Vec::new(), logins: rules, routes: Vec::new() };
-    let request = Request::post("/login").header("referer", "https://shop/cart").body(()).unwrap();
-    Judge::new(&Expected::recognise(&site, &request.into_parts().0).unwrap())
+fn judge(rules: Vec<GuardRule>) -> Judge {
+    let site = Site {
+        name: SiteName("shop".into()),
+        hosts: Vec::new(),
+        upstreams: Vec::new(),
+        logins: rules.into_iter().map(Arc::new).collect(),
+        guards: Vec::new(),
+        routes: Vec::new(),
+    };
+    let request = Request::post("/login")
+        .header("referer", "https://shop/cart")
+        .header("cookie", "theme=dark; sid=0")
+        .body(())
+        .unwrap();
+    let expected = Expected::recognise(&site, &request.into_parts().0).unwrap();
+    let claims = expected.claims(None, b"email=a&password=b", Extent::Whole).unwrap();
+    Judge::new(&expected, &claims[0])
 }
 
 fn outcome(mut judge: Judge, status: u16, headers: &[(&str, &str)], body: &str) -> Outcome {
@@ -30,6 +44,7 @@ type Row = (Outcome, u16, &'static [(&'static str, &'static str)], &'static str)
 
 const COOKIE: (&str, &str) = ("set-cookie", "sid=1; Path=/");
 const HTML: (&str, &str) = ("content-type", "text/html");
+const XML: (&str, &str) = ("content-type", "text/xml; charset=UTF-8");
 const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 
 #[test]
@@ -72,8 +87,9 @@ fn every_row_of_the_built_in_table_holds() {
         ),
         (Success, 302, &[("location", "/cart"), COOKIE], ""),
         (Success, 302, &[("location", "/account"), COOKIE], ""),
-        (Success, 302, &[("location", "https://shop/orders")], ""),
-        (Success, 302, &[("location", "account")], ""),
+        (Neutral, 302, &[("location", "https://shop/orders")], ""),
+        (Success, 302, &[("location", "account"), COOKIE], ""),
+        (Neutral, 302, &[("location", "/account"), ("set-cookie", "sid=0; Path=/")], ""),
         (Success, 204, &[], ""),
         (Failure, 200, &[JSON], r#"{"success":false}"#),
         (Failure, 200, &[JSON], r#"{"ok":0}"#),
@@ -90,6 +106,9 @@ fn every_row_of_the_built_in_table_holds() {
         (Failure, 200, &[HTML, COOKIE], form),
         (Success, 200, &[HTML, COOKIE], "<h1>Welcome</h1>"),
         (Failure, 200, &[HTML], "<h1>Welcome</h1>"),
+        (Failure, 200, &[XML], "<?xml version=\"1.0\"?><methodResponse><fault><value/></fault>"),
+        (Failure, 200, &[XML], "<?xml version=\"1.0\"?><s:Envelope><s:Body><s:Fault>no</s:Fault>"),
+        (Success, 200, &[XML], "<?xml version=\"1.0\"?><methodResponse><params/></methodResponse>"),
     ];
     for (expected, status, headers, body) in rows {
         assert_eq!(
@@ -101,8 +120,8 @@ fn every_row_of_the_built_in_table_holds() {
 }
 
 fn rule(success: Vec<Sign>, failure: Vec<Sign>) -> Judge {
-    let path = PathPattern::parse("/login").unwrap();
-    judge(vec![LoginRule { method: Method::POST, path, account_field: None, success, failure }])
+    let login = GuardRule::login(PathPattern::parse("/login").unwrap());
+    judge(vec![GuardRule { success, failure, ..login }])
 }
 
 fn text(pattern: &str) -> Sign {
@@ -110,23 +129,58 @@ fn text(pattern: &str) -> Sign {
 }
 
 #[test]
-fn configured_signs_decide_success_first() {
+fn configured_signs_decide_failure_first() {
     use Outcome::{Failure, Neutral, Success};
     let status = |code| Sign::Status(StatusCode::from_u16(code).unwrap());
     let cookie = || vec![Sign::Cookie("sid".into())];
     let moved = || vec![Sign::Location(Regex::new("^/home").unwrap())];
-    assert_eq!(outcome(rule(cookie(), vec![status(200)]), 200, &[COOKIE], ""), Success);
+    assert_eq!(outcome(rule(cookie(), vec![status(200)]), 200, &[COOKIE], ""), Failure);
+    assert_eq!(outcome(rule(cookie(), vec![status(200)]), 302, &[COOKIE], ""), Success);
+    let same = ("set-cookie", "sid=0; Path=/");
+    assert_eq!(outcome(rule(cookie(), vec![]), 302, &[same], ""), Failure, "it was set before");
+    assert_eq!(outcome(rule(vec![], vec![text("no")]), 500, &[], "no"), Failure);
     assert_eq!(outcome(rule(cookie(), vec![]), 302, &[("location", "/x")], ""), Failure);
     assert_eq!(outcome(rule(moved(), vec![]), 302, &[("location", "/home")], ""), Success);
     assert_eq!(outcome(rule(vec![], vec![status(200)]), 200, &[], ""), Failure);
     assert_eq!(outcome(rule(vec![], vec![status(200)]), 302, &[], ""), Success);
     assert_eq!(outcome(rule(vec![], vec![text("(?i)wrong")]), 200, &[], "Wrong!"), Failure);
     assert_eq!(outcome(rule(vec![], vec![text("(?i)wrong")]), 200, &[], "Hello"), Success);
-    assert_eq!(outcome(rule(vec![text("Hello")], vec![status(200)]), 200, &[], "Hello"), Success);
+    assert_eq!(outcome(rule(vec![text("Hello")], vec![status(302)]), 200, &[], "Hello"), Success);
     assert_eq!(outcome(rule(vec![text("Hello")], vec![status(200)]), 200, &[], "no"), Failure);
     assert_eq!(outcome(rule(cookie(), vec![text("no")]), 200, &[], "neither"), Failure);
     assert_eq!(outcome(rule(cookie(), vec![]), 502, &[], ""), Neutral);
     assert_eq!(outcome(rule(vec![], vec![status(500)]), 500, &[], ""), Failure);
+}
+
+#[test]
+fn a_header_and_a_value_in_json_are_signs() {
+    use Outcome::{Failure, Success};
+    let regex = |text: &str| Some(Regex::new(text).unwrap());
+    let header = |value| vec![Sign::Header(http::HeaderName::from_static("x-auth"), value)];
+    let judged =
+        |success, headers: &[(&str, &str)]| outcome(rule(success, vec![]), 200, headers, "");
+    assert_eq!(judged(header(None), &[("x-auth", "a")]), Success);
+    assert_eq!(judged(header(None), &[]), Failure);
+    assert_eq!(judged(header(regex("^a")), &[("x-auth", "b"), ("x-auth", "ab")]), Success);
+    let json = |pointer: &str, value| vec![Sign::Json(pointer.to_owned(), value)];
+    let answer = r#"{"data":{"login":{"token":"t","a/b":[1,false]}},"errors":null}"#;
+    let judged = |failure| outcome(rule(vec![], failure), 200, &[JSON], answer);
+    assert_eq!(judged(json("/data/login/token", None)), Failure);
+    assert_eq!(judged(json("/errors", None)), Success, "null is as good as absent");
+    assert_eq!(judged(json("/data/login/a~1b/1", regex("^false$"))), Failure);
+    assert_eq!(judged(json("/data/login/a~1b/0", regex("^false$"))), Success);
+    assert_eq!(outcome(rule(json("/a", None), vec![]), 200, &[JSON], "{\"a\":1"), Failure);
+}
+
+#[test]
+fn a_payment_form_that_lacks_something_is_neither_paid_nor_declined() {
+    let login = GuardRule::login(PathPattern::parse("/login").unwrap());
+    let (success, failure) = (vec![text("paid")], vec![text("declined")]);
+    let rule = GuardRule { kind: GuardKind::Payment, success, failure, ..login };
+    let judged = |body| outcome(judge(vec![rule.clone()]), 200, &[], body);
+    assert_eq!(judged("paid"), Outcome::Success);
+    assert_eq!(judged("card declined"), Outcome::Failure);
+    assert_eq!(judged("street missing"), Outcome::Neutral);
 }
 
 #[test]
