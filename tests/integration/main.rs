@@ -22,6 +22,7 @@ mod fsync;
 mod gateway;
 #[cfg(test)]
 mod guard;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
@@ -39,6 +40,8 @@ mod metrics;
 mod outages;
 #[cfg(test)]
 mod postgres;
+#[cfg(test)]
+mod presets;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]

@@ -39,9 +39,10 @@ const SCALARS: [&str; 8] =
 pub(super) fn guesses(root: &Element) -> Vec<Guess> {
     let mut found = Vec::new();
     let mut method = String::new();
-    find(root, &mut |element| match element.name.as_str() {
-        "methodName" => element.text.trim().clone_into(&mut method),
-        _ => {}
+    find(root, &mut |element| {
+        if element.name == "methodName" {
+            element.text.trim().clone_into(&mut method);
+        }
     });
     if method != "system.multicall" {
         let mut values = Vec::new();
