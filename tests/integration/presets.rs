@@ -249,6 +249,8 @@ fn a_magento_shop_is_known_by_its_name() {
     assert_guarded("magento", magento, &reset, 3);
     let coupon = form("/checkout/cart/couponPost/", "remove=0&coupon_code=X");
     assert_guarded("magento", magento, &coupon, 10);
+    let mutation = "{\"query\":\"mutation{requestPasswordResetEmail(email:\\\"a@b\\\")}\"}";
+    assert_guarded("magento", magento, &json("/graphql", mutation), 3);
 }
 
 /// OpenCart: version 4 answers JSON, version 3 (without a method in its route) the page or a redirect.

@@ -9,6 +9,7 @@ use super::*;
 use crate::counters::LocalCounter;
 use crate::policy::{FieldPath, GuardRule, PathPattern};
 
+#[cfg(test)]
 mod carriers;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
