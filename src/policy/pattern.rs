@@ -68,7 +68,18 @@ impl PathPattern {
     /// not be passed by another spelling that the shop understands too.
     #[must_use]
     pub fn matches_loosely(&self, path: &str) -> bool {
-        self.matches_caseless(path) || self.matches_caseless(path.trim_end_matches('/'))
+        self.fits_at_its_ends(path.as_bytes())
+            && (self.matches_caseless(path) || self.matches_caseless(path.trim_end_matches('/')))
+    }
+
+    /// Most paths fail here, before anything is searched.
+    fn fits_at_its_ends(&self, path: &[u8]) -> bool {
+        let end = |text: &[u8]| text.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+        let [first, .., last] = &self.pieces[..] else { return true };
+        let (last, left) = (last.as_bytes(), path.get(..end(path)).unwrap_or_default());
+        let last = last.get(..end(last)).unwrap_or_default();
+        let tail = left.len().checked_sub(last.len()).and_then(|at| left.get(at..));
+        starts_caseless(Some(path), first.as_bytes()) && starts_caseless(tail, last)
     }
 
     fn matches_caseless(&self, path: &str) -> bool {

@@ -57,6 +57,8 @@ mod pages;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod presets;
+#[cfg(test)]
 mod proof;
 #[cfg(test)]
 mod proxy;

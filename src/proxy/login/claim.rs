@@ -178,7 +178,12 @@ impl<'p> Expected<'p> {
         let query = self.query.as_deref();
         let hint = may_hold_password(body.bytes)
             || query.is_some_and(|query| may_hold_password(query.as_bytes()));
-        if wanted.is_none() && !hint && body.extent == Extent::Whole {
+        let named = wanted.is_some_and(|name| {
+            let holds = |text: &[u8]| memchr::memmem::find(text, name.as_bytes()).is_some();
+            holds(body.bytes) || query.is_some_and(|query| holds(query.as_bytes()))
+        });
+        // Most of what a shop asks there is no login, and is not read twice.
+        if !hint && !named && body.extent == Extent::Whole {
             return Ok(Vec::new());
         }
         let (asked, reading) = Asked::read(body.content_types, query, body.bytes);

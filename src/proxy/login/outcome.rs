@@ -6,6 +6,7 @@
 //!
 //! | answer | outcome |
 //! |---|---|
+//! | 500 with a fault in XML, as SOAP answers | failure |
 //! | 5xx; 405, 408, 413, 415, 431; 304 and 1xx | neutral: the password was not looked at |
 //! | any other 4xx (401, 403, 400, 422, 429, 404, 419 …) | failure |
 //! | redirect, a cookie named like a signed-in mark (`…logged_in…`) is set | success |
@@ -78,6 +79,7 @@ struct Seen {
     cookie: bool,
     json: bool,
     success: bool,
+    xml: bool,
 }
 
 impl Judge {
@@ -96,9 +98,11 @@ impl Judge {
     pub(super) fn head(&mut self, answer: &Parts) -> Judgement {
         self.seen.broken = answer.status.is_server_error();
         self.seen.cookie = cookies(&answer.headers, &self.had).next().is_some();
-        self.seen.json = answer.headers.get(CONTENT_TYPE).is_some_and(|kind| {
-            memchr::memmem::find(&kind.as_bytes().to_ascii_lowercase(), b"json").is_some()
-        });
+        let kind =
+            answer.headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
+        let kind = kind.unwrap_or_default();
+        self.seen.json = memchr::memmem::find(&kind, b"json").is_some();
+        self.seen.xml = memchr::memmem::find(&kind, b"xml").is_some();
         let judgement = match self.rule.as_ref().map(Arc::clone) {
             Some(rule) => self.by_signs(&rule, answer),
             None => self.built_in(answer),
@@ -170,6 +174,7 @@ impl Judge {
             // A part that the client chose shows what the client wants shown.
             StatusCode::PARTIAL_CONTENT => Judgement::Failure,
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => Judgement::Success,
+            StatusCode::INTERNAL_SERVER_ERROR if self.seen.xml => Judgement::NeedsBody,
             status if status.is_client_error() => Judgement::Failure,
             status if status.is_success() => Judgement::NeedsBody,
             status if status.is_redirection() => self.redirect(&answer.headers),
@@ -208,6 +213,9 @@ impl Judge {
         let text = body.trim_ascii();
         if let Manner::Graphql { fields, renamed } = &self.answered.manner {
             return graphql::outcome(&String::from_utf8_lossy(text), fields, *renamed);
+        }
+        if self.seen.broken {
+            return if FAULT.is_match(text) { Outcome::Failure } else { Outcome::Neutral };
         }
         let decided = if text.is_empty() {
             None

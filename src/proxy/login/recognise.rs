@@ -1,5 +1,6 @@
 //! Which requests may be logins or other guarded attempts, by their heads.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, REFERER, TRANSFER_ENCODING};
@@ -171,12 +172,15 @@ fn candidates<'p>(site: &'p Site, head: &Parts) -> Vec<Candidate<'p>> {
     {
         found.push(Candidate { rule: None, carrier });
     }
+    let query = Query { text: head.uri.query().unwrap_or_default(), fields: OnceCell::new() };
+    let mut left = views(&path);
+    let views: [Option<&str>; 4] = std::array::from_fn(|_| left.next());
     for rule in site.logins.iter().chain(&site.guards) {
         let carrier = &rule.carrier;
         if takes(rule, &head.method)
-            && views(&path).any(|view| rule.path.matches_loosely(view))
+            && views.iter().flatten().any(|view| rule.path.matches_loosely(view))
             && (*carrier != Carrier::Basic || head.headers.contains_key(AUTHORIZATION))
-            && holds_in_query(rule, head.uri.query())
+            && query.satisfies(rule)
         {
             found.push(Candidate { rule: Some(rule), carrier });
         }
@@ -208,15 +212,26 @@ fn says_something(head: &Parts) -> bool {
     body || head.uri.query().is_some()
 }
 
-fn holds_in_query(rule: &GuardRule, query: Option<&str>) -> bool {
-    let Some(when) = rule.when.as_ref().filter(|when| when.place == Place::Query) else {
-        return true;
-    };
-    let mut holds = false;
-    fields::form(query.unwrap_or_default().as_bytes(), &mut |path, value| {
-        holds |= when.holds(path, value);
-    });
-    holds
+/// The fields of a query, read once, for the first rule that asks.
+struct Query<'h> {
+    text: &'h str,
+    fields: OnceCell<Vec<(Vec<String>, String)>>,
+}
+
+impl Query<'_> {
+    fn satisfies(&self, rule: &GuardRule) -> bool {
+        let Some(when) = rule.when.as_ref().filter(|when| when.place == Place::Query) else {
+            return true;
+        };
+        let fields = self.fields.get_or_init(|| {
+            let mut fields = Vec::new();
+            fields::form(self.text.as_bytes(), &mut |path, value| {
+                fields.push((path.to_vec(), value.to_owned()));
+            });
+            fields
+        });
+        fields.iter().any(|(path, value)| when.holds(path, value))
+    }
 }
 
 /// What is detected without being configured.

@@ -54,6 +54,8 @@ fn every_row_of_the_built_in_table_holds() {
     let rows: &[Row] = &[
         (Neutral, 500, &[], ""),
         (Neutral, 503, &[COOKIE], form),
+        (Neutral, 500, &[XML], "<?xml version=\"1.0\"?><a/>"),
+        (Failure, 500, &[XML], "<s:Envelope><s:Body><s:Fault>no</s:Fault></s:Body></s:Envelope>"),
         (Neutral, 405, &[], ""),
         (Neutral, 413, &[], ""),
         (Neutral, 304, &[], ""),
