@@ -70,6 +70,7 @@ fn a_lock_by_strangers_keeps_the_owners_browser_in_wherever_he_is() {
     assert_eq!(phone.log_in(&mut client, "198.51.100.1", ("ada", "right")).status, 302);
     let colleague = phone.log_in(&mut client, "198.51.100.2", ("grace", "right"));
     assert_eq!(colleague.status, 302, "an account that nobody locked");
+    assert_eq!(colleague.head.all("set-cookie").len(), 2);
     lock(&mut client, "grace");
     assert_eq!(phone.log_in(&mut client, "198.51.100.3", ("grace", "right")).status, 302);
     assert_eq!(phone.log_in(&mut client, "198.51.100.3", ("ada", "right")).status, 302);

@@ -3,10 +3,10 @@
 
 use std::io;
 
-use crate::harness::{Answer, Client, Exchange, Setup, Sidecar, Upstream};
+use crate::harness::{Answer, Client, Exchange, ONLY_ACCOUNTS, Setup, Sidecar, Upstream};
 
 /// Limits that only the lockout can reach.
-const WIDE: &str = "[login]\nper_network = \"100000/min\"\nper_account = \"100000/min\"\n";
+const WIDE: &str = ONLY_ACCOUNTS;
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HTML: (&str, &str) = ("content-type", "text/html; charset=UTF-8");
@@ -545,7 +545,8 @@ fn basic_guesses_are_counted_and_a_page_of_pictures_is_not() {
         exchange.answer(401, &[("www-authenticate", "Basic realm=\"shop\"")], b"")
     });
     let login = "[[site.login]]\npath = \"/private/*\"\ncarrier = \"basic\"";
-    let tables = "[login]\nper_network = \"8/min\"\nper_account = \"8/min\"";
+    let tables = "[login]\nper_network = \"8/min\"\nper_account = \"8/min\"\n\
+                  pair_lockout = { enabled = false }";
     let sidecar = Setup::new(&shop).site(login).tables(tables).start();
     let mut client = sidecar.https();
     for _ in 0..30 {

@@ -504,7 +504,10 @@ fn a_guard_counts_what_its_rule_says_under_its_own_name() {
         let expected = LoginGuard::recognise(&site, &post(uri)).unwrap();
         let claims = claims(&expected, "email=ann&password=p").unwrap();
         let limits = Arc::new(LoginLimits::default());
-        guard.reserve(&expected, &claims[0], CLIENT, &limits).now_or_never().unwrap()
+        guard
+            .reserve(&expected, &claims[0], CLIENT, claims[0].limits(&limits))
+            .now_or_never()
+            .unwrap()
     };
     for _ in 0..2 {
         let Verdict::Admit(attempt) = reserve("/forgot") else { panic!("refused") };
