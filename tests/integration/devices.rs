@@ -1,16 +1,21 @@
 //! Browsers that are trusted with an account while strangers guess at it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::harness::{Answer, Client, ONLY_ACCOUNTS, Setup, Sidecar, Upstream};
 
 const LOGIN: &str = "[[site.login]]\npath = \"/login\"\naccount_field = \"email\"\n";
 
-/// A shop whose one good password is `right`, and that caches badly.
+/// A shop whose one good password is `right`, that begins a session for each login and caches badly.
 fn shop() -> Upstream {
-    Upstream::start(|exchange| match exchange.request()?.text().contains("right") {
+    let sessions = AtomicU32::new(0);
+    Upstream::start(move |exchange| match exchange.request()?.text().contains("right") {
         true => {
+            let session = sessions.fetch_add(1, Ordering::Relaxed) + 1;
+            let session = format!("sid={session}; Path=/");
             let fields = [
                 ("location", "/account"),
-                ("set-cookie", "sid=1; Path=/"),
+                ("set-cookie", &session),
                 ("cache-control", "public, max-age=600"),
             ];
             exchange.answer(302, &fields, b"")

@@ -3,10 +3,12 @@
 
 use std::io;
 
-use crate::harness::{Answer, Client, Exchange, ONLY_ACCOUNTS, Setup, Sidecar, Upstream};
+use crate::harness::{Answer, Client, Exchange, Setup, Sidecar, Upstream};
 
 /// Limits that only the lockout can reach.
-const WIDE: &str = ONLY_ACCOUNTS;
+const WIDE: &str = "[login]\nper_network = \"off\"\nper_wide_network = \"off\"\nper_account = \"off\"\n\
+    pair_lockout = { enabled = false }\nnetwork_lockout = { enabled = false }\n\
+    wide_network_lockout = { enabled = false }\ntrusted_networks_bypass = false\n";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HTML: (&str, &str) = ("content-type", "text/html; charset=UTF-8");
