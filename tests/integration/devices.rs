@@ -1,16 +1,21 @@
 //! Browsers that are trusted with an account while strangers guess at it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::harness::{Answer, Client, ONLY_ACCOUNTS, Setup, Sidecar, Upstream};
 
 const LOGIN: &str = "[[site.login]]\npath = \"/login\"\naccount_field = \"email\"\n";
 
-/// A shop whose one good password is `right`, and that caches badly.
+/// A shop whose one good password is `right`, that begins a session for each login and caches badly.
 fn shop() -> Upstream {
-    Upstream::start(|exchange| match exchange.request()?.text().contains("right") {
+    let sessions = AtomicU32::new(0);
+    Upstream::start(move |exchange| match exchange.request()?.text().contains("right") {
         true => {
+            let session = sessions.fetch_add(1, Ordering::Relaxed) + 1;
+            let session = format!("sid={session}; Path=/");
             let fields = [
                 ("location", "/account"),
-                ("set-cookie", "sid=1; Path=/"),
+                ("set-cookie", &session),
                 ("cache-control", "public, max-age=600"),
             ];
             exchange.answer(302, &fields, b"")
@@ -70,6 +75,7 @@ fn a_lock_by_strangers_keeps_the_owners_browser_in_wherever_he_is() {
     assert_eq!(phone.log_in(&mut client, "198.51.100.1", ("ada", "right")).status, 302);
     let colleague = phone.log_in(&mut client, "198.51.100.2", ("grace", "right"));
     assert_eq!(colleague.status, 302, "an account that nobody locked");
+    assert_eq!(colleague.head.all("set-cookie").len(), 2);
     lock(&mut client, "grace");
     assert_eq!(phone.log_in(&mut client, "198.51.100.3", ("grace", "right")).status, 302);
     assert_eq!(phone.log_in(&mut client, "198.51.100.3", ("ada", "right")).status, 302);

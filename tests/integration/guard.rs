@@ -1,9 +1,6 @@
 //! Guards of other names than the login, and logins that come in no form.
 
-use crate::harness::{Setup, Sidecar, Upstream};
-
-/// Limits that only the lockout can reach.
-const WIDE: &str = "[login]\nper_network = \"100000/min\"\nper_account = \"100000/min\"\n";
+use crate::harness::{ONLY_ACCOUNTS, Setup, Sidecar, Upstream};
 
 #[test]
 fn a_guard_refuses_under_its_own_name_and_leaves_logins_alone() {
@@ -14,7 +11,7 @@ fn a_guard_refuses_under_its_own_name_and_leaves_logins_alone() {
     let guard = "[[site.login]]\npath = \"/login\"\nfailure = { status = [404] }\n\
                  [[site.guard]]\nname = \"coupon\"\nkind = \"coupon\"\npath = \"/coupon\"\n\
                  failure = { status = [404] }\nlimits = { per_network = \"3/hour\" }";
-    let sidecar = Setup::new(&shop).site(guard).tables(WIDE).start();
+    let sidecar = Setup::new(&shop).site(guard).tables(ONLY_ACCOUNTS).start();
     let mut client = sidecar.https();
     for _ in 0..3 {
         assert_eq!(client.form("/coupon", "code=guess").status, 404);
@@ -38,7 +35,7 @@ fn a_guard_refuses_under_its_own_name_and_leaves_logins_alone() {
 #[test]
 fn a_hundred_passwords_in_one_request_do_not_reach_the_shop() {
     let shop = Upstream::ok();
-    let sidecar = Sidecar::start(&shop, WIDE);
+    let sidecar = Sidecar::start(&shop, ONLY_ACCOUNTS);
     let mut client = sidecar.https();
     let aliases: String = (0..100)
         .map(|n| format!("a{n}:login(email:\\\"ann\\\",password:\\\"w{n}\\\"){{token}} "))
@@ -77,7 +74,7 @@ fn graphql_guesses_lock_an_account_and_what_else_is_asked_goes_on() {
         };
         exchange.answer(200, &[("content-type", "application/json")], text.as_bytes())
     });
-    let sidecar = Sidecar::start(&shop, WIDE);
+    let sidecar = Sidecar::start(&shop, ONLY_ACCOUNTS);
     let mut client = sidecar.https();
     let login = |password: &str| {
         format!(
@@ -110,7 +107,8 @@ fn basic_guesses_are_counted_and_a_page_of_pictures_is_not() {
         exchange.answer(401, &[("www-authenticate", "Basic realm=\"shop\"")], b"")
     });
     let login = "[[site.login]]\npath = \"/private/*\"\ncarrier = \"basic\"";
-    let tables = "[login]\nper_network = \"8/min\"\nper_account = \"8/min\"";
+    let tables = "[login]\nper_network = \"8/min\"\nper_account = \"8/min\"\n\
+                  pair_lockout = { enabled = false }";
     let sidecar = Setup::new(&shop).site(login).tables(tables).start();
     let mut client = sidecar.https();
     for _ in 0..30 {
@@ -131,7 +129,7 @@ fn basic_guesses_are_counted_and_a_page_of_pictures_is_not() {
 #[test]
 fn a_login_in_the_query_is_counted() {
     let shop = Upstream::start(|exchange| exchange.answer(401, &[], b""));
-    let sidecar = Sidecar::start(&shop, WIDE);
+    let sidecar = Sidecar::start(&shop, ONLY_ACCOUNTS);
     let mut client = sidecar.https();
     for _ in 0..10 {
         assert_eq!(client.get("/login?email=ann&password=w").status, 401);

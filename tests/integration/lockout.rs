@@ -79,7 +79,7 @@ fn p6_strangers_lock_an_account_and_not_its_owner_out() {
 fn p6_a_network_that_fails_on_many_accounts_is_locked_out_and_a_forgetful_customer_is_not() {
     let shop = shop();
     let tables = "[login]\nper_network = \"off\"\nper_account = \"off\"\n\
-                  lockout = { enabled = false }\npair_lockout = { enabled = false }";
+                  lockout = { enabled = false }\npair_lockout = { enabled = false }\nrisk = \"off\"";
     let sidecar = behind_a_proxy(&shop, tables);
     let mut client = sidecar.http();
     for _ in 0..30 {

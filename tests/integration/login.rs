@@ -58,7 +58,7 @@ fn p6_two_hundred_parallel_guesses_pass_no_more_than_the_limit() {
 #[test]
 fn p6_one_network_cannot_try_many_accounts() {
     let shop = shop(plain);
-    let tables = "[login]\nnetwork_lockout = { enabled = false }";
+    let tables = "[login]\nrisk = \"off\"\nnetwork_lockout = { enabled = false }";
     let sidecar = Setup::new(&shop).site(LOGIN).tables(tables).start();
     let mut client = sidecar.https();
     let begun = Instant::now();

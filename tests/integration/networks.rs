@@ -2,7 +2,7 @@
 
 use crate::harness::{Answer, Setup, Sidecar, Upstream, eventually};
 
-const TIGHT: &str = "[login]\nper_network = \"2/min\"\nper_account = \"100/min\"\n";
+const TIGHT: &str = "[login]\nper_network = \"2/min\"\nper_account = \"100/min\"\npair_lockout = { enabled = false }\nrisk = \"off\"\n";
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
 
 fn shop() -> Upstream {

@@ -2,10 +2,8 @@
 
 use std::io;
 
-use crate::harness::{Answer, Client, Exchange, Setup, Upstream};
+use crate::harness::{Answer, Client, Exchange, ONLY_ACCOUNTS, Setup, Upstream};
 
-/// Limits that only the lockout can reach.
-const WIDE: &str = "[login]\nper_network = \"100000/min\"\nper_account = \"100000/min\"\n";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HTML: (&str, &str) = ("content-type", "text/html; charset=UTF-8");
@@ -35,7 +33,8 @@ fn send(client: &mut Client, ask: &Ask) -> Answer {
 /// number of `right` before do not.
 fn assert_login_is_known(preset: &str, shop: &Upstream, right: Ask, wrong: Ask) {
     let site = format!("[[site.login]]\npreset = \"{preset}\"");
-    let sidecar = Setup::new(shop).site(&site).tables(WIDE).start();
+    let tables = format!("{ONLY_ACCOUNTS}trusted_networks_bypass = false\n");
+    let sidecar = Setup::new(shop).site(&site).tables(&tables).start();
     let mut client = sidecar.https();
     let place = (preset, wrong.target);
     for _ in 0..12 {
@@ -67,7 +66,7 @@ fn assert_guarded(
 ) {
     let shop = Upstream::start(say);
     let site = format!("[[site.login]]\npreset = \"{preset}\"");
-    let sidecar = Setup::new(&shop).site(&site).tables(WIDE).start();
+    let sidecar = Setup::new(&shop).site(&site).tables(ONLY_ACCOUNTS).start();
     let mut client = sidecar.https();
     let statuses: Vec<_> = (0..=passes).map(|_| send(&mut client, ask).status).collect();
     let refused = statuses.iter().position(|status| *status == 429);
