@@ -49,6 +49,8 @@ mod metrics;
 #[cfg(test)]
 mod networks;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod pages;
