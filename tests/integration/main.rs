@@ -51,6 +51,8 @@ mod metrics;
 #[cfg(test)]
 mod networks;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod pages;
