@@ -46,13 +46,11 @@ fn weigh_both(some: u64, others: u64) -> u32 {
     // Where a doubled digit has two, their sum is nine less, which is one more but for a ten. Five
     // and more have the bit of eight after three is added.
     let fives = |doubled: u64| (doubled + ONES * 3) >> 3 & ONES;
-    let weigh = |digits: u64| {
-        let values = digits & (ONES * 0x0F);
-        let doubled = values & DOUBLED;
-        values + doubled + fives(doubled)
-    };
+    let values = [some & (ONES * 0x0F), others & (ONES * 0x0F)];
+    let doubled = values.map(|values| values & DOUBLED);
+    let twice = doubled.map(|doubled| doubled + fives(doubled));
     // No byte has more than four times nine and two, and all together no more than 224.
-    let lanes = weigh(some) + weigh(others);
+    let lanes = values.into_iter().chain(twice).sum::<u64>();
     u32::try_from(lanes.wrapping_mul(ONES) >> 56).unwrap_or(0)
 }
 
