@@ -92,7 +92,7 @@ pub struct Quota {
 /// thirty minutes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Lockout {
-    /// How many failures lock.
+    /// How many failures lock, or begin the delays.
     pub failures: NonZeroU32,
     /// Within how long they must fall.
     pub within: Duration,
@@ -101,7 +101,7 @@ pub struct Lockout {
     pub lock: Duration,
     /// The longest lock.
     pub ceiling: Duration,
-    /// What each failure before the lock makes the next attempt wait.
+    /// What each failure from then on makes the next attempt wait; the one after the last delay locks.
     pub delays: Option<Delays>,
     /// Over how many different accounts the failures of a network must be.
     pub accounts_min: NonZeroU32,
@@ -113,7 +113,7 @@ pub struct Lockout {
 /// Waits that double.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Delays {
-    /// After the first failure.
+    /// The shortest.
     pub first: Duration,
     /// The longest.
     pub last: Duration,
@@ -211,6 +211,19 @@ impl Lockout {
         Self { failures, within, lock, ceiling, delays: None, accounts_min, consecutive_max: None }
     }
 
+    /// How many failures lock, those that only delay among them.
+    #[must_use]
+    pub fn locks_at(&self) -> u32 {
+        self.failures.get().saturating_add(self.delays.map_or(0, |delays| delays.count()))
+    }
+
+    /// What is waited after so many failures.
+    #[must_use]
+    pub fn delay_after(&self, failures: u32) -> Option<Duration> {
+        let before = failures.checked_sub(self.failures.get())?;
+        Some(self.delays?.nth(before))
+    }
+
     /// How long a lock is after so many before it.
     #[must_use]
     pub fn lock_after(&self, locks: u32) -> Duration {
@@ -228,11 +241,16 @@ impl Default for Lockout {
 }
 
 impl Delays {
-    /// What is waited after so many failures, of which there is one at least.
-    #[must_use]
-    pub fn after(&self, failures: u32) -> Duration {
-        let times = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    /// The delay after so many others.
+    fn nth(&self, before: u32) -> Duration {
+        let times = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
         self.first.saturating_mul(times).min(self.last)
+    }
+
+    /// How many there are, up to the longest.
+    fn count(&self) -> u32 {
+        let before = (0..u32::BITS).take_while(|&nth| self.nth(nth) < self.last).count();
+        u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
     }
 }
 

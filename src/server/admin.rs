@@ -116,7 +116,7 @@ impl Admin {
         }
         metrics.accounts_locked(logins.locked_accounts());
         for Fill { table, keys, keys_max } in counts.fill() {
-            metrics.counter_keys(table, keys, keys_max);
+            metrics.login_keys(table, keys, keys_max);
         }
         metrics.cvv(CvvEvent::Expired, vault.stand_ins().take_expired());
         metrics.counters_degraded(logins.is_degraded());

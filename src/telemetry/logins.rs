@@ -162,7 +162,7 @@ impl Metrics {
     }
 
     /// How full a table of this process's counters is.
-    pub fn counter_keys(&self, table: &'static str, keys: usize, keys_max: usize) {
+    pub fn login_keys(&self, table: &'static str, keys: usize, keys_max: usize) {
         let set = |gauges: &IntGaugeVec, count| {
             gauges.with_label_values(&[table]).set(i64::try_from(count).unwrap_or(i64::MAX));
         };
@@ -249,13 +249,13 @@ impl LoginFamilies {
             locked: gauge(registry, "tillgate_accounts_locked", "Accounts locked now."),
             keys: gauges(
                 registry,
-                "tillgate_counter_keys",
+                "tillgate_login_keys",
                 "Keys that this process counts under, by table.",
                 &["table"],
             ),
             keys_max: gauges(
                 registry,
-                "tillgate_counter_keys_max",
+                "tillgate_login_keys_max",
                 "The most keys of each table.",
                 &["table"],
             ),

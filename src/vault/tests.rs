@@ -1,5 +1,8 @@
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod memories;
+#[cfg(test)]
 mod races;
 
 use std::collections::HashSet;

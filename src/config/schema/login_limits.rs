@@ -95,13 +95,13 @@ pub(in crate::config) struct PairLockoutSchema {
     /// Whether they do.
     #[schemars(extend("default" = true))]
     pub(in crate::config) enabled: Option<At<bool>>,
-    /// How many.
+    /// How many begin the delays; what fails after the longest one locks.
     #[schemars(extend("default" = 5))]
     pub(in crate::config) failures: Option<At<NonZeroU32>>,
     /// Within how long they must fall.
     #[schemars(extend("default" = "15m"))]
     pub(in crate::config) within: Option<At<String>>,
-    /// How long the first failure makes the next attempt wait; each one more twice as long.
+    /// How long they make the next attempt wait; each one more twice as long.
     #[schemars(extend("default" = "1s"))]
     pub(in crate::config) first_delay: Option<At<String>>,
     /// The longest such wait.

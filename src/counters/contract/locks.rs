@@ -14,7 +14,7 @@ pub(super) async fn hold(counter: &Arc<dyn AttemptCounter>) {
     ten_failures_lock_and_the_lock_is_told_once(counter).await;
     a_lock_ends_and_the_next_is_longer(counter).await;
     a_lowered_limit_refuses(counter).await;
-    each_failure_of_a_pair_makes_the_next_wait_longer(counter).await;
+    a_pair_that_fails_often_waits_longer_each_time(counter).await;
     a_network_is_locked_for_failures_over_many_accounts_only(counter).await;
     a_hundred_in_a_row_bar_strangers(counter).await;
     an_operator_sees_what_is_locked_and_releases_it(counter).await;
@@ -55,13 +55,13 @@ async fn a_lowered_limit_refuses(counter: &Arc<dyn AttemptCounter>) {
     about(case.refusal("ann").await, "locked", 30 * MINUTE);
 }
 
-async fn each_failure_of_a_pair_makes_the_next_wait_longer(counter: &Arc<dyn AttemptCounter>) {
+async fn a_pair_that_fails_often_waits_longer_each_time(counter: &Arc<dyn AttemptCounter>) {
     let mut case = Case::new(counter, "pair");
     case.limits.pair = lockout(3, 15 * MINUTE);
     if let Some(lockout) = &mut case.limits.pair.lockout {
         lockout.delays = Some(Delays { first: SHORT, last: 2 * SHORT });
     }
-    case.fail(1, "ann").await;
+    case.fail(3, "ann").await;
     about(case.refusal("ann").await, "pair_delay", SHORT);
     let place = case.until_admitted("ann").await;
     case.give_back(place, Outcome::Failure);

@@ -131,11 +131,13 @@ impl Ledger {
         if lockout.consecutive_max.is_some_and(|most| row >= most.get()) {
             return Err((Rule::InFlight, IN_FLIGHT_WAIT));
         }
-        let most = failures_max(lockout);
-        if failed.saturating_add(held) < most {
+        let (free, most) = (bounded(lockout.failures.get()), bounded(lockout.locks_at()));
+        // Once failures delay, one attempt at a time: those beside it would not have waited.
+        let alone = failed >= free && failed < most && held == 0;
+        if failed.saturating_add(held) < free || alone {
             return Ok(());
         }
-        let (spread, least) = (self.failures.spread(), accounts_min(lockout));
+        let (spread, least) = (self.failures.spread(), bounded(lockout.accounts_min.get()));
         if spread.saturating_add(held) < least {
             return Ok(());
         }
@@ -157,8 +159,8 @@ impl Ledger {
 
     /// Until when the last failure makes the next attempt wait.
     fn delay(&self, lockout: &Lockout) -> Option<Ticks> {
-        let (delays, last) = (lockout.delays?, self.failures.last()?);
-        Some(last.at.plus(delays.after(u32::try_from(self.failures.count()).unwrap_or(u32::MAX))))
+        let failed = u32::try_from(self.failures.count()).unwrap_or(u32::MAX);
+        Some(self.failures.last()?.at.plus(lockout.delay_after(failed)?))
     }
 
     fn fail(&mut self, now: Duration, tag: Tag, lockout: &Lockout) -> bool {
@@ -182,7 +184,8 @@ impl Ledger {
         self.failures.push(Failure { at, tag });
         self.stale_at = self.stale_at.max(at.plus(lockout.within));
         let failed = self.failures.count();
-        if failed < failures_max(lockout) || self.failures.spread() < accounts_min(lockout) {
+        let over_few = self.failures.spread() < bounded(lockout.accounts_min.get());
+        if failed < bounded(lockout.locks_at()) || over_few {
             return false;
         }
         let level = self.level_of_next(now);
@@ -240,10 +243,7 @@ impl Entry for Ledger {
     }
 }
 
-fn failures_max(lockout: &Lockout) -> usize {
-    usize::try_from(lockout.failures.get()).unwrap_or(FAILURES_MAX).min(FAILURES_MAX)
-}
-
-fn accounts_min(lockout: &Lockout) -> usize {
-    usize::try_from(lockout.accounts_min.get()).unwrap_or(FAILURES_MAX).min(FAILURES_MAX)
+/// What counts failures is no more than are remembered.
+fn bounded(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(FAILURES_MAX).min(FAILURES_MAX)
 }

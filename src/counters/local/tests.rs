@@ -119,9 +119,7 @@ fn two_hundred_parallel_guesses_pass_exactly_the_limit() {
     assert_eq!(settled.refusal(1, "ann").0, "locked");
     let mut quota = bench(1 << 20);
     quota.limits = LoginLimits::default();
-    assert_eq!(parallel(&quota, 200, |it| quota.give_back(it, Outcome::Failure)), 1, "delayed");
-    quota.limits.pair = Limit::default();
-    assert_eq!(parallel(&quota, 200, |it| quota.give_back(it, Outcome::Failure)), 4);
+    assert_eq!(parallel(&quota, 200, |it| quota.give_back(it, Outcome::Failure)), 5);
     assert_eq!(quota.refusal(1, "ann"), ("account_limit", Duration::from_secs(12)));
 }
 
@@ -164,14 +162,18 @@ fn a_lock_doubles_within_a_day_of_the_last_one_up_to_the_ceiling() {
 }
 
 #[test]
-fn a_customer_who_mistypes_waits_longer_each_time() {
+fn who_mistypes_often_waits_longer_each_time_and_tries_one_at_a_time() {
     let mut bench = bench(1 << 20);
-    bench.limits = usual();
-    for seconds in [1, 2, 4, 8] {
+    bench.limits = LoginLimits { pair: usual().pair, ..LoginLimits::unlimited() };
+    bench.fail(4, 1, "ann");
+    for seconds in [1, 2, 4, 8, 16, 30] {
         bench.fail(1, 1, "ann");
         let wait = Duration::from_secs(seconds);
         assert_eq!(bench.refusal(1, "ann"), ("pair_delay", wait));
         bench.clock.advance(wait);
+        let alone = bench.reserve(1, "ann").unwrap();
+        assert_eq!(bench.refusal(1, "ann").0, "in_flight");
+        bench.give_back(alone, Outcome::Neutral);
     }
     bench.fail(1, 1, "ann");
     assert_eq!(bench.refusal(1, "ann"), ("pair_lockout", 15 * MINUTE));

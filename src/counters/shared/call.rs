@@ -280,7 +280,7 @@ fn add(call: &mut ScriptInvocation<'_>, subjects: &[Subject], limits: &LoginLimi
 /// As `limit_of` of `ledger.lua` reads it.
 fn packed(subject: &Subject, limit: &Limit) -> Vec<u8> {
     let binds_known = Trust::KnownNetwork.binds(subject.dimension);
-    let mut numbers = [0; 12];
+    let mut numbers = [0; 13];
     let [known, tag, interval, count, lockout @ ..] = &mut numbers;
     (*known, *tag) = (u64::from(binds_known), u64::from(subject.tag.0));
     if let Some(quota) = limit.quota {
@@ -293,6 +293,7 @@ fn packed(subject: &Subject, limit: &Limit) -> Vec<u8> {
         let bounded = |count: u32| u64::from(count.min(FAILURES_MAX));
         *lockout = [
             bounded(rule.failures.get()),
+            bounded(rule.locks_at()),
             micros(rule.within),
             micros(rule.lock),
             micros(rule.ceiling),

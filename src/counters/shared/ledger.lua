@@ -16,9 +16,9 @@ end
 -- Numbers of eight bytes; zero is what is not limited.
 local function limit_of(packed)
   local limit = {}
-  limit.binds_known, limit.tag, limit.interval, limit.count, limit.failures, limit.within,
-    limit.lock, limit.ceiling, limit.first, limit.last, limit.accounts, limit.row =
-    struct.unpack('>I8I8I8I8I8I8I8I8I8I8I8I8', packed)
+  limit.binds_known, limit.tag, limit.interval, limit.count, limit.failures, limit.locks_at,
+    limit.within, limit.lock, limit.ceiling, limit.first, limit.last, limit.accounts, limit.row =
+    struct.unpack('>I8I8I8I8I8I8I8I8I8I8I8I8I8', packed)
   return limit
 end
 
@@ -93,17 +93,19 @@ local function admits(ledger, held, limit)
   forget(ledger, limit.within)
   if limit.failures > 0 then
     local count = failed(ledger)
-    if limit.first > 0 and count > 0 then
-      local delay = math.min(limit.first * 2 ^ (count - 1), limit.last)
+    if limit.first > 0 and count >= limit.failures then
+      local delay = math.min(limit.first * 2 ^ (count - limit.failures), limit.last)
       local wait = ledger.log[#ledger.log - 1] + delay - now
       if wait > 0 then return DELAY, wait end
     end
     if limit.row > 0 and ledger.row + held >= limit.row then return IN_FLIGHT, IN_FLIGHT_WAIT end
-    if count + held >= limit.failures then
+    -- Once failures delay, one attempt at a time: those beside it would not have waited.
+    local alone = count >= limit.failures and count < limit.locks_at and held == 0
+    if count + held >= limit.failures and not alone then
       local others = spread(ledger)
-      if others >= limit.accounts and count >= limit.failures then
+      if others >= limit.accounts and count >= limit.locks_at then
         -- A reload has lowered the limit: the oldest failures must pass out of the window first.
-        local surplus = count - limit.failures
+        local surplus = count - limit.locks_at
         return LOCKOUT, math.max(ledger.log[2 * surplus + 1] + limit.within - now, 0)
       end
       if others + held >= limit.accounts then return IN_FLIGHT, IN_FLIGHT_WAIT end
@@ -147,7 +149,7 @@ local function charge(ledger, limit, locks, tag, at)
   ledger.log[#ledger.log + 1] = at
   ledger.log[#ledger.log + 1] = tag
   ledger.stale = math.max(ledger.stale, at + limit.within)
-  if failed(ledger) < limit.failures or spread(ledger) < limit.accounts then return false end
+  if failed(ledger) < limit.locks_at or spread(ledger) < limit.accounts then return false end
   ledger.level = next_level(ledger)
   local longest = math.max(limit.ceiling, limit.lock)
   lock(ledger, locks, math.min(limit.lock * 2 ^ ledger.level, longest), failed(ledger))
