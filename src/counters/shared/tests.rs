@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
 use super::super::contract::{self, Case};
 use super::*;
-use crate::counters::{CounterKey, Lock, LockDesk, Standing};
+use crate::counters::{CounterKey, Lock, LockDesk, Standing, Trust};
 use crate::link::CALL_WAIT;
 use crate::link::server::Redis;
 use crate::policy::{Dimension, RedisAddress};
@@ -183,4 +184,80 @@ async fn a_full_server_is_no_reason_to_admit_everybody() {
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     let places = join_all((0..50).map(|_| case.reserve(&["ann"]))).await;
     assert_eq!(places.iter().flatten().count(), 10);
+}
+
+#[tokio::test]
+async fn an_owner_who_logged_in_elsewhere_is_known_where_strangers_have_locked_his_account() {
+    let Some(server) = Redis::start("") else { return };
+    let [one, other] = [counter(&server).await, counter(&server).await];
+    let [mut one, mut other] = [&one, &other].map(|counter| Case::new(counter, "shop"));
+    one.limits.known_for = Some(Duration::from_secs(3600));
+    other.limits.known_for = one.limits.known_for;
+    one.settle(&["ann"], Outcome::Success).await;
+    for _ in 0..10 {
+        other.at("street").settle(&["ann"], Outcome::Failure).await;
+    }
+    assert_eq!(other.at("street").refusal("ann").await.reason.as_str(), "locked");
+    assert_eq!(other.admitted(&["ann"]).await.trust, Trust::KnownNetwork);
+}
+
+#[tokio::test]
+async fn a_client_who_leaves_before_the_answer_holds_no_place() {
+    let Some(server) = Redis::start("") else { return };
+    let counter = counter(&server).await;
+    let case = Case::new(&counter, "shop");
+    for _ in 0..30 {
+        let mut asking = std::pin::pin!(case.reserve(&["ann"]));
+        // It is on its way to the server, or there already; seldom the answer is back at once.
+        if let Poll::Ready(Ok(place)) = futures_util::poll!(asking.as_mut()) {
+            case.give_back(place, Outcome::Neutral);
+        }
+    }
+    case.until_settled(&["ann"]).await;
+    let places = join_all((0..20).map(|_| case.reserve(&["ann"]))).await;
+    assert_eq!(places.iter().flatten().count(), 10);
+}
+
+#[tokio::test]
+async fn a_lock_that_began_without_the_server_is_handed_to_it() {
+    let Some(mut server) = Redis::start("") else { return };
+    let [alone, elsewhere] =
+        [counter_with(&server, CALL_WAIT).await, counter_with(&server, CALL_WAIT).await];
+    server.kill9();
+    until(async || alone.is_degraded() && elsewhere.is_degraded()).await;
+    let case = Case::new(&alone, "shop");
+    for _ in 0..10 {
+        case.settle(&["ann"], Outcome::Failure).await;
+    }
+    server.start_again();
+    until(async || !elsewhere.is_degraded()).await;
+    let case = Case::new(&elsewhere, "shop");
+    until(async || match case.reserve(&["ann"]).await {
+        Ok(place) => {
+            case.give_back(place, Outcome::Neutral);
+            false
+        }
+        Err(refusal) => refusal.reason.as_str() == "locked",
+    })
+    .await;
+    assert_eq!(alone.locked(10).await.len(), 1);
+    assert_eq!(elsewhere.release(Dimension::Account, case.account("ann")).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_one_subject_is_bounded() {
+    let Some(server) = Redis::start("") else { return };
+    let counter = counter(&server).await;
+    let mut case = Case::new(&counter, "shop");
+    case.limits.account = contract::lockout(1_000, Duration::from_secs(60));
+    if let Some(lockout) = &mut case.limits.account.lockout {
+        // Never reached by failures from one network.
+        lockout.accounts_min = contract::number(2);
+    }
+    for _ in 0..150 {
+        case.settle(&["ann"], Outcome::Failure).await;
+    }
+    let ledgers = server.cli(&["--raw", "KEYS", &format!("{LOGIN_KEYS}s:*")]);
+    let bytes: usize = server.cli(&["STRLEN", &ledgers]).parse().unwrap();
+    assert!((1_000..1_600).contains(&bytes), "{bytes} bytes");
 }
