@@ -96,3 +96,85 @@ impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
         Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Takes in so many bytes at a time, and remembers each write.
+    struct Wire {
+        at_once: usize,
+        writes: Vec<Vec<u8>>,
+    }
+
+    impl AsyncWrite for Wire {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let this = self.get_mut();
+            let taken = bytes.len().min(this.at_once);
+            this.writes.push(bytes[..taken].to_vec());
+            Poll::Ready(Ok(taken))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn wire(at_once: usize) -> Coalesced<Wire> {
+        Coalesced::new(Wire { at_once, writes: Vec::new() })
+    }
+
+    fn write(stream: &mut Coalesced<Wire>, bytes: &[u8]) -> usize {
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(stream).poll_write(&mut context, bytes) {
+            Poll::Ready(written) => written.unwrap(),
+            Poll::Pending => panic!("a wire that takes all is never full"),
+        }
+    }
+
+    fn flush(stream: &mut Coalesced<Wire>) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(stream).poll_flush(&mut context).is_ready()
+    }
+
+    #[test]
+    fn what_is_written_in_one_turn_leaves_in_one_write_when_it_is_over() {
+        let mut stream = wire(usize::MAX);
+        write(&mut stream, b"HEADERS ");
+        write(&mut stream, b"DATA ");
+        assert!(!flush(&mut stream), "the turn is not over");
+        write(&mut stream, b"of another stream");
+        assert!(stream.stream.writes.is_empty());
+        assert!(flush(&mut stream));
+        assert_eq!(stream.stream.writes, [b"HEADERS DATA of another stream"]);
+        write(&mut stream, b"next");
+        assert!(!flush(&mut stream) && flush(&mut stream), "each turn waits once");
+        assert_eq!(stream.stream.writes.len(), 2);
+        assert!(flush(&mut stream), "nothing waits for nothing");
+    }
+
+    #[test]
+    fn nothing_is_lost_or_turned_round_however_little_the_wire_takes() {
+        let mut stream = wire(1_000);
+        let all: Vec<u8> =
+            (0..60_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+        let (mut rest, mut sizes) = (&all[..], [1, 300, 9_000, 20_000, 70].into_iter().cycle());
+        while !rest.is_empty() {
+            let size = sizes.next().unwrap().min(rest.len());
+            rest = &rest[write(&mut stream, &rest[..size])..];
+            assert!(stream.gathered.len() <= GATHERED_BYTES_MAX);
+        }
+        while !flush(&mut stream) {}
+        assert_eq!(stream.stream.writes.concat(), all);
+    }
+}
