@@ -6,6 +6,7 @@
 
 mod activity;
 mod admin;
+mod coalesce;
 mod connection;
 mod forward;
 mod listen;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
+use super::coalesce::Coalesced;
 use super::listen::Kind;
 use super::{forward, proxy_protocol};
 use crate::policy::Timeouts;
@@ -238,7 +239,8 @@ where
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
-    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let watched = Watched { stream, activity: Arc::clone(&activity) };
+    let io = TokioIo::new(Coalesced::new(watched));
     let connection = builder.serve_connection(io, service_fn(service));
     let mut connection = pin!(connection);
     let mut closing = pin!(context.closing.cancelled());
