@@ -101,6 +101,12 @@ impl Proxy {
         &self.services
     }
 
+    /// Counts and logs what was no request: hyper has answered it with a bare 400, 414 or 431.
+    pub fn malformed(&self, error: &hyper::Error) {
+        let id = RequestId::fresh();
+        self.services.metrics.request_rejected("none", "malformed", id.as_str(), error);
+    }
+
     /// Answers one request; every answer has a request id, and is counted and logged when its body
     /// has ended.
     pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Finished> {

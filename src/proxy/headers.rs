@@ -19,6 +19,7 @@ use crate::policy::TrustedProxies;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -125,8 +126,9 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             }
         }
     }
-    const HOP: [HeaderName; 8] = [
+    const HOP: [HeaderName; 9] = [
         CONNECTION,
+        HTTP2_SETTINGS,
         KEEP_ALIVE,
         PROXY_AUTHENTICATE,
         PROXY_AUTHORIZATION,

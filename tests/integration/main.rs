@@ -9,6 +9,8 @@ mod balancer;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod drain;
@@ -26,6 +28,8 @@ mod gateway;
 mod harness;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_h2;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]
