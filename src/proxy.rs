@@ -47,7 +47,7 @@ use exchange::{Asked, Exchange};
 use finish::Ending;
 use forward::{Answer, Reuse};
 use generation::Found;
-use headers::Origin;
+use headers::{NextHop, Origin};
 use reject::{Accept, Rejection};
 use request_id::RequestId;
 use testing::Payer;
@@ -107,6 +107,12 @@ impl Proxy {
         &self.services
     }
 
+    /// Counts and logs what was no request: hyper has answered it with a bare 400, 414 or 431.
+    pub fn malformed(&self, error: &hyper::Error) {
+        let id = RequestId::fresh();
+        self.services.metrics.request_rejected("none", "malformed", id.as_str(), error);
+    }
+
     /// Answers one request; every answer has a request id, and is counted and logged when its body
     /// has ended.
     pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Finished> {
@@ -114,7 +120,7 @@ impl Proxy {
         let id = RequestId::of(request.headers());
         let trusted = &generation.snapshot.trusted_proxies;
         let client = forwarded::client_address(peer.address.ip(), request.headers(), trusted);
-        let host = admit::host(&request);
+        let host = admit::framing(request.headers()).and_then(|()| admit::host(&request));
         let asked = Asked::of(&request, host.as_deref().unwrap_or_default().to_owned());
         let exchange = Exchange::new(id, client, asked);
         let accept = Accept::of(request.headers());
@@ -169,10 +175,14 @@ impl Proxy {
         let timeouts = &generation.snapshot.timeouts;
         let route = place.route;
         admit::method(request.method())?;
+        admit::target(&request)?;
         admit::names(&request, &exchange.asked.host)?;
         let limit_bytes = route.limits.request_body_bytes_max;
         admit::declared_length(request.body().size_hint().exact(), limit_bytes)?;
 
+        if headers::next_hop(&mut request) == NextHop::Nowhere {
+            return Ok(reject::capabilities());
+        }
         let protocol = headers::upgrade_wanted(request.version(), request.headers());
         let wanted = Wanted::of(&route.cards, protocol)?;
         let handed_over = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
@@ -344,6 +354,7 @@ fn prepare(
     let trailers = headers::trailers_welcome(&head.headers);
     let host = authority(head);
     headers::strip_hop_by_hop(&mut head.headers);
+    headers::drop_doubles(&mut head.headers);
     // The client has been told to go on by us, who read its body.
     head.headers.remove(EXPECT);
     headers::join_cookies(&mut head.headers);

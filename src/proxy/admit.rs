@@ -2,18 +2,33 @@
 
 use std::net::IpAddr;
 
-use http::header::HOST;
-use http::uri::Authority;
-use http::{Method, Request, Version};
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, Method, Request, Version};
 
 use super::digits::may_be_card;
 use super::reject::Rejection;
 use crate::policy::Destination;
 
+/// How the body is framed. Only `chunked`, once, is undone here (RFC 9112 §6.1): of `gzip, chunked` the
+/// shop would receive what nobody has looked into and nothing labels, and of `chunked, chunked` or
+/// `identity, chunked` two servers may not read the same.
+///
+/// # Errors
+/// When the fields name anything else.
+pub(super) fn framing(headers: &HeaderMap) -> Result<(), Rejection> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
+    let chunked = codings.next().is_none_or(|coding| {
+        coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") && codings.next().is_none()
+    });
+    if chunked { Ok(()) } else { Err(Rejection::TransferCoding) }
+}
+
 /// The host a request is for: lower case, without port.
 ///
 /// # Errors
-/// When there is none, several, or one that differs from the request line's (RFC 9112 §3.2).
+/// When there is none, several, or one that differs from the request line's (RFC 9112 §3.2); when the
+/// request is for no web page at all.
 pub(super) fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
     let mut fields = request.headers().get_all(HOST).into_iter();
     let field = fields.next();
@@ -26,6 +41,10 @@ pub(super) fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
             text.parse::<Authority>().map_err(|_| Rejection::HostConflict)
         })
         .transpose()?;
+    // RFC 9112 §3.2: also beside an absolute form, so that nobody behind us is left to guess.
+    if field.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Rejection::HostMissing);
+    }
     let authority = match (request.uri().authority(), field) {
         // RFC 9113 §8.3.1 and RFC 9112 §3.2.2: both may be there, and then they must agree.
         (Some(line), Some(field)) if !same(line, &field) => return Err(Rejection::HostConflict),
@@ -34,7 +53,7 @@ pub(super) fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
         (None, None) if request.version() == Version::HTTP_10 => return Ok(String::new()),
         (None, None) => return Err(Rejection::HostMissing),
     };
-    if authority.as_str().contains('@') {
+    if authority.as_str().contains('@') || !has_sound_port(&authority) {
         return Err(Rejection::HostConflict);
     }
     Ok(authority.host().trim_end_matches('.').to_ascii_lowercase())
@@ -70,6 +89,20 @@ pub(super) fn method(method: &Method) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// A target is a path of a web server, or the whole server for OPTIONS (RFC 9112 §3.2).
+///
+/// # Errors
+/// When it is anything else.
+pub(super) fn target<B>(request: &Request<B>) -> Result<(), Rejection> {
+    let web = |scheme: &Scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS;
+    let path = request.uri().path();
+    let asterisk = path == "*" && *request.method() == Method::OPTIONS;
+    if request.uri().scheme().is_none_or(web) && (path.starts_with('/') || asterisk) {
+        return Ok(());
+    }
+    Err(Rejection::TargetRefused)
+}
+
 /// Names that are passed on as they are must not be a way for a card number: methods, hosts and names
 /// of fields are never edited.
 ///
@@ -96,6 +129,12 @@ pub(super) fn declared_length(length: Option<u64>, limit_bytes: u64) -> Result<(
     Ok(())
 }
 
+/// RFC 3986 §3.2.3: digits or nothing, and TCP has no more than 65535.
+fn has_sound_port(authority: &Authority) -> bool {
+    let rest = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    matches!(rest, "" | ":") || authority.port_u16().is_some()
+}
+
 fn same(line: &Authority, field: &Authority) -> bool {
     line.as_str().eq_ignore_ascii_case(field.as_str())
 }
@@ -116,14 +155,18 @@ mod tests {
     fn the_host_is_lower_case_and_without_port() {
         assert_eq!(host(&request("/", &["Shop.Example:8443"])).unwrap(), "shop.example");
         assert_eq!(host(&request("/", &["[::1]:80"])).unwrap(), "[::1]");
-        assert_eq!(host(&request("http://shop.example/", &[])).unwrap(), "shop.example");
+        assert_eq!(host(&request("/", &["shop.example:"])).unwrap(), "shop.example");
+        let mut streamed = request("https://shop.example/", &[]);
+        *streamed.version_mut() = Version::HTTP_2;
+        assert_eq!(host(&streamed).unwrap(), "shop.example");
     }
 
     #[test]
     fn a_card_number_as_a_name_is_refused() {
         let refused = |request: &Request<()>| names(request, &host(request).unwrap()).is_err();
         assert!(refused(&request("/", &["4111111111111111.example"])));
-        assert!(refused(&request("http://x-4111-1111-1111-1111/", &[])));
+        let card = "x-4111-1111-1111-1111";
+        assert!(refused(&request(&format!("http://{card}/"), &[card])));
         assert!(!refused(&request("/", &["192.168.100.100:8443"])));
         let mut named = request("/", &["shop"]);
         named.headers_mut().insert("x-4111111111111111", http::HeaderValue::from_static("1"));
@@ -136,6 +179,24 @@ mod tests {
         assert!(refused("/", &["a", "b"]));
         assert!(refused("http://a/", &["b"]));
         assert!(refused("/", &["user@a"]));
+        assert!(refused("/", &["a:b"]) && refused("/", &["a:65536"]) && refused("/", &["[::1]:x"]));
+        assert!(refused("http://a/", &[]));
         assert!(refused("/", &[]));
+    }
+
+    #[test]
+    fn only_chunked_frames_a_body_and_only_once() {
+        let admitted = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRANSFER_ENCODING, http::HeaderValue::from_static(value));
+            }
+            framing(&headers).is_ok()
+        };
+        assert!(admitted(&[]) && admitted(&["chunked"]) && admitted(&["Chunked"]));
+        for refused in ["gzip, chunked", "identity, chunked", "chunked, chunked", ",chunked", ""] {
+            assert!(!admitted(&[refused]), "{refused}");
+        }
+        assert!(!admitted(&["chunked", "chunked"]) && !admitted(&["x", "chunked"]));
     }
 }

@@ -1,12 +1,16 @@
 //! Fields that are for one hop, and fields that tell the next hop who came.
 
+mod names;
+
 use std::net::IpAddr;
 
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Method, Request, Version};
+
+pub(super) use names::{drop_doubles, strip_trailers};
 
 use super::forwarded;
 use super::request_id::{REQUEST_ID, RequestId, unique};
@@ -15,6 +19,7 @@ use crate::policy::TrustedProxies;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -46,6 +51,30 @@ const NEVER: [&str; 7] = [
 /// Fields that frameworks take a method from.
 pub(super) const METHOD_OVERRIDES: [&str; 3] =
     ["x-http-method", "x-http-method-override", "x-method-override"];
+
+/// Where a request goes from here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NextHop {
+    /// It was for us.
+    Nowhere,
+    /// To the shop.
+    Upstream,
+}
+
+/// Counts `Max-Forwards` down, which OPTIONS alone has here (RFC 9110 §7.6.2; TRACE is refused).
+#[must_use]
+pub(super) fn next_hop<B>(request: &mut Request<B>) -> NextHop {
+    if *request.method() != Method::OPTIONS {
+        return NextHop::Upstream;
+    }
+    let Some(value) = request.headers().get(MAX_FORWARDS) else { return NextHop::Upstream };
+    // What is no number counts for nothing.
+    let left = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    let Some(left) = left else { return NextHop::Upstream };
+    let Some(fewer) = left.checked_sub(1) else { return NextHop::Nowhere };
+    request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(fewer));
+    NextHop::Upstream
+}
 
 /// The protocol that a request wants to change to, if the connection may change at all.
 #[must_use]
@@ -97,8 +126,9 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             }
         }
     }
-    const HOP: [HeaderName; 8] = [
+    const HOP: [HeaderName; 9] = [
         CONNECTION,
+        HTTP2_SETTINGS,
         KEEP_ALIVE,
         PROXY_AUTHENTICATE,
         PROXY_AUTHORIZATION,
@@ -158,7 +188,7 @@ fn drop_lookalikes(headers: &mut HeaderMap) {
             || name.starts_with("x-forwarded-")
     };
     let lookalikes: Vec<HeaderName> =
-        headers.keys().filter(|name| told(&name.as_str().replace('_', "-"))).cloned().collect();
+        headers.keys().filter(|name| told(&names::folded(name))).cloned().collect();
     for name in lookalikes.iter().filter(|name| **name != REQUEST_ID) {
         headers.remove(name);
     }

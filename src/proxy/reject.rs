@@ -4,11 +4,13 @@
 //! the metrics. If we cannot decide, we refuse.
 
 mod challenge;
+mod methods;
 mod page;
 mod reason;
 mod wait;
 mod words;
 
+pub(super) use methods::capabilities;
 pub(super) use page::Accept;
 use page::Words;
 
@@ -17,7 +19,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
@@ -180,9 +183,15 @@ pub enum Rejection {
     /// A verification code cannot be kept.
     #[error("a verification code cannot be kept")]
     StandIn(#[source] StandInError),
+    /// A request-target that is no path of a web server.
+    #[error("the request-target is no path")]
+    TargetRefused,
     /// Magnetic-stripe or chip data, which nobody may keep.
     #[error("track data in the request")]
     TrackData,
+    /// A body that is not framed by a length or by chunks alone.
+    #[error("a transfer coding other than chunked")]
+    TransferCoding,
     /// A host behind the forward proxy cannot be reached.
     #[error("cannot connect a tunnel")]
     TunnelFailed(#[source] std::io::Error),
@@ -257,7 +266,8 @@ impl Rejection {
             | Self::HostConflict
             | Self::HostMissing
             | Self::LoginUnreadable
-            | Self::NameRefused => StatusCode::BAD_REQUEST,
+            | Self::NameRefused
+            | Self::TargetRefused => StatusCode::BAD_REQUEST,
             Self::DestinationInside { .. } | Self::DestinationRefused { .. } => {
                 StatusCode::FORBIDDEN
             }
@@ -285,7 +295,7 @@ impl Rejection {
             | Self::RevealLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::ConnectOnly | Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
+            Self::TransferCoding | Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
             // Not 503: what may have charged a card is not to be repeated without a look.
             Self::AnswerHeld(_)
             | Self::TunnelFailed(_)
@@ -319,15 +329,6 @@ impl Rejection {
         match self {
             Self::CallerUnknown => Some("Bearer realm=\"tillgate\""),
             Self::Webhook(_) => Some("Signature realm=\"tillgate\""),
-            _ => None,
-        }
-    }
-
-    /// What a 405 must tell (RFC 9110 §15.5.6).
-    fn allowed(&self) -> Option<&'static str> {
-        match self {
-            Self::ConnectOnly => Some("CONNECT"),
-            Self::Method => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
             _ => None,
         }
     }
@@ -369,6 +370,10 @@ impl Rejection {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(rendered.content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(REQUEST_ID, id.value());
+        if matches!(self, Self::TransferCoding) {
+            // RFC 9112 §6.1: where a body ends that two servers read differently, nobody knows.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(policy) = rendered.policy {
             headers.insert(CONTENT_SECURITY_POLICY, policy);
         }

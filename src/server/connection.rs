@@ -190,7 +190,12 @@ pub(super) async fn drive_http1<S>(
         tokio::select! {
             // First: what has come already must be seen before a drain judges the connection idle.
             biased;
-            _ended = &mut connection => return,
+            ended = &mut connection => {
+                if let Err(error) = ended && error.is_parse() {
+                    context.proxy.malformed(&error);
+                }
+                return;
+            }
             () = &mut closing, if !told => {
                 // hyper keeps a connection that has never had a request.
                 if activity.is_resting(Phases::HeadAndIdle) {

@@ -11,6 +11,7 @@ mod h2;
 #[expect(dead_code, reason = "the library's tests use the rest")]
 pub(crate) mod postgres;
 mod purchases;
+pub(crate) mod raw_h2;
 pub(crate) mod redis;
 mod relay;
 mod sidecar;
@@ -29,6 +30,7 @@ pub(crate) use disk::Disk;
 pub(crate) use h2::H2;
 pub(crate) use postgres::Postgres;
 pub(crate) use purchases::Purchases;
+pub(crate) use raw_h2::{Outcome, RawH2};
 pub(crate) use redis::{Cluster, Redis};
 pub(crate) use relay::Relay;
 pub(crate) use sidecar::{Setup, Sidecar};

@@ -13,6 +13,8 @@ mod cluster;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod devices;
@@ -34,6 +36,8 @@ mod guard;
 mod harness;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_h2;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]

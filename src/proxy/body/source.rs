@@ -16,6 +16,7 @@ use tokio::time::{Sleep, timeout};
 use super::BodyError;
 use crate::proxy::cards;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::headers;
 use crate::proxy::pool::Lease;
 use crate::proxy::reject::Rejection;
 use crate::scan::Rules;
@@ -174,8 +175,11 @@ impl Source {
         };
         Poll::Ready(Some(match frame {
             Ok(mut frame) => {
-                if let (Some(rules), Some(trailers)) = (&self.trailer_rules, frame.trailers_mut()) {
-                    cards::drop_fields_with_finds(rules, trailers);
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers);
+                    if let Some(rules) = &self.trailer_rules {
+                        cards::drop_fields_with_finds(rules, trailers);
+                    }
                 }
                 self.account(frame)
             }

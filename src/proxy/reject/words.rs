@@ -26,7 +26,9 @@ impl Rejection {
             | Self::HostConflict
             | Self::HostMissing
             | Self::LoginUnreadable
-            | Self::NameRefused => "The request could not be understood.",
+            | Self::NameRefused
+            | Self::TargetRefused
+            | Self::TransferCoding => "The request could not be understood.",
             Self::BodyTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
             Self::CallerRefused | Self::CallerUnknown => "The caller is not known here.",

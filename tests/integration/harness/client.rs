@@ -262,6 +262,13 @@ impl Client {
         bytes
     }
 
+    /// The same, where the connection may end before.
+    pub(crate) fn try_bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Everything up to the end of the connection, however it ends.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
