@@ -7,6 +7,7 @@
 
 mod account;
 mod basic;
+mod charset;
 mod claim;
 mod desk;
 mod fields;

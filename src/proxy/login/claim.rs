@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::account::{Account, Found, Wanted, hints_at_password, may_hold_password};
+use super::charset;
 use super::fields::{self, Reading};
 use super::graphql::Asked;
 use super::guess::{GUESSES_MAX, Guess};
@@ -77,6 +78,9 @@ impl<'p> Expected<'p> {
         extent: Extent,
     ) -> Result<Vec<Claim<'p>>, ClaimError> {
         let content_types: Vec<_> = content_types.into_iter().collect();
+        if self.body_bytes_max().is_some() && charset::hides(&content_types, body) {
+            return Err(ClaimError::Unreadable);
+        }
         let body = Body { content_types: &content_types, bytes: body, extent };
         let mut claims = Vec::new();
         let mut decided = false;
@@ -141,7 +145,7 @@ impl<'p> Expected<'p> {
             found.see(path, value);
             holds |= when.is_some_and(|when| when.holds(path, value));
         });
-        let must = candidate.rule.is_some()
+        let must = (candidate.rule.is_some() && !candidate.other_method)
             || self.is_certain()
             || found.password
             || hints_at_password(body.bytes);
@@ -151,6 +155,10 @@ impl<'p> Expected<'p> {
         let password = found.password;
         let account = found.account();
         let tries = match candidate.rule {
+            Some(_) if candidate.other_method && !candidate.is_login() => {
+                !account.names().is_empty()
+            }
+            Some(_) if candidate.other_method => password,
             // Who only looks at a login page tries nothing.
             Some(_) if candidate.is_login() && self.looks => {
                 password || !account.names().is_empty()

@@ -194,8 +194,9 @@ fn a_guard_counts_what_its_rule_says_under_its_own_name() {
     let reserve = |uri: &str| {
         let expected = LoginGuard::recognise(&site, &post(uri)).unwrap();
         let claims = claims(&expected, "email=ann&password=p").unwrap();
-        let limits = Arc::new(LoginLimits::default());
-        guard.reserve(&expected, &claims[0], CLIENT, &limits).now_or_never().unwrap()
+        let file = Arc::new(LoginLimits::default());
+        let limits = claims[0].limits(&file);
+        guard.reserve(&expected, &claims[0], CLIENT, limits).now_or_never().unwrap()
     };
     for _ in 0..2 {
         let Verdict::Admit(attempt) = reserve("/forgot") else { panic!("refused") };
