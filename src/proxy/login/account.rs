@@ -214,12 +214,7 @@ impl<'r> Found<'r> {
         }
     }
 
-    /// The account that the fields name.
-    pub(super) fn account(self) -> Account {
-        self.account_and_passwords().0
-    }
-
-    /// The same with every password that differs.
+    /// The account that the fields name, and every password that differs.
     pub(super) fn account_and_passwords(self) -> (Account, Vec<Zeroizing<String>>) {
         let mut names = self.usual;
         let alone = names.is_empty();
