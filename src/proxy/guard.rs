@@ -7,7 +7,7 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, RANGE,
 };
-use http::{HeaderMap, HeaderValue, request, response};
+use http::{HeaderMap, HeaderValue, StatusCode, request, response};
 
 use super::Proxy;
 use super::body::{Reached, Source};
@@ -138,12 +138,31 @@ impl Proxy {
                     body.map_or(Outcome::Neutral, |body| attempt.judge_body(body))
                 }
             };
+            let outcome = self.believe(&attempt, site, (head.status, outcome));
             let trusted = trusted.filter(|_| outcome == Outcome::Success);
             granted =
                 trusted.and_then(|trusted| self.grant(&attempt, browser, trusted)).or(granted);
             self.settle(attempt, (site, exchange), outcome);
         }
         (source, granted)
+    }
+
+    /// Turns a success that cannot be one into a failure. A shop that is broken has seemed to take
+    /// nothing.
+    fn believe(
+        &self,
+        attempt: &Attempt,
+        site: &Site,
+        (status, outcome): (StatusCode, Outcome),
+    ) -> Outcome {
+        if status.is_server_error() {
+            return outcome;
+        }
+        let believed = attempt.doubt(outcome);
+        if believed != outcome {
+            self.services.metrics.login_doubted(&site.name.0);
+        }
+        believed
     }
 
     /// Settles attempts that the shop could not decide.

@@ -7,8 +7,10 @@
 
 mod account;
 mod basic;
+mod charset;
 mod claim;
 mod desk;
+mod doubt;
 mod fields;
 mod graphql;
 mod guess;
@@ -33,6 +35,7 @@ pub use self::account::Account;
 use self::account::NAMES_MAX;
 pub use self::claim::{Claim, ClaimError, Extent};
 pub use self::desk::{Desk, DeskFull, LockPlace};
+use self::doubt::Doubt;
 use self::guess::Guess;
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
@@ -59,6 +62,7 @@ pub struct LoginGuard {
     watcher: Arc<dyn LockWatcher>,
     desk: Arc<Desk>,
     proven: Arc<Proven>,
+    doubt: Arc<Doubt>,
     devices: Devices,
     signals: Arc<SignalWatch>,
 }
@@ -97,6 +101,8 @@ pub struct Attempt {
     score: Score,
     /// What is proven by a success, and where that is noted.
     proves: Option<(CounterKey, Arc<Proven>)>,
+    /// The password, and where it is noted that the shop seemed to take it.
+    doubted: Option<(CounterKey, Arc<Doubt>)>,
 }
 
 /// Who makes an attempt, apart from the accounts named in it.
@@ -122,6 +128,7 @@ impl LoginGuard {
             watcher,
             desk: Arc::default(),
             proven: Arc::new(Proven::new()),
+            doubt: Arc::new(Doubt::new()),
             devices: Devices::new(account_key),
             signals: Arc::new(SignalWatch::new(account_key)),
         }
@@ -286,9 +293,18 @@ impl LoginGuard {
             rule: claim.rule.map(Arc::clone),
             judge: Box::new(Judge::new(expected, claim)),
             proves: proves.map(|key| (key, Arc::clone(&self.proven))),
+            doubted: self.doubted(expected.site, claim),
             signals: Arc::clone(&self.signals),
             score: Score::default(),
         }
+    }
+
+    /// The password of a login by form, to compare it with others.
+    fn doubted(&self, site: &Site, claim: &Claim<'_>) -> Option<(CounterKey, Arc<Doubt>)> {
+        let compared = claim.guard().is_none() && !claim.secret.is_empty();
+        // No guard has this name either.
+        let scope = Scope { site: &site.name.0, guard: Some("\0password") };
+        compared.then(|| (self.hasher.account(scope, &claim.secret), Arc::clone(&self.doubt)))
     }
 
     fn shown_key(&self, site: &Site, shown: &Guess) -> CounterKey {
@@ -320,6 +336,22 @@ impl Attempt {
     #[must_use]
     pub fn judge_body(&self, body: &[u8]) -> Outcome {
         self.judge.body(body)
+    }
+
+    /// What to think of an outcome that is no failure: one password too many for an account is one.
+    #[must_use]
+    pub(super) fn doubt(&self, outcome: Outcome) -> Outcome {
+        let (Some((password, doubt)), Some((tried, _))) = (&self.doubted, self.place()) else {
+            return outcome;
+        };
+        if outcome == Outcome::Failure {
+            return outcome;
+        }
+        let now = Instant::now();
+        // Each name is asked, or a guesser would put another before the one that the shop reads.
+        let takes = |account: &CounterKey| doubt.takes(*account, *password, now);
+        let unlikely = tried.accounts.iter().filter(|account| takes(account)).count();
+        if unlikely > 0 { Outcome::Failure } else { outcome }
     }
 
     /// Why it would have been refused, where limits only observe. It is judged, so that one can see

@@ -1,7 +1,7 @@
 //! The login guard and its like, and requests refused for any reason.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use tracing::{info, warn};
@@ -10,6 +10,7 @@ use super::Metrics;
 use super::cells::label_values;
 use super::mask::{mask_causes, mask_text};
 use super::metrics::{counters, gauge, gauges};
+use super::seldom::Seldom;
 
 label_values! {
     /// What became of a demand for a proof of work.
@@ -32,6 +33,8 @@ label_values! {
 pub(super) struct LoginFamilies {
     proofs: IntCounterVec,
     spared: IntCounterVec,
+    doubted: IntCounterVec,
+    seldom: Seldom,
     attempts: IntCounterVec,
     refused: IntCounterVec,
     observed: IntCounterVec,
@@ -140,6 +143,19 @@ impl Metrics {
         self.logins.spared.with_label_values(&[site, reason]).inc();
     }
 
+    /// The shop's answer looked like a success, for one password too many of one account.
+    pub fn login_doubted(&self, site: &str) {
+        self.logins.doubted.with_label_values(&[site]).inc();
+        if let Some(untold) = self.logins.seldom.may_tell("login_doubted", Instant::now()) {
+            warn!(
+                site,
+                untold,
+                "several passwords of one account seem to succeed; say in [[site.login]] what a \
+                 success is (see: tillgate login learn)"
+            );
+        }
+    }
+
     /// A login was to show a proof of work.
     pub fn proof_demanded(&self, site: &str, outcome: ProofOutcome) {
         self.logins.proofs.with_label_values(&[site, outcome.as_str()]).inc();
@@ -204,6 +220,13 @@ impl LoginFamilies {
                 "Login attempts over a limit that went on because their network is allowed.",
                 &["site", "reason"],
             ),
+            doubted: counters(
+                registry,
+                "tillgate_login_doubted_total",
+                "Answers that looked like a success, for one password too many of one account.",
+                &["site"],
+            ),
+            seldom: Seldom::default(),
             attempts: counters(
                 registry,
                 "tillgate_login_attempts_total",

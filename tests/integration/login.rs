@@ -111,6 +111,32 @@ fn a_success_does_not_count_as_a_failure() {
     assert_eq!(shop.count(), 15);
 }
 
+/// A shop without rules that leads everybody back to where he says he came from, with a new session.
+fn always_back(exchange: &mut Exchange) -> std::io::Result<()> {
+    let request = exchange.request()?;
+    let session = format!("sid={}", request.text().len());
+    let back = [("location", "/x"), ("set-cookie", session.as_str())];
+    exchange.answer(302, &back, b"")
+}
+
+#[test]
+fn guesses_that_all_look_like_successes_are_not_free() {
+    let shop = Upstream::start(always_back);
+    let sidecar = Setup::new(&shop).tables("[login]\nrisk = \"off\"").start();
+    let mut client = sidecar.https();
+    let statuses: Vec<u16> =
+        (0..20).map(|n| guess(&mut client, "ada", &format!("guess{n}")).status).collect();
+    let passed = statuses.iter().filter(|status| **status == 302).count();
+    // The first of them made the network known: from there five failures lock, with delays between.
+    assert!((3..=3 + 5).contains(&passed), "three are believed, five lock: {statuses:?}");
+    assert!(statuses.contains(&429), "{statuses:?}");
+    for _ in 0..20 {
+        assert_eq!(guess(&mut client, "grace", "the same").status, 302);
+    }
+    let doubted = u32::try_from(passed - 3).unwrap();
+    assert_eq!(sidecar.metric("tillgate_login_doubted_total", &[]), f64::from(doubted));
+}
+
 #[test]
 fn json_logins_are_guarded_also_by_a_nested_account() {
     let shop = shop(plain);

@@ -14,7 +14,7 @@ use crate::policy::{FieldPath, squeeze};
 pub(super) const NAMES_MAX: usize = 8;
 
 /// The usual names of the field that names an account, squeezed.
-pub(super) const NAMES: [&str; 31] = [
+pub(super) const NAMES: [&str; 41] = [
     "email",
     "emailaddress",
     "useremail",
@@ -46,6 +46,16 @@ pub(super) const NAMES: [&str; 31] = [
     "mobile",
     "msisdn",
     "nickname",
+    "benutzer",
+    "benutzername",
+    "gebruikersnaam",
+    "kundennr",
+    "kundennummer",
+    "nomeutente",
+    "uid",
+    "usuario",
+    "utente",
+    "utilisateur",
 ];
 
 /// Names that are as often a button or a section. They count beside a usual name too, or a guesser
@@ -87,9 +97,35 @@ const LABELS: [&str; 30] = [
     "masuk",
 ];
 
-/// The whole of a password field's name, squeezed, where it does not contain `pass`.
-const PASSWORDS: [&str; 9] =
-    ["pwd", "psw", "pin", "secret", "kennwort", "motdep", "mdp", "senha", "contrasena"];
+/// What a password field's name, squeezed, ends in where it does not contain `pass`.
+const PASSWORDS: [&str; 23] = [
+    "adgangskode",
+    "clave",
+    "contrasena",
+    "contraseña",
+    "geslo",
+    "haslo",
+    "hasło",
+    "heslo",
+    "jelszo",
+    "kennwort",
+    "kodeord",
+    "losenord",
+    "lozinka",
+    "lösenord",
+    "mdp",
+    "motdep",
+    "parola",
+    "psw",
+    "pwd",
+    "salasana",
+    "senha",
+    "sifre",
+    "wachtwoord",
+];
+
+/// The whole of it, or its end, where the word is too short to be looked for in a text.
+const SHORT_PASSWORDS: [&str; 3] = ["pin", "pw", "secret"];
 
 /// The account, or accounts, that an attempt names; empty where there is only a password. Has no
 /// `Debug`: names are personal and go nowhere but into a keyed hash.
@@ -169,19 +205,16 @@ impl<'r> Found<'r> {
 
     fn see_usual(&mut self, whole: &str, last: &str, value: &str) {
         let named = |names: &[&str]| names.iter().any(|name| *name == whole || *name == last);
-        if named(&NAMES) || (named(&DOUBTFUL_NAMES) && value.contains('@')) {
+        // `txtEmail`, `login_email_address`: the prefix is each shop's own, the value is an address.
+        let address = value.contains('@') && (named(&DOUBTFUL_NAMES) || last.contains("mail"));
+        if named(&NAMES) || address || last.ends_with("username") {
             add(&mut self.usual, value);
         } else if named(&DOUBTFUL_NAMES) {
             add(&mut self.doubtful, value);
         }
     }
 
-    /// The account that the fields name.
-    pub(super) fn account(self) -> Account {
-        self.account_and_passwords().0
-    }
-
-    /// The same with every password that differs.
+    /// The account that the fields name, and every password that differs.
     pub(super) fn account_and_passwords(self) -> (Account, Vec<Zeroizing<String>>) {
         let mut names = self.usual;
         let alone = names.is_empty();
@@ -196,7 +229,10 @@ impl<'r> Found<'r> {
 
 /// Whether a squeezed name is a password field's.
 pub(super) fn is_password(squeezed: &str) -> bool {
-    squeezed.contains("pass") || PASSWORDS.contains(&squeezed)
+    squeezed.contains("pass")
+        || squeezed.ends_with("pw")
+        || SHORT_PASSWORDS.contains(&squeezed)
+        || PASSWORDS.iter().any(|word| squeezed.ends_with(word))
 }
 
 /// Whether a value is what a button says rather than whom a login is for.
@@ -207,7 +243,7 @@ fn is_label(value: &str) -> bool {
 /// Whether a body that cannot be read has a word of a password field in it, in any width.
 pub(super) fn hints_at_password(body: &[u8]) -> bool {
     let text: Vec<u8> = body.iter().filter(|b| **b != 0).map(u8::to_ascii_lowercase).collect();
-    let words = PASSWORDS.iter().filter(|word| **word != "pin").chain(&["pass"]);
+    let words = PASSWORDS.iter().chain(&["pass", "secret"]);
     words.into_iter().any(|word| memchr::memmem::find(&text, word.as_bytes()).is_some())
 }
 
@@ -219,7 +255,7 @@ pub(super) fn may_hold_password(body: &[u8]) -> bool {
         reason = "the pattern is made of constants, and tests compile it"
     )]
     static WORDS: LazyLock<Regex> = LazyLock::new(|| {
-        let words = PASSWORDS.join("|");
+        let words = [&PASSWORDS[..], &SHORT_PASSWORDS].concat().join("|");
         // A name may hide behind escapes, percents and wide characters.
         Regex::new(&format!(r"(?i-u)pass|{words}|\\u|%|\x00")).expect("the words are plain")
     });
@@ -239,8 +275,41 @@ fn add(names: &mut Vec<String>, value: &str) {
 fn normalise(name: &str) -> String {
     let shown = |c: &char| !is_combining_mark(*c) && !c.is_control() && !is_invisible(*c);
     let lower = name.nfkd().filter(shown).flat_map(char::to_lowercase);
-    let decomposed: String = lower.nfkd().filter(shown).collect();
+    let mut decomposed = String::with_capacity(name.len());
+    for c in lower.nfkd().filter(shown) {
+        match likeness(c) {
+            Some(like) => decomposed.push_str(like),
+            None => decomposed.push(c),
+        }
+    }
     decomposed.trim().to_owned()
+}
+
+/// Letters that have no decomposition and yet are the same as others for a database that looks at the
+/// first level only, as `utf8mb4_0900_ai_ci` of MySQL 8 does by default (Unicode TR 10, DUCET).
+fn likeness(c: char) -> Option<&'static str> {
+    Some(match c {
+        'ⱥ' => "a",
+        'æ' => "ae",
+        'ƀ' => "b",
+        'ȼ' => "c",
+        'đ' | 'ð' => "d",
+        'ɇ' => "e",
+        'ǥ' => "g",
+        'ħ' => "h",
+        'ɨ' | 'ı' => "i",
+        'ɉ' => "j",
+        'ł' | 'ƚ' => "l",
+        'ø' => "o",
+        'œ' => "oe",
+        'ɍ' => "r",
+        'ß' | 'ẞ' => "ss",
+        'ŧ' | 'ⱦ' => "t",
+        'ʉ' => "u",
+        'ɏ' => "y",
+        'ƶ' => "z",
+        _ => return None,
+    })
 }
 
 fn is_invisible(c: char) -> bool {
@@ -250,6 +319,18 @@ fn is_invisible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_that_databases_take_for_one_are_one() {
+        for (name, other) in [
+            ("łogin@shøp", "login@shop"),
+            ("HEĐĦ", "hedh"),
+            ("straße", "STRASSE"),
+            ("Ægir", "aegir"),
+        ] {
+            assert_eq!(normalise(name), normalise(other), "{name}");
+        }
+    }
 
     #[test]
     fn spellings_of_one_account_are_one() {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::account::{Account, Found, Wanted, hints_at_password, may_hold_password};
+use super::charset;
 use super::fields::{self, Reading};
 use super::graphql::Asked;
 use super::guess::{GUESSES_MAX, Guess};
@@ -18,6 +21,8 @@ pub struct Claim<'p> {
     pub(super) answered: Answered,
     /// The name and the password in the head, which come again with every request.
     pub(super) shown: Option<Guess>,
+    /// The password, or passwords, of a form.
+    pub(super) secret: Zeroizing<String>,
 }
 
 /// How the answer to an attempt is read where no sign is configured, and how far it is believed.
@@ -77,6 +82,9 @@ impl<'p> Expected<'p> {
         extent: Extent,
     ) -> Result<Vec<Claim<'p>>, ClaimError> {
         let content_types: Vec<_> = content_types.into_iter().collect();
+        if self.body_bytes_max().is_some() && charset::hides(&content_types, body) {
+            return Err(ClaimError::Unreadable);
+        }
         let body = Body { content_types: &content_types, bytes: body, extent };
         let mut claims = Vec::new();
         let mut decided = false;
@@ -117,7 +125,8 @@ impl<'p> Expected<'p> {
         let shown = self.basic.clone()?;
         let answered = Answered { shared: false, manner: Manner::Basic };
         let (rule, account) = (candidate.rule, shown.account.clone());
-        Some(Claim { rule, account, answered, shown: Some(shown) })
+        let secret = Zeroizing::default();
+        Some(Claim { rule, account, answered, shown: Some(shown), secret })
     }
 
     fn fields(
@@ -125,14 +134,15 @@ impl<'p> Expected<'p> {
         candidate: Candidate<'p>,
         body: &Body<'_>,
     ) -> Result<Option<Claim<'p>>, ClaimError> {
-        let claim = |account| Claim {
+        let claim = |account, secret| Claim {
             rule: candidate.rule,
             account,
             answered: Answered::default(),
             shown: None,
+            secret,
         };
         if candidate.is_known_by_head() {
-            return Ok(Some(claim(Account::default())));
+            return Ok(Some(claim(Account::default(), Zeroizing::default())));
         }
         let when = candidate.rule.and_then(|rule| rule.when.as_ref());
         let mut found = Found::new(candidate.wanted());
@@ -141,7 +151,7 @@ impl<'p> Expected<'p> {
             found.see(path, value);
             holds |= when.is_some_and(|when| when.holds(path, value));
         });
-        let must = candidate.rule.is_some()
+        let must = (candidate.rule.is_some() && !candidate.other_method)
             || self.is_certain()
             || found.password
             || hints_at_password(body.bytes);
@@ -149,8 +159,14 @@ impl<'p> Expected<'p> {
             return if must { Err(ClaimError::Unreadable) } else { Ok(None) };
         }
         let password = found.password;
-        let account = found.account();
+        let (account, passwords) = found.account_and_passwords();
+        let passwords: Vec<&str> = passwords.iter().map(|password| password.as_str()).collect();
+        let secret = Zeroizing::new(passwords.join("\0"));
         let tries = match candidate.rule {
+            Some(_) if candidate.other_method && !candidate.is_login() => {
+                !account.names().is_empty()
+            }
+            Some(_) if candidate.other_method => password,
             // Who only looks at a login page tries nothing.
             Some(_) if candidate.is_login() && self.looks => {
                 password || !account.names().is_empty()
@@ -158,7 +174,7 @@ impl<'p> Expected<'p> {
             Some(_) => true,
             None => password,
         };
-        Ok((holds && tries).then(|| claim(account)))
+        Ok((holds && tries).then(|| claim(account, secret)))
     }
 
     fn look(&self, body: &Body<'_>, see: &mut dyn FnMut(&[String], &str)) -> Reading {
@@ -245,6 +261,7 @@ impl<'p> Candidate<'p> {
             account: guess.account,
             answered: answered.clone(),
             shown: None,
+            secret: Zeroizing::default(),
         };
         guesses.into_iter().map(claim).collect()
     }

@@ -79,7 +79,7 @@ fn narrow(wide: Option<String>, body: &[u8]) -> String {
 }
 
 /// UTF-16 and UTF-32, by their mark or by where the zeros stand (RFC 4627 §3).
-fn wide(body: &[u8]) -> Option<String> {
+pub(super) fn wide(body: &[u8]) -> Option<String> {
     let half = |body: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = body.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
         let chars = char::decode_utf16(units);

@@ -2,6 +2,7 @@
 
 use memchr::memmem;
 
+use super::charset;
 use super::fields::{Reading, segments};
 use super::path::{Plus, decode};
 
@@ -31,9 +32,12 @@ pub(super) fn parts(
 
 fn part(part: &[u8], see: &mut dyn FnMut(&[String], &str)) -> Reading {
     let Some((head, value)) = split_part(part) else { return Reading::Partly };
-    let value = String::from_utf8_lossy(value);
+    let (head, value) = (String::from_utf8_lossy(head), String::from_utf8_lossy(value));
     let mut reading = Reading::Partly;
-    for name in names(&String::from_utf8_lossy(head)) {
+    if is_recoded(&head) {
+        return reading;
+    }
+    for name in names(&head) {
         see(&segments(&name), value.trim_end_matches(['\r', '\n']));
         reading = Reading::Whole;
     }
@@ -62,11 +66,30 @@ fn boundaries(content_type: &str) -> Vec<String> {
     found
 }
 
+/// Whether a part's value is written otherwise than as it is: django undoes a transfer coding, which
+/// RFC 7578 §4.7 gave up, and others a part's own charset.
+fn is_recoded(head: &str) -> bool {
+    lines(head).lines().filter_map(|line| line.split_once(':')).any(|(field, value)| {
+        let value = value.trim();
+        match field.trim().to_ascii_lowercase().as_str() {
+            "content-transfer-encoding" => {
+                !["7bit", "8bit", "binary"].iter().any(|coding| value.eq_ignore_ascii_case(coding))
+            }
+            "content-type" => charset::is_foreign(value),
+            _ => false,
+        }
+    })
+}
+
+/// A head without folded lines.
+fn lines(head: &str) -> String {
+    head.replace("\r\n", "\n").replace("\n ", " ").replace("\n\t", " ")
+}
+
 /// Every name that a part's `Content-Disposition` gives it; folded lines are one (RFC 9112 §5.2).
 fn names(head: &str) -> Vec<String> {
-    let head = head.replace("\r\n", "\n").replace("\n ", " ").replace("\n\t", " ");
     let mut found = Vec::new();
-    for line in head.lines() {
+    for line in lines(head).lines() {
         let Some((field, value)) = line.split_once(':') else { continue };
         if !field.trim().eq_ignore_ascii_case("content-disposition") {
             continue;
@@ -89,7 +112,7 @@ fn names(head: &str) -> Vec<String> {
 
 /// The parameters of a field value: separated by semicolons or commas outside quotes, with blanks
 /// allowed everywhere (RFC 9110 §5.6.6, and what servers accept besides); names in lower case.
-fn parameters(value: &str) -> Vec<(String, String)> {
+pub(super) fn parameters(value: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let (mut name, mut text) = (None, String::new());
     let (mut left, mut quote) = (value.chars(), None);
@@ -151,6 +174,22 @@ mod tests {
         ] {
             let read = read("multipart/form-data; boundary=B", disposition);
             assert_eq!(read, (vec!["email=ann".to_owned()], Reading::Whole), "{disposition}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_written_otherwise_is_not_read() {
+        for field in [
+            "Content-Transfer-Encoding: base64",
+            "content-transfer-encoding : quoted-printable",
+            "Content-Type: text/plain; charset=ibm037",
+            "Content-Type: text/plain;\r\n charset=utf-7",
+        ] {
+            let body = format!(
+                "--B\r\nContent-Disposition: form-data; name=email\r\n{field}\r\n\r\nann\r\n--B--"
+            );
+            let reading = parts("multipart/form-data; boundary=B", body.as_bytes(), &mut |_, _| ());
+            assert_eq!(reading, Reading::Partly, "{field}");
         }
     }
 

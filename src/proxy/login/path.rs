@@ -9,16 +9,48 @@ pub(in crate::proxy) fn normalise(path: &str) -> Cow<'_, str> {
     if is_plain(path) { Cow::Borrowed(path) } else { Cow::Owned(rewrite(path)) }
 }
 
+/// The most paths that an attempt may be for.
+pub(super) const VIEWS_MAX: usize = 5;
+
+/// The views of a path, and the path without the extension by which frameworks let a client choose the
+/// form of the answer (`/login.json`).
+pub(super) fn guarded_views(path: &str) -> impl Iterator<Item = &str> {
+    let stem = path.rsplit_once('.').filter(|(stem, extension)| {
+        is_extension(extension) && !stem.ends_with('/') && !stem.is_empty()
+    });
+    views(path).chain(stem.map(|(stem, _)| stem))
+}
+
 /// The paths a shop may act on: the whole, the script without its path info (RFC 3875 §4.1.5), the path
 /// info without its front controller, and the folder that an index stands for.
 pub(in crate::proxy) fn views(path: &str) -> impl Iterator<Item = &str> {
-    let script = path.find(".php/").map(|at| at.saturating_add(".php".len()));
-    let split = script.and_then(|end| path.split_at_checked(end));
+    let split = script_end(path).and_then(|end| path.split_at_checked(end));
     let folder = path.rsplit_once('/').filter(|(folder, file)| {
         !folder.is_empty() && file.get(..6).is_some_and(|name| name.eq_ignore_ascii_case("index."))
     });
     let views = [split.map(|(script, _)| script), split.map(|(_, info)| info)];
     [Some(path), folder.map(|(folder, _)| folder)].into_iter().chain(views).flatten()
+}
+
+/// Where a script's name ends that stands before other segments; `v1.0` is none.
+fn script_end(path: &str) -> Option<usize> {
+    let (folders, _) = path.rsplit_once('/')?;
+    let mut end = 0_usize;
+    for segment in folders.split('/').take_while(|_| folders.contains('.')) {
+        end = end.saturating_add(segment.len());
+        if segment.rsplit_once('.').is_some_and(|(_, extension)| is_extension(extension)) {
+            return Some(end);
+        }
+        end = end.saturating_add(1);
+    }
+    None
+}
+
+/// `php`, `PHP5`, `aspx`, `jsp`, `do`, `json`.
+fn is_extension(text: &str) -> bool {
+    (2..=6).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn is_plain(path: &str) -> bool {
@@ -134,5 +166,11 @@ mod tests {
         let views = |path| views(path).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(views("/login/Index.php"), ["/login/Index.php", "/login"]);
         assert_eq!(views("/index.php"), ["/index.php"]);
+        assert_eq!(views("/Login.ASPX/x"), ["/Login.ASPX/x", "/Login.ASPX", "/x"]);
+        assert_eq!(views("/login.jsp/x.css"), ["/login.jsp/x.css", "/login.jsp", "/x.css"]);
+        assert_eq!(views("/v1.0/login"), ["/v1.0/login"]);
+        let guarded: Vec<_> = guarded_views("/a/login.json").collect();
+        assert_eq!(guarded, ["/a/login.json", "/a/login"]);
+        assert!(guarded_views("/a.php/index.php").count() <= VIEWS_MAX);
     }
 }

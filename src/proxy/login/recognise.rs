@@ -10,7 +10,7 @@ use http::{Method, Uri};
 use super::basic;
 use super::fields;
 use super::guess::Guess;
-use super::path::{Plus, decode, normalise, views};
+use super::path::{Plus, VIEWS_MAX, decode, guarded_views, normalise};
 use crate::policy::{Carrier, GuardKind, GuardRule, Place, Site};
 
 /// The last segment, without extension, of the paths that take a password in common shops. The body
@@ -46,8 +46,31 @@ const SHARED_SEGMENTS: [&str; 5] = ["auth", "my-account", "session", "sessions",
 /// Extensions that scripts and servlets put behind such a name.
 const EXTENSIONS: [&str; 7] = [".php", ".html", ".aspx", ".asp", ".jsp", ".do", ".action"];
 
-/// The parameters of a query that choose a page (OpenCart, Drupal, PrestaShop, WooCommerce, Joomla).
-const ROUTE_PARAMETERS: [&str; 6] = ["route", "q", "controller", "wc-ajax", "task", "action"];
+/// The parameters of a query that choose a page (OpenCart, Drupal, PrestaShop, WooCommerce, Joomla, Zen
+/// Cart, CS-Cart, AbanteCart, Yii, and what scripts without a name call theirs).
+const ROUTE_PARAMETERS: [&str; 21] = [
+    "route",
+    "q",
+    "controller",
+    "wc-ajax",
+    "task",
+    "action",
+    "main_page",
+    "dispatch",
+    "rt",
+    "r",
+    "a",
+    "act",
+    "cmd",
+    "do",
+    "mod",
+    "op",
+    "p",
+    "page",
+    "path",
+    "s",
+    "view",
+];
 
 /// The last segments of the paths that GraphQL is served under.
 const GRAPHQL_SEGMENTS: [&str; 2] = ["graphql", "gql"];
@@ -81,6 +104,8 @@ pub(super) struct Candidate<'p> {
     /// `None` is the built-in detection.
     pub(super) rule: Option<&'p Arc<GuardRule>>,
     pub(super) carrier: &'p Carrier,
+    /// The method is not the rule's: many shops read the same fields under any.
+    pub(super) other_method: bool,
 }
 
 impl<'p> Expected<'p> {
@@ -119,7 +144,7 @@ impl<'p> Expected<'p> {
     pub(super) fn is_certain(&self) -> bool {
         let shared = |segment: &str| is_one_of(segment_name(segment), &SHARED_SEGMENTS);
         self.query.as_deref().is_some_and(is_login_query)
-            || views(&self.path)
+            || guarded_views(&self.path)
                 .map(last_segment)
                 .any(|last| is_login_segment(last) && !shared(last))
     }
@@ -144,12 +169,12 @@ pub(super) fn is_guarded_address(site: &Site, uri: &Uri) -> bool {
     let path = normalise(uri.path());
     let mut rules = site.logins.iter().chain(&site.guards);
     (site.logins.is_empty() && usual(&path, uri.query()).is_some())
-        || rules.any(|rule| views(&path).any(|view| rule.path.matches_loosely(view)))
+        || rules.any(|rule| guarded_views(&path).any(|view| rule.path.matches_loosely(view)))
 }
 
 /// Whether a path is the usual one of a login.
 pub(super) fn is_login_path(path: &str) -> bool {
-    views(path).map(last_segment).any(is_login_segment)
+    guarded_views(path).map(last_segment).any(is_login_segment)
 }
 
 fn last_segment(path: &str) -> &str {
@@ -170,19 +195,20 @@ fn candidates<'p>(site: &'p Site, head: &Parts) -> Vec<Candidate<'p>> {
         && (!only_looks(&head.method) || says_something(head))
         && let Some(carrier) = usual(&path, head.uri.query())
     {
-        found.push(Candidate { rule: None, carrier });
+        found.push(Candidate { rule: None, carrier, other_method: false });
     }
     let query = Query { text: head.uri.query().unwrap_or_default(), fields: OnceCell::new() };
-    let mut left = views(&path);
-    let views: [Option<&str>; 4] = std::array::from_fn(|_| left.next());
+    let mut left = guarded_views(&path);
+    let views: [Option<&str>; VIEWS_MAX] = std::array::from_fn(|_| left.next());
     for rule in site.logins.iter().chain(&site.guards) {
         let carrier = &rule.carrier;
-        if takes(rule, &head.method)
+        let other_method = !takes(rule, &head.method);
+        if (!other_method || may_take(rule, head))
             && views.iter().flatten().any(|view| rule.path.matches_loosely(view))
             && (*carrier != Carrier::Basic || head.headers.contains_key(AUTHORIZATION))
             && query.satisfies(rule)
         {
-            found.push(Candidate { rule: Some(rule), carrier });
+            found.push(Candidate { rule: Some(rule), carrier, other_method });
         }
     }
     found
@@ -193,6 +219,13 @@ fn takes(rule: &GuardRule, method: &Method) -> bool {
         || (rule.method == Method::GET && *method == Method::HEAD)
         // A name and a password in the head are tried by any request.
         || rule.carrier == Carrier::Basic
+}
+
+/// Whether a rule of another method may be meant: `$_REQUEST` of PHP, a handler for every method and
+/// a method in small letters all take what the form was meant to bring. The fields then decide.
+fn may_take(rule: &GuardRule, head: &Parts) -> bool {
+    let known_by_fields = rule.kind == GuardKind::Login || rule.subject_field.is_some();
+    known_by_fields && (!only_looks(&head.method) || says_something(head))
 }
 
 fn only_looks(method: &Method) -> bool {
@@ -239,7 +272,7 @@ fn usual(path: &str, query: Option<&str>) -> Option<&'static Carrier> {
     static FIELDS: Carrier = Carrier::Fields;
     static GRAPHQL: Carrier = Carrier::Graphql(None);
     static XML_RPC: Carrier = Carrier::XmlRpc;
-    for segment in views(path).map(last_segment) {
+    for segment in guarded_views(path).map(last_segment) {
         let name = segment_name(segment);
         if is_one_of(name, &LOGIN_SEGMENTS) {
             return Some(&FIELDS);

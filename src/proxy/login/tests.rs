@@ -122,6 +122,14 @@ fn the_usual_logins_are_recognised() {
         "/login.aspx",
         "/index.php/customer/account/loginPost",
         "/login.php/x",
+        "/login.PHP/x",
+        "/Login.aspx/x",
+        "/login.jsp/x.css",
+        "/account/login.json",
+        "/index.php?main_page=login&action=process",
+        "/index.php?dispatch=auth.login",
+        "/index.php?rt=account/login",
+        "/?r=site/login",
         "//login",
         "/%6cogin",
         "/login;x",
@@ -157,6 +165,7 @@ fn a_configured_path_cannot_be_passed_by_another_spelling() {
         "/index.php/shop/enter",
         "/shop%2fenter",
         "/shop/enter?x",
+        "/shop/enter.json",
     ] {
         assert!(LoginGuard::recognise(&site, &post(uri)).is_some(), "{uri}");
     }
@@ -181,6 +190,10 @@ fn an_account_is_read_by_its_usual_names() {
         "login",
         "ctl00%24Main%24UserName",
         "user%20name",
+        "txtEmail",
+        "login_email_address",
+        "txt_username",
+        "kundennummer",
     ] {
         let body = format!("{field}=Ann%40x&password=p");
         assert_eq!(names(&site, "/login", &body).unwrap(), ["ann@x"], "{field}");
@@ -188,6 +201,34 @@ fn an_account_is_read_by_its_usual_names() {
     let button = names(&site, "/my-account", "username=ann&password=p&login=Anmelden");
     assert_eq!(button.unwrap(), ["ann"]);
     assert_eq!(names(&site, "/login?email=ann", "password=p").unwrap(), ["ann"]);
+}
+
+#[test]
+fn a_password_is_known_in_the_languages_of_shops() {
+    let site = site(Vec::new());
+    for field in ["user_pwd", "txtPwd", "pw", "customer_pw", "heslo", "wachtwoord", "pass%77ort"] {
+        let found = names(&site, "/login", &format!("email=ann&{field}=p"));
+        assert_eq!(found.unwrap(), ["ann"], "{field}");
+    }
+}
+
+#[test]
+fn a_configured_login_is_not_passed_by_another_method() {
+    let site = site(vec![rule("/shop/enter", Some("email"))]);
+    let tried = |method: &str, uri: &str, body: &str| {
+        let head = Request::builder().method(method).uri(uri);
+        let head = head.header("content-length", body.len()).body(()).unwrap().into_parts().0;
+        let expected = LoginGuard::recognise(&site, &head)?;
+        let claims = claims(&expected, body).unwrap();
+        claims.first().map(|claim| claim.account.names().to_vec())
+    };
+    for method in ["GET", "HEAD", "PUT", "PATCH", "post", "FOO"] {
+        let in_query = tried(method, "/shop/enter?email=ann&password=p", "");
+        assert_eq!(in_query.unwrap(), ["ann"], "{method}");
+        let in_body = tried(method, "/shop/enter", "email=ann&password=p");
+        assert_eq!(in_body.unwrap(), ["ann"], "{method}");
+        assert!(tried(method, "/shop/enter?email=ann", "").is_none(), "{method}");
+    }
 }
 
 #[test]
