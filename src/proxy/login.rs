@@ -337,14 +337,14 @@ impl Attempt {
             proven.note(*key, Instant::now());
         }
         if let Some(reservation) = self.reservation.take() {
-            self.give_back(*reservation, self.judge.counted(outcome));
+            self.give_back(*reservation, outcome);
         }
     }
 
     /// Gives the place back of an attempt that never reached the shop.
     pub fn withdraw(mut self) {
         if let Some(reservation) = self.reservation.take() {
-            self.give_back(*reservation, Outcome::Neutral);
+            self.give_back(*reservation, Outcome::Withdrawn);
         }
     }
 
