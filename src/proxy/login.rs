@@ -91,7 +91,7 @@ pub struct Attempt {
     rule: Option<Arc<GuardRule>>,
     /// None where the attempt would have been refused if refusing were meant.
     reservation: Option<Box<Reservation>>,
-    observed: Option<Refusal>,
+    observed: Option<&'static str>,
     judge: Box<Judge>,
     signals: Arc<SignalWatch>,
     score: Score,
@@ -273,7 +273,7 @@ impl LoginGuard {
     ) -> Attempt {
         let (reservation, observed) = match taken {
             Ok(reservation) => (Some(Box::new(reservation)), None),
-            Err(refusal) => (None, Some(refusal)),
+            Err(refusal) => (None, Some(refusal.reason.as_str())),
         };
         Attempt {
             counter: Arc::clone(&self.counter),
@@ -322,11 +322,16 @@ impl Attempt {
         self.judge.body(body)
     }
 
-    /// Why it would have been refused, where limits only observe. It is judged, so that one can see
-    /// whether the refusal would have been right, and counts as little as if it had been refused.
+    /// By which rule it would have been refused, where limits only observe. It is judged, so that one can
+    /// see whether the refusal would have been right; over a limit it counts as little as if refused.
     #[must_use]
-    pub fn observed(&self) -> Option<Refusal> {
+    pub fn observed(&self) -> Option<&'static str> {
         self.observed
+    }
+
+    /// Notes by which rule it would have been refused before any limit.
+    pub(super) fn observe(&mut self, rule: &'static str) {
+        self.observed = Some(rule);
     }
 
     /// Counts how it went, as far as its rule holds that against the client, and gives the place back.
