@@ -113,6 +113,8 @@ pub enum Outcome {
     Neutral,
     /// The shop let the client in.
     Success,
+    /// The shop never saw it.
+    Withdrawn,
 }
 
 /// A lock that holds.
@@ -163,6 +165,7 @@ impl Outcome {
             Self::Failure => "failure",
             Self::Neutral => "neutral",
             Self::Success => "success",
+            Self::Withdrawn => "withdrawn",
         }
     }
 
@@ -180,7 +183,7 @@ impl Outcome {
     #[must_use]
     pub fn counts(self, counted: Counted) -> bool {
         match counted {
-            Counted::Attempts => true,
+            Counted::Attempts => self != Self::Withdrawn,
             Counted::Failures => self == Self::Failure,
             Counted::Successes => self == Self::Success,
         }

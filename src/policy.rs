@@ -35,8 +35,7 @@ pub use field::{FieldPattern, enclosing, join_names, name_parts};
 pub use forward::{Destination, ForwardPolicy, Others};
 pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
 pub use guard::{
-    Carrier, Condition, Counts, FieldPath, GuardKind, GuardRule, LOGIN, Place, Sign, ValuePattern,
-    squeeze,
+    Carrier, Condition, FieldPath, GuardKind, GuardRule, LOGIN, Place, Sign, ValuePattern, squeeze,
 };
 pub use limits::{Limits, Timeouts};
 pub use live::Live;

@@ -48,12 +48,10 @@ impl Compiler<'_> {
     pub(super) fn compile(&mut self, file: &FileSchema) -> Option<Compiled> {
         let startup = self.startup(file);
         let certificates = self.certificates(&file.certificate);
-        let signals = self.signals(&file.login);
+        let limits = self.login_limits("login", &file.login, &LoginLimits::default());
+        let signals = self.signals(&file.login, limits.mode);
         let device = signals.trusted_device.as_ref().map(TrustedDevice::limit);
-        let login = LoginLimits {
-            device: device.unwrap_or_default(),
-            ..self.login_limits("login", &file.login, &LoginLimits::default())
-        };
+        let login = LoginLimits { device: device.unwrap_or_default(), ..limits };
         let base = Base {
             choices: self.cards("cards", &file.cards, &Choices::new()),
             limits: self.limits("limits", &file.limits, &Limits::default()),

@@ -13,7 +13,7 @@ use super::schema::{
 };
 use super::source::At;
 use crate::policy::{
-    Carrier, Condition, Counts, FieldPath, GuardKind, GuardRule, LOGIN, Limit, LoginLimits,
+    Carrier, Condition, Counted, FieldPath, GuardKind, GuardRule, LOGIN, Limit, LoginLimits,
     PathPattern, Place, Sign, ValuePattern,
 };
 
@@ -30,6 +30,7 @@ pub(super) struct Common<'w> {
     pub(super) success: Option<&'w At<SignsSchema>>,
     pub(super) failure: (&'static str, Option<&'w At<SignsSchema>>),
     pub(super) limits: Option<&'w At<LoginSchema>>,
+    pub(super) counted: Counted,
 }
 
 impl Compiler<'_> {
@@ -119,6 +120,7 @@ impl Compiler<'_> {
             success: written.success.as_ref(),
             failure: ("failure", written.failure.as_ref()),
             limits: written.limits.as_ref(),
+            counted: GuardKind::Login.counts(),
         };
         let path = self.path_pattern("site.login.path", path);
         let rule = self.rule(table, GuardKind::Login, &common, base);
@@ -152,6 +154,12 @@ impl Compiler<'_> {
             let message = "says the same as `declined`";
             self.refuse(&failure.span(), "site.guard.failure", message, "keep one of the two");
         }
+        let counted = match written.counts.as_ref().map(At::get) {
+            Some(CountsSchema::Attempts) => Counted::Attempts,
+            Some(CountsSchema::Failures) => Counted::Failures,
+            Some(CountsSchema::Successes) => Counted::Successes,
+            None => kind.counts(),
+        };
         let common = Common {
             method: written.method.as_ref(),
             carrier: written.carrier.as_ref(),
@@ -161,18 +169,11 @@ impl Compiler<'_> {
             success: written.success.as_ref(),
             failure,
             limits: written.limits.as_ref(),
+            counted,
         };
         let path = self.path_pattern("site.guard.path", &written.path);
         let rule = self.rule(table, kind, &common, base)?;
-        let counts = match written.counts.as_ref().map(At::get) {
-            Some(CountsSchema::Attempts) => Counts::Attempts,
-            Some(CountsSchema::Failures) => Counts::Failures,
-            Some(CountsSchema::Successes) => Counts::Successes,
-            None => kind.counts(),
-        };
-        // How a shop answers a registration is like how it answers a login; of others we know nothing.
-        let told = counts == Counts::Attempts || kind == GuardKind::Registration;
-        if !told && !rule.has_signs() {
+        if counted != Counted::Attempts && !kind.has_built_in_signs() && !rule.has_signs() {
             let message = "has no sign of how an attempt went";
             let remedy = match kind {
                 GuardKind::Payment => "add `declined = { … }`",
@@ -180,7 +181,7 @@ impl Compiler<'_> {
             };
             self.refuse(&at.span(), table, message, remedy);
         }
-        Some(GuardRule { name: written.name.get().as_str().into(), counts, path: path?, ..rule })
+        Some(GuardRule { name: written.name.get().as_str().into(), path: path?, ..rule })
     }
 
     fn rule(
@@ -206,13 +207,13 @@ impl Compiler<'_> {
             GuardKind::Login => limits,
             // What others name no subject of is not thereby one attempt on all: its network counts.
             _ => Some(LoginLimits {
+                counted: written.counted,
                 nameless: Limit::default(),
                 ..limits.unwrap_or_else(|| base.clone())
             }),
         };
         let mut rule = GuardRule::login(PathPattern::parse("*")?);
         rule.kind = kind;
-        rule.counts = kind.counts();
         rule.method = method?;
         rule.carrier = carrier;
         rule.limits = limits.map(Arc::new);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::compile::Compiler;
 use super::schema::{CardTestingSchema, LoginSchema, RiskSchema, Switch, TrustedDeviceSchema};
 use super::source::At;
-use crate::policy::{COUNTED_MAX, CardTesting, RiskSteps, SignalPolicy, TrustedDevice};
+use crate::policy::{COUNTED_MAX, CardTesting, LimitMode, RiskSteps, SignalPolicy, TrustedDevice};
 
 impl Compiler<'_> {
-    pub(super) fn signals(&mut self, written: &LoginSchema) -> SignalPolicy {
+    /// What is suspicious; it refuses in the mode that limits do.
+    pub(super) fn signals(&mut self, written: &LoginSchema, mode: LimitMode) -> SignalPolicy {
         let off = RiskSteps { tighten: None, delay: None, proof: None };
         let risk = match written.risk.as_ref().map(At::get) {
             Some(Switch::Off) => off,
@@ -23,9 +24,10 @@ impl Compiler<'_> {
         };
         let card_testing = match written.card_testing.as_ref().map(At::get) {
             Some(Switch::Off) => None,
-            Some(Switch::On(table)) => Some(Arc::new(self.card_testing(table))),
-            None => Some(Arc::default()),
+            Some(Switch::On(table)) => Some(self.card_testing(table)),
+            None => Some(CardTesting::default()),
         };
+        let card_testing = card_testing.map(|limits| Arc::new(CardTesting { mode, ..limits }));
         SignalPolicy { risk, card_testing, trusted_device }
     }
 
@@ -85,6 +87,7 @@ impl Compiler<'_> {
         let within = written.cards_within.as_ref();
         let cards_within = self.duration(&key("cards_within"), within, base.cards_within);
         CardTesting {
+            mode: base.mode,
             declines: self.counted(&key("declines"), written.declines.as_ref(), base.declines),
             declines_within,
             cards: self.counted(&key("cards"), written.cards.as_ref(), base.cards),

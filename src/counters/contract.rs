@@ -284,7 +284,12 @@ async fn networks_are_told_apart(counter: &Arc<dyn AttemptCounter>) {
 
 async fn what_counts_is_for_the_limits_to_say(counter: &Arc<dyn AttemptCounter>) {
     let cases = [
-        ("attempts", Counted::Attempts, [Outcome::Success, Outcome::Failure], None),
+        (
+            "attempts",
+            Counted::Attempts,
+            [Outcome::Success, Outcome::Neutral],
+            Some(Outcome::Withdrawn),
+        ),
         ("successes", Counted::Successes, [Outcome::Success; 2], Some(Outcome::Failure)),
         ("failures", Counted::Failures, [Outcome::Failure; 2], Some(Outcome::Neutral)),
     ];

@@ -104,7 +104,7 @@ impl Signals {
     pub fn login_went(&self, tried: &Tried, outcome: Outcome, now: Duration) {
         let Tried { site, network, accounts, .. } = tried;
         match outcome {
-            Outcome::Neutral => return,
+            Outcome::Neutral | Outcome::Withdrawn => return,
             Outcome::Failure => {
                 for account in accounts {
                     self.networks.with(*network, now, |trail| trail.failed.note(account, now));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, Method, StatusCode};
 use regex::bytes::Regex as BytesRegex;
 
-use super::{LoginLimits, PathPattern};
+use super::{Counted, LoginLimits, PathPattern};
 
 /// What a login rule is called where guards are named.
 pub const LOGIN: &str = "login";
@@ -28,15 +28,13 @@ pub struct GuardRule {
     /// The field that names the account, or whatever the guard counts by; `None` means the usual
     /// names for a login, and nothing for other guards.
     pub subject_field: Option<FieldPath>,
-    /// Which outcomes are held against the client.
-    pub counts: Counts,
     /// Any of these makes the attempt a success, unless a failure shows.
     pub success: Vec<Sign>,
     /// Any of these makes the attempt a failure, of a payment a decline. With neither list, the
     /// built-in signs decide; with one list only, everything else is the other outcome; with both, a
     /// failure, or nothing at all for a payment: a form that lacks a street is no declined card.
     pub failure: Vec<Sign>,
-    /// The limits of this guard, where it has its own.
+    /// The limits of this rule, where it has its own; they also say which outcomes count.
     pub limits: Option<Arc<LoginLimits>>,
 }
 
@@ -55,17 +53,6 @@ pub enum GuardKind {
     Registration,
     /// Mails that set a new password.
     Reset,
-}
-
-/// Which outcomes are held against the client.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Counts {
-    /// Every one that the shop was asked for.
-    Attempts,
-    /// Those it refused.
-    Failures,
-    /// Those it granted.
-    Successes,
 }
 
 /// Where the account and the password of an attempt stand.
@@ -145,7 +132,6 @@ impl GuardRule {
             when: None,
             carrier: Carrier::Fields,
             subject_field: None,
-            counts: Counts::Failures,
             success: Vec::new(),
             failure: Vec::new(),
             limits: None,
@@ -173,13 +159,20 @@ impl GuardKind {
         }
     }
 
+    /// Whether the built-in signs tell how an attempt went. A registration is answered as a login is;
+    /// of others nothing is known.
+    #[must_use]
+    pub fn has_built_in_signs(self) -> bool {
+        matches!(self, Self::Login | Self::Registration)
+    }
+
     /// What is counted where nothing else is said.
     #[must_use]
-    pub fn counts(self) -> Counts {
+    pub fn counts(self) -> Counted {
         match self {
-            Self::Coupon | Self::Login | Self::Payment => Counts::Failures,
-            Self::Other | Self::Reset => Counts::Attempts,
-            Self::Registration => Counts::Successes,
+            Self::Coupon | Self::Login | Self::Payment => Counted::Failures,
+            Self::Other | Self::Reset => Counted::Attempts,
+            Self::Registration => Counted::Successes,
         }
     }
 }

@@ -19,6 +19,17 @@ pub enum Listed {
     Denied,
 }
 
+impl Listed {
+    /// The name that operators see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 /// Both lists.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkLists {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Limit, Lockout, LoginLimits, Quota};
+use super::{Limit, LimitMode, Lockout, LoginLimits, Quota};
 
 /// The longest lock of a browser that keeps failing.
 const DEVICE_CEILING: Duration = Duration::from_secs(24 * 3600);
@@ -57,6 +57,8 @@ pub enum RiskStep {
 /// How many cards and declines are ordinary.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CardTesting {
+    /// Whether cards are refused, or only said to be.
+    pub mode: LimitMode,
     /// So many declines of a session or a network stop further cards.
     pub declines: NonZeroU32,
     /// Within how long they must fall.
@@ -154,6 +156,7 @@ impl Default for RiskSteps {
 impl Default for CardTesting {
     fn default() -> Self {
         Self {
+            mode: LimitMode::Enforce,
             declines: NonZeroU32::MIN.saturating_add(2),
             declines_within: Duration::from_secs(10 * 60),
             cards: NonZeroU32::MIN.saturating_add(4),

@@ -1,5 +1,7 @@
 //! The login stages: reserve before the shop sees an attempt, settle by what it answers.
 
+mod tell;
+
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, request, response};
 
+use self::tell::Refused;
 use super::Proxy;
 use super::body::{Reached, Source};
 use super::device::Browser;
@@ -16,14 +19,14 @@ use super::exchange::Exchange;
 use super::generation::{Generation, Place};
 use super::headers::METHOD_OVERRIDES;
 use super::login::{
-    Attempt, BODY_LOOK_BYTES, ClaimError, Expected, Extent, Judgement, LoginGuard, Verdict,
+    Attempt, BODY_LOOK_BYTES, Claim, ClaimError, Expected, Extent, Judgement, LoginGuard, Verdict,
 };
 use super::proof::Asker;
 use super::reject::Rejection;
 use super::suspicion::Caller;
 use crate::coding::{Bounds, Coding, Decoder};
-use crate::counters::Outcome;
-use crate::policy::{GuardKind, GuardRule, Listed, ProofOfWork, Site, TrustedDevice};
+use crate::counters::{Outcome, Score};
+use crate::policy::{GuardKind, LimitMode, Listed, ProofOfWork, Site, TrustedDevice};
 use crate::telemetry::ProofOutcome;
 
 /// What a coded login, or a coded answer to one, may decode to.
@@ -39,48 +42,78 @@ impl Proxy {
         (head, source): (&request::Parts, &mut Source),
     ) -> Result<Vec<Attempt>, Rejection> {
         let Some(expected) = LoginGuard::recognise(place.site, head) else { return Ok(Vec::new()) };
-        let listed = generation.snapshot.networks.find(exchange.client.0);
-        if listed == Some(Listed::Denied) {
-            return Err(self.refuse_guarded(place.site, exchange, Rejection::NetworkDenied));
+        let snapshot = &generation.snapshot;
+        let (listed, observes) =
+            (snapshot.networks.find(exchange.client.0), snapshot.login.mode == LimitMode::Observe);
+        let nothing = Score::default();
+        let unread = Refused { site: place.site, guard: None, names: &[], score: &nothing };
+        if listed == Some(Listed::Denied) && !observes {
+            let denied = Rejection::NetworkDenied;
+            return Err(self.services.attempt_refused(&unread, exchange, denied));
         }
         let (body, extent, too_large) = read_attempt(&expected, exchange, (head, source)).await?;
         let types = head.headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
-        let refused = |guard: Option<&GuardRule>, refusal| {
-            self.services.login_refused((place.site, guard), exchange, refusal)
-        };
         let claims = match expected.claims(types, &body, extent) {
             Ok(claims) => claims,
-            Err(ClaimError::TooMany) => return Err(refused(None, LoginGuard::too_many())),
+            Err(ClaimError::TooMany) => {
+                return Err(self.services.over_limit(&unread, exchange, LoginGuard::too_many()));
+            }
             Err(ClaimError::Unreadable) => {
                 return Err(too_large.unwrap_or(Rejection::LoginUnreadable));
             }
         };
-        let work = generation.snapshot.proof_of_work;
+        let work = snapshot.proof_of_work;
         let is_login = claims.iter().any(|claim| claim.guard().is_none());
-        if work.always && listed.is_none() && is_login {
-            self.demand_proof((place.site, exchange), &head.headers, work)?;
+        let wants_work = work.always && listed.is_none() && is_login;
+        if wants_work && !observes {
+            let shown = self.demand_proof((place.site, exchange), &head.headers, work);
+            shown.map_err(|wanted| self.services.attempt_refused(&unread, exchange, wanted))?;
         }
-        let mut caller = Caller { browser, headers: &head.headers, listed, worked: work.always };
+        let headers = &head.headers;
+        let caller = Caller { browser, headers, listed, worked: work.always, score: nothing };
+        let at = (generation, place.site, exchange);
+        let mut attempts = self.reserve_each(at, (&expected, &claims), caller).await?;
+        // What only observes lets go on what it would have refused before any limit.
+        let observed = match listed {
+            Some(Listed::Denied) => Some(Rejection::NETWORK_DENIED),
+            Some(Listed::Allowed) | None => wants_work.then_some(Rejection::PROOF_WANTED),
+        };
+        if let Some(rule) = observed.filter(|_| observes) {
+            attempts.iter_mut().for_each(|attempt| attempt.observe(rule));
+        }
+        Ok(attempts)
+    }
+
+    /// Takes the places, or none where one of them is refused.
+    async fn reserve_each(
+        &self,
+        (generation, site, exchange): (&Generation, &Site, &Exchange),
+        (expected, claims): (&Expected<'_>, &[Claim<'_>]),
+        mut caller: Caller<'_>,
+    ) -> Result<Vec<Attempt>, Rejection> {
         let mut attempts = Vec::new();
-        for claim in &claims {
-            let asked = (&expected, claim);
-            let at = (place.site, exchange);
-            match self.reserve_warily(generation, at, asked, &mut caller).await {
-                Ok(Verdict::Admit(attempt)) => attempts.push(attempt),
-                Ok(Verdict::Proven) => {}
-                Ok(Verdict::Refuse(refusal)) if listed == Some(Listed::Allowed) => {
-                    let reason = refusal.reason.as_str();
-                    self.services.metrics.login_spared(&place.site.name.0, reason);
+        for claim in claims {
+            let at = (site, exchange);
+            let verdict = self.reserve_warily(generation, at, (expected, claim), &mut caller).await;
+            let (guard, names, score) = (claim.guard(), claim.names(), &caller.score);
+            let refused = Refused { site, guard, names, score };
+            let rejection = match verdict {
+                Ok(Verdict::Admit(attempt)) => {
+                    attempts.push(attempt);
+                    continue;
+                }
+                Ok(Verdict::Proven) => continue,
+                Ok(Verdict::Refuse(refusal)) if caller.listed == Some(Listed::Allowed) => {
+                    self.services.metrics.login_spared(&site.name.0, refusal.reason.as_str());
+                    continue;
                 }
                 Ok(Verdict::Refuse(refusal)) => {
-                    attempts.into_iter().for_each(Attempt::withdraw);
-                    return Err(refused(claim.guard(), refusal));
+                    self.services.over_limit(&refused, exchange, refusal)
                 }
-                Err(rejection) => {
-                    attempts.into_iter().for_each(Attempt::withdraw);
-                    return Err(rejection);
-                }
-            }
+                Err(rejection) => self.services.attempt_refused(&refused, exchange, rejection),
+            };
+            attempts.into_iter().for_each(Attempt::withdraw);
+            return Err(rejection);
         }
         Ok(attempts)
     }
@@ -100,15 +133,7 @@ impl Proxy {
             return Ok(());
         }
         let challenge = self.services.proofs.challenge(asker, work, now);
-        Err(self.refuse_guarded(site, exchange, Rejection::ProofWanted(Box::new(challenge))))
-    }
-
-    /// Tells of a refusal that is no limit's.
-    fn refuse_guarded(&self, site: &Site, exchange: &Exchange, rejection: Rejection) -> Rejection {
-        let wait = rejection.retry_after().unwrap_or_default();
-        let (reason, id) = (rejection.reason(), exchange.id.as_str());
-        self.services.metrics.login_refused(&site.name.0, reason, wait, id);
-        rejection
+        Err(Rejection::ProofWanted(Box::new(challenge)))
     }
 
     /// Settles attempts by the shop's answer, before the client sees it: whoever reads the answer
@@ -199,8 +224,9 @@ impl Proxy {
                 exchange.login_went(outcome.as_str());
             }
         }
-        if let Some(refusal) = attempt.observed() {
-            self.services.login_observed(site, exchange, (refusal, outcome));
+        if let Some(rule) = attempt.observed() {
+            let of = (site, attempt.guard());
+            self.services.attempt_observed(of, exchange, (rule, outcome));
         }
         attempt.settle(outcome);
     }

@@ -95,7 +95,7 @@ pub struct Attempt {
     rule: Option<Arc<GuardRule>>,
     /// None where the attempt would have been refused if refusing were meant.
     reservation: Option<Box<Reservation>>,
-    observed: Option<Refusal>,
+    observed: Option<&'static str>,
     judge: Box<Judge>,
     signals: Arc<SignalWatch>,
     score: Score,
@@ -280,7 +280,7 @@ impl LoginGuard {
     ) -> Attempt {
         let (reservation, observed) = match taken {
             Ok(reservation) => (Some(Box::new(reservation)), None),
-            Err(refusal) => (None, Some(refusal)),
+            Err(refusal) => (None, Some(refusal.reason.as_str())),
         };
         Attempt {
             counter: Arc::clone(&self.counter),
@@ -354,11 +354,16 @@ impl Attempt {
         if unlikely > 0 { Outcome::Failure } else { outcome }
     }
 
-    /// Why it would have been refused, where limits only observe. It is judged, so that one can see
-    /// whether the refusal would have been right, and counts as little as if it had been refused.
+    /// By which rule it would have been refused, where limits only observe. It is judged, so that one can
+    /// see whether the refusal would have been right; over a limit it counts as little as if refused.
     #[must_use]
-    pub fn observed(&self) -> Option<Refusal> {
+    pub fn observed(&self) -> Option<&'static str> {
         self.observed
+    }
+
+    /// Notes by which rule it would have been refused before any limit.
+    pub(super) fn observe(&mut self, rule: &'static str) {
+        self.observed = Some(rule);
     }
 
     /// Counts how it went, as far as its rule holds that against the client, and gives the place back.
@@ -369,14 +374,14 @@ impl Attempt {
             proven.note(*key, Instant::now());
         }
         if let Some(reservation) = self.reservation.take() {
-            self.give_back(*reservation, self.judge.counted(outcome));
+            self.give_back(*reservation, outcome);
         }
     }
 
     /// Gives the place back of an attempt that never reached the shop.
     pub fn withdraw(mut self) {
         if let Some(reservation) = self.reservation.take() {
-            self.give_back(*reservation, Outcome::Neutral);
+            self.give_back(*reservation, Outcome::Withdrawn);
         }
     }
 

@@ -10,8 +10,8 @@ use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
 use super::{Deliveries, GatewayWatch, Proofs};
 use crate::card::{Cvv, Pan, Token, TokenFormat};
-use crate::counters::{CounterFile, Lock, Outcome, Refusal};
-use crate::policy::{Dimension, Gateway, GuardRule, Otherwise, Site, SiteName};
+use crate::counters::{CounterFile, Lock};
+use crate::policy::{Dimension, Gateway, Otherwise, SiteName};
 use crate::telemetry::{
     AccessLog, Audit, AuditEvent, CardDatum, CardsSeen, CvvEvent, LastFour, Metrics, RouteMetrics,
     Sighting, TokenOrigin,
@@ -266,33 +266,5 @@ impl Services {
             };
             self.audit.record(now, event);
         }
-    }
-
-    /// Tells of a login, or of a guard's attempt, that is refused.
-    pub(super) fn login_refused(
-        &self,
-        (site, guard): (&Site, Option<&GuardRule>),
-        exchange: &Exchange,
-        refusal: Refusal,
-    ) -> Rejection {
-        let (reason, retry_after) = (refusal.reason.as_str(), refusal.retry_after);
-        let (site, id) = (&site.name.0, exchange.id.as_str());
-        let Some(guard) = guard else {
-            self.metrics.login_refused(site, reason, retry_after, id);
-            return Rejection::Login { reason, retry_after };
-        };
-        self.metrics.guard_refused((site, &guard.name), reason, retry_after, id);
-        Rejection::Guard { reason, retry_after }
-    }
-
-    /// Tells of a login that would have been refused if limits did more than observe.
-    pub(super) fn login_observed(
-        &self,
-        site: &Site,
-        exchange: &Exchange,
-        (refusal, outcome): (Refusal, Outcome),
-    ) {
-        let (reason, outcome) = (refusal.reason.as_str(), outcome.as_str());
-        self.metrics.login_observed(&site.name.0, reason, outcome, exchange.id.as_str());
     }
 }

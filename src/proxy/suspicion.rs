@@ -20,7 +20,6 @@ use crate::counters::{
 use crate::policy::{
     CardTesting, LimitMode, Listed, ProofOfWork, Quota, RiskStep, Site, tightened,
 };
-use crate::telemetry::AuditEvent;
 
 /// How many logins wait at once. Each holds a connection: what comes beyond is refused for as long as
 /// it would have waited, or waiting would be the attacker's weapon.
@@ -41,6 +40,8 @@ pub(super) struct Caller<'a> {
     pub(super) listed: Option<Listed>,
     /// Whether the request has shown a proof of work already: each is good for once.
     pub(super) worked: bool,
+    /// What speaks against the attempt that was looked at last, as far as that had consequences.
+    pub(super) score: Score,
 }
 
 /// The signals with a clock and the key of names.
@@ -140,6 +141,7 @@ impl Proxy {
         caller: &mut Caller<'_>,
     ) -> Result<Verdict, Rejection> {
         let (logins, policy) = (&self.services.logins, &generation.snapshot.signals);
+        caller.score = Score::default();
         let limits = claim.limits(&generation.snapshot.login);
         let device = policy.trusted_device.as_ref().and_then(|trusted| {
             let clock = (SystemTime::now(), trusted.lifetime);
@@ -155,11 +157,15 @@ impl Proxy {
         let score = logins.signals().score(tried);
         let step = policy.risk.step(score.points());
         self.services.suspect(at, (step, &score));
-        let spared = limits.mode == LimitMode::Observe || caller.listed == Some(Listed::Allowed);
-        if step == RiskStep::None || spared {
+        let observes = limits.mode == LimitMode::Observe;
+        if observes && step == RiskStep::Proof {
+            attempt.observe(Rejection::PROOF_WANTED);
+        }
+        if step == RiskStep::None || observes || caller.listed == Some(Listed::Allowed) {
             attempt.suspect(score);
             return Ok(Verdict::Admit(attempt));
         }
+        caller.score = score.clone();
         // The first place showed that this is a stranger; he is given another one, or none.
         attempt.withdraw();
         let limits = Arc::new(tightened(limits));
@@ -191,7 +197,6 @@ impl Proxy {
                     Ok(attempt)
                 }
                 Err(wanted) => {
-                    self.services.challenged(site, exchange, &attempt);
                     attempt.withdraw();
                     Err(wanted)
                 }
@@ -225,23 +230,6 @@ pub(super) fn tell_shop(attempts: &[Attempt], headers: &mut HeaderMap) {
 }
 
 impl Services {
-    /// Writes down for which reasons a login was asked for a proof. Not every one of a flood is told.
-    fn challenged(&self, site: &Site, exchange: &Exchange, attempt: &Attempt) {
-        let Some((tried, _)) = attempt.place() else { return };
-        if !self.logins.signals().may_tell(&site.name.0) {
-            return;
-        }
-        let event = AuditEvent::LoginChallenged {
-            site: site.name.to_string(),
-            network: tried.network.to_string(),
-            accounts: tried.accounts.iter().map(CounterKey::to_string).collect(),
-            score: attempt.score().points(),
-            reasons: attempt.score().reasons().iter().map(|reason| reason.as_str()).collect(),
-            request_id: exchange.id.to_string(),
-        };
-        self.audit.record(SystemTime::now(), event);
-    }
-
     /// Tells what speaks against a login, and what is done.
     fn suspect(&self, (site, exchange): (&Site, &Exchange), (step, score): (RiskStep, &Score)) {
         let name = &site.name.0;

@@ -15,7 +15,7 @@ use super::reject::Rejection;
 use super::services::Services;
 use crate::card::{Pan, Token};
 use crate::counters::{Bringer, CardRefusal};
-use crate::policy::{CardTesting, RequestAction, Route, SignalPolicy, Site};
+use crate::policy::{CardTesting, LimitMode, RequestAction, Route, SignalPolicy, Site};
 use crate::telemetry::AuditEvent;
 
 /// The cookies that are a session in common shops and frameworks; the first that is there counts.
@@ -102,7 +102,16 @@ impl Services {
         for pan in pans {
             let print = self.vault.print(pan.expose());
             let brought = self.logins.signals().bring(&bringer, &print, &payer.limits);
-            brought.map_err(|refusal| self.cards_refused(site, exchange, (&bringer, refusal)))?;
+            match (brought, payer.limits.mode) {
+                (Ok(()), _) => {}
+                (Err(CardRefusal { signal, .. }), LimitMode::Observe) => {
+                    let id = exchange.id.as_str();
+                    self.metrics.card_testing_observed(site, signal.as_str(), id);
+                }
+                (Err(refusal), LimitMode::Enforce) => {
+                    return Err(self.cards_refused(site, exchange, (&bringer, refusal)));
+                }
+            }
         }
         Ok(Some(bringer))
     }

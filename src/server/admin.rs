@@ -2,6 +2,7 @@
 //! customer, so that it answers when customers cannot be.
 
 mod api;
+mod explain;
 pub mod message;
 mod subject;
 mod token;

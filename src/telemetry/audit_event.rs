@@ -96,22 +96,6 @@ pub enum AuditEvent {
         /// Its generation.
         generation: u64,
     },
-    /// A suspicious login was asked for a proof. Not every one of a flood is told.
-    LoginChallenged {
-        /// Where.
-        site: String,
-        /// The keyed hash of the client's network.
-        network: String,
-        /// The keyed hashes of the accounts named.
-        accounts: Vec<String>,
-        /// How suspicious it was.
-        score: u32,
-        /// For which reasons.
-        reasons: Vec<&'static str>,
-        /// In which request.
-        #[serde(serialize_with = "masked")]
-        request_id: String,
-    },
     /// A key of the vault is in use from now on.
     KeyAdded {
         /// What it is for: the purpose of a data key, or `master`.
@@ -156,6 +140,28 @@ pub enum AuditEvent {
         /// Until when.
         #[serde(serialize_with = "instant")]
         until: SystemTime,
+    },
+    /// A login, or an attempt that a guard counts, was refused. Not every one of a flood is told.
+    LoginRefused {
+        /// Where.
+        site: String,
+        /// The guard that counts it, where it is no login.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        guard: Option<String>,
+        /// The keyed hash of the client's network.
+        network: String,
+        /// The keyed hashes of the accounts named, where it was read so far.
+        accounts: Vec<String>,
+        /// The rule that refused, as in metrics and logs.
+        reason: &'static str,
+        /// How suspicious it was, where that had consequences.
+        score: u32,
+        /// What it was suspicious for.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        signals: Vec<&'static str>,
+        /// In which request.
+        #[serde(serialize_with = "masked")]
+        request_id: String,
     },
     /// An operator has failures and locks forgotten.
     LoginUnlocked {

@@ -41,6 +41,7 @@ pub(super) struct LoginFamilies {
     account_locks: IntCounterVec,
     guarded: IntCounterVec,
     guard_refused: IntCounterVec,
+    guard_observed: IntCounterVec,
     locks: IntCounterVec,
     locked: IntGauge,
     keys: IntGaugeVec,
@@ -120,6 +121,13 @@ impl Metrics {
         warn!(site, reason, retry_after_s, request_id, "card testing refused");
     }
 
+    /// Cards would have been refused if limits did more than observe.
+    pub fn card_testing_observed(&self, site: &str, reason: &'static str, request_id: &str) {
+        self.login_signal(site, reason);
+        let request_id = &*mask_text(request_id);
+        warn!(site, reason, request_id, "card testing would be refused");
+    }
+
     /// A provider declined a card whose bringer is known.
     pub fn card_declined(&self, gateway: &str) {
         self.logins.declines.with_label_values(&[gateway]).inc();
@@ -129,13 +137,24 @@ impl Metrics {
     pub fn login_observed(
         &self,
         site: &str,
-        reason: &'static str,
-        outcome: &'static str,
+        (reason, outcome): (&'static str, &'static str),
         request_id: &str,
     ) {
         self.logins.observed.with_label_values(&[site, reason, outcome]).inc();
         let request_id = &*mask_text(request_id);
         warn!(site, reason, outcome, request_id, "login would be refused");
+    }
+
+    /// An attempt that a guard counts would have been refused, and went so instead.
+    pub fn guard_observed(
+        &self,
+        (site, guard): (&str, &str),
+        (reason, outcome): (&'static str, &'static str),
+        request_id: &str,
+    ) {
+        self.logins.guard_observed.with_label_values(&[site, guard, reason, outcome]).inc();
+        let request_id = &*mask_text(request_id);
+        warn!(site, guard, reason, outcome, request_id, "attempt would be refused");
     }
 
     /// A login over a limit went on: its network is allowed.
@@ -256,6 +275,12 @@ impl LoginFamilies {
                 "tillgate_guard_refusals_total",
                 "Attempts of guards refused before the shop saw them.",
                 &["site", "guard", "reason"],
+            ),
+            guard_observed: counters(
+                registry,
+                "tillgate_guard_observed_total",
+                "Attempts of guards that would have been refused if limits did more than observe.",
+                &["site", "guard", "reason", "outcome"],
             ),
             account_locks: counters(
                 registry,

@@ -142,3 +142,17 @@ fn a_decline_that_only_the_shop_tells_of_counts_by_a_payment_guard() {
     assert_eq!(shop.count(), 6);
     assert_eq!(pay(&mut client, customer, &cards::fresh("visa")).status, 200);
 }
+
+#[test]
+fn where_limits_only_observe_every_card_reaches_the_shop_and_is_told() {
+    let shop = Upstream::ok();
+    let tables = "[login]\nmode = \"observe\"";
+    let sidecar = Setup::new(&shop).top(BEHIND).tables(tables).start();
+    let (mut client, mark) = (sidecar.http(), sidecar.mark());
+    for _ in 0..6 {
+        let paid = pay(&mut client, ("203.0.113.7", "a"), &cards::fresh("visa"));
+        assert_eq!(paid.status, 200);
+    }
+    sidecar.wait_for_log(mark, "card testing would be refused");
+    assert!(!audit(&sidecar).contains("card_testing_refused"));
+}

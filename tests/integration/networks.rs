@@ -94,3 +94,45 @@ fn a_list_of_a_hundred_thousand_networks_is_in_force() {
         assert_eq!(denied, from == "2a00:1::ffff", "{from}");
     }
 }
+
+#[test]
+fn where_limits_only_observe_a_denied_network_logs_in_and_is_told() {
+    let shop = shop();
+    let tables = "[login]\nmode = \"observe\"\n[networks]\ndeny = [\"192.0.2.0/24\"]\n\
+                  [proof_of_work]\nalways = true";
+    let guard = "[[site.guard]]\nname = \"reset\"\nkind = \"reset\"\npath = \"/forgot\"";
+    let sidecar = Setup::new(&shop).top(TRUSTED).site(guard).tables(tables).start();
+    let mark = sidecar.mark();
+    assert_eq!(guess(&sidecar, "192.0.2.1").status, 401);
+    assert_eq!(sidecar.wait_for_log(mark, "login would be refused")["reason"], "network_denied");
+    assert_eq!(guess(&sidecar, "198.51.100.1").status, 401, "nor is work demanded");
+    let fields = [("x-forwarded-for", "192.0.2.1")];
+    assert_eq!(sidecar.http().request("POST", "/forgot", &fields, b"email=a").status, 401);
+    let observed = |labels: &[&str]| sidecar.metric("tillgate_login_observed_total", labels);
+    assert_eq!(observed(&["network_denied", "failure"]), 1.0);
+    assert_eq!(observed(&["proof_wanted", "failure"]), 1.0);
+    let labels = ["guard=\"reset\"", "network_denied"];
+    assert_eq!(sidecar.metric("tillgate_guard_observed_total", &labels), 1.0);
+    assert_eq!(refusals(&sidecar, "network_denied"), 0.0);
+}
+
+#[test]
+fn a_refusal_is_in_the_audit_log_by_the_name_of_its_rule() {
+    let shop = shop();
+    let lists = "[networks]\ndeny = [\"192.0.2.0/24\"]";
+    let sidecar = Setup::new(&shop).top(TRUSTED).tables(TIGHT).tables(lists).start();
+    guess(&sidecar, "192.0.2.1").assert_refused(403);
+    let strangers = ["198.51.100.8"; 3].map(|from| guess(&sidecar, from).status);
+    assert_eq!(strangers, [401, 401, 429]);
+    let audit = || std::fs::read_to_string(sidecar.data().join("audit.log")).unwrap();
+    for reason in ["network_denied", "network_limit"] {
+        eventually("the refusal to be in the audit log", || {
+            let named = format!("\"reason\":\"{reason}\"");
+            audit()
+                .lines()
+                .any(|it| it.contains("login_refused") && it.contains(&named))
+                .then_some(())
+        });
+    }
+    assert!(!audit().contains("198.51.100") && !audit().contains("user-"));
+}

@@ -220,3 +220,51 @@ fn a_command_says_what_is_missing() {
     let said = told(&run(&sidecar, &["locked"]), 1);
     assert!(said.contains("tillgate does not run"), "{said}");
 }
+
+#[test]
+fn explain_knows_the_limits_of_a_rule_and_of_a_guard_the_lists_and_what_is_suspicious() {
+    let shop = shop();
+    let site = "[[site.login]]\npath = \"/login\"\naccount_field = \"email\"\n\
+        limits = { per_network = \"2/hour\" }\n\
+        [[site.guard]]\nname = \"reset\"\nkind = \"reset\"\npath = \"/forgot\"\n\
+        limits = { per_network = \"1/hour\" }\n";
+    let tables = format!("{ONLY_ACCOUNTS}[networks]\ndeny = [\"192.0.2.0/24\"]\n");
+    let sidecar = Setup::new(&shop).site(site).tables(&tables).start();
+    let explain = ["explain", "--account", NAME, "--network", "127.0.0.1"];
+    assert!(done(&run(&sidecar, &explain)).contains("would be admitted"));
+    for nth in 0..2 {
+        assert_eq!(guess(&sidecar, &format!("other{nth}"), "wrong"), 401);
+    }
+    let said = done(&run(&sidecar, &explain));
+    assert!(said.contains("refused by network_limit"), "{said}");
+
+    let guarded = [&explain[..], &["--guard", "reset"]].concat();
+    assert!(done(&run(&sidecar, &guarded)).contains("would be admitted"));
+    assert_eq!(sidecar.http().form("/forgot", "email=a").status, 401);
+    assert_eq!(asked(&sidecar, &guarded)["next"]["reason"], "network_limit");
+    let mistyped = [&explain[..], &["--guard", "rest"]].concat();
+    assert!(told(&run(&sidecar, &mistyped), 1).contains("it has reset"));
+
+    let said = done(&run(&sidecar, &["explain", "--network", "192.0.2.1"]));
+    assert!(said.contains("is denied by [networks]") && said.contains("network_denied"), "{said}");
+}
+
+#[test]
+fn explain_tells_what_is_suspicious_and_the_limits_that_are_tightened_for_it() {
+    let shop = shop();
+    let tables = format!("{ONLY_ACCOUNTS}risk = {{ tighten = 30, delay = \"off\", proof = 80 }}\n");
+    let sidecar = Setup::new(&shop).site(LOGIN).tables(&tables).start();
+    for nth in 0..5 {
+        assert_eq!(guess(&sidecar, &format!("other{nth}"), "wrong"), 401);
+    }
+    let explain = ["explain", "--network", "127.0.0.1"];
+    let explained = asked(&sidecar, &explain);
+    let suspicion = json!({ "points": 30, "signals": ["many_accounts"], "step": "tightened" });
+    assert_eq!(explained["suspicion"], suspicion);
+    for nth in 5..20 {
+        assert_eq!(guess(&sidecar, &format!("other{nth}"), "wrong"), 401);
+    }
+    let said = done(&run(&sidecar, &explain));
+    assert!(said.contains("suspicious by 80 points (many_accounts): proof"), "{said}");
+    assert!(said.contains("the next attempt would be asked for a proof of work"), "{said}");
+}

@@ -102,7 +102,10 @@ fn a_list_of_accounts_is_slowed_down_and_then_asked_for_work() {
     let worked = log_in_with(&mut client, "203.0.113.7", ("user20", "wrong"), show);
     assert_eq!(worked.status, 401);
     let audit = std::fs::read_to_string(sidecar.data().join("audit.log")).unwrap();
-    assert!(audit.contains("login_challenged") && audit.contains("many_accounts"), "{audit}");
+    assert!(
+        audit.contains("\"reason\":\"proof_wanted\"") && audit.contains("many_accounts"),
+        "{audit}"
+    );
     assert!(!audit.contains("user20"));
 }
 

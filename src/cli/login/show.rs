@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::server::message::{Explained, Locked, RefusalRow, StandingRow};
+use crate::server::message::{Explained, Locked, RefusalRow, StandingRow, Suspicion};
 
 /// What is locked and what is allowed.
 pub(super) fn locked(answer: &Locked) -> String {
@@ -61,7 +61,21 @@ pub(super) fn explained(answer: &Explained) -> String {
             "the network is known for the account: what others do does not keep it out\n",
         );
     }
-    let fate = match (&answer.next, answer.allowed, answer.mode.as_str()) {
+    if let Some(Suspicion { points, signals, step }) = &answer.suspicion {
+        let signals = signals.join(", ");
+        let _infallible = writeln!(text, "suspicious by {points} points ({signals}): {step}");
+    }
+    let listed = answer.listed.as_deref();
+    if let Some(listed) = listed {
+        let _infallible = writeln!(text, "the network is {listed} by [networks]");
+    }
+    let proof = answer.suspicion.as_ref().is_some_and(|it| it.step == "proof") && !answer.known;
+    let fate = match (&answer.next, answer.allowed || listed == Some("allowed"), &*answer.mode) {
+        _ if listed == Some("denied") && answer.mode == "observe" => {
+            "pass, because limits only observe: network_denied".to_owned()
+        }
+        _ if listed == Some("denied") => "be refused by network_denied".to_owned(),
+        (None, false, "enforce") if proof => "be asked for a proof of work".to_owned(),
         (None, _, _) => "be admitted".to_owned(),
         (Some(next), true, _) => format!("be refused by {}, but is allowed", refusal(next)),
         (Some(next), false, "observe") => {

@@ -237,6 +237,12 @@ impl Claim<'_> {
         self.rule.and_then(|rule| rule.limits.as_ref()).unwrap_or(file)
     }
 
+    /// The accounts that it names.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        self.account.names()
+    }
+
     /// The guard that counts it, where it is no login.
     #[must_use]
     pub fn guard(&self) -> Option<&GuardRule> {

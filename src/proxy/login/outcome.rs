@@ -40,7 +40,7 @@ use super::recognise::{Expected, is_login_path, is_login_query, local_path};
 use super::signs::{self, cookies};
 use super::{fields, graphql};
 use crate::counters::Outcome;
-use crate::policy::{Counts, GuardKind, GuardRule};
+use crate::policy::{Counted, GuardKind, GuardRule};
 
 /// How much of a body is looked at.
 pub const BODY_LOOK_BYTES: usize = 64 << 10;
@@ -63,7 +63,10 @@ pub enum Judgement {
 pub(super) struct Judge {
     /// Where it has signs.
     rule: Option<Arc<GuardRule>>,
-    counts: Counts,
+    /// Whether nothing is known of how it is answered.
+    unknown: bool,
+    /// What an end is taken for that cannot be told: one that counts.
+    doubtful: Outcome,
     answered: Answered,
     path: String,
     referrer: Option<String>,
@@ -84,9 +87,14 @@ struct Seen {
 
 impl Judge {
     pub(super) fn new(expected: &Expected<'_>, claim: &Claim<'_>) -> Self {
+        let limits = claim.rule.and_then(|rule| rule.limits.as_ref());
+        let counted = limits.map_or(Counted::Failures, |limits| limits.counted);
         Self {
+            doubtful: Outcome::abandoned(counted),
             rule: claim.rule.filter(|rule| rule.has_signs()).map(Arc::clone),
-            counts: claim.rule.map_or(Counts::Failures, |rule| rule.counts),
+            unknown: claim
+                .guard()
+                .is_some_and(|guard| !guard.has_signs() && !guard.kind.has_built_in_signs()),
             answered: claim.answered.clone(),
             path: expected.path.clone(),
             referrer: expected.referrer.clone(),
@@ -96,6 +104,9 @@ impl Judge {
     }
 
     pub(super) fn head(&mut self, answer: &Parts) -> Judgement {
+        if self.unknown {
+            return Judgement::Neutral;
+        }
         self.seen.broken = answer.status.is_server_error();
         self.seen.cookie = cookies(&answer.headers, &self.had).next().is_some();
         let kind =
@@ -107,43 +118,31 @@ impl Judge {
             Some(rule) => self.by_signs(&rule, answer),
             None => self.built_in(answer),
         };
-        let judgement = if judgement == Judgement::Success {
-            self.believe(Outcome::Success).into()
-        } else {
-            judgement
-        };
-        if self.counts == Counts::Attempts { Judgement::Failure } else { judgement }
+        match judgement {
+            Judgement::Failure => self.believe(Outcome::Failure).into(),
+            Judgement::Success => self.believe(Outcome::Success).into(),
+            Judgement::NeedsBody | Judgement::Neutral => judgement,
+        }
     }
 
     pub(super) fn body(&self, body: &[u8]) -> Outcome {
         let body = body.get(..BODY_LOOK_BYTES).unwrap_or(body);
-        let Some(rule) = &self.rule else { return self.believe(self.built_in_body(body)) };
-        if signs::show_in_body(&rule.failure, body) {
-            return Outcome::Failure;
-        }
-        // A client that chooses names in the answer chooses what it seems to say.
-        if let Manner::Graphql { renamed: true, .. } = self.answered.manner {
-            return Outcome::Failure;
-        }
-        if self.seen.success || signs::show_in_body(&rule.success, body) {
-            return self.believe(Outcome::Success);
-        }
-        self.believe(rest(rule, self.seen.broken))
+        self.believe(match &self.rule {
+            None => self.built_in_body(body),
+            Some(rule) if signs::show_in_body(&rule.failure, body) => Outcome::Failure,
+            Some(rule) if self.seen.success || signs::show_in_body(&rule.success, body) => {
+                Outcome::Success
+            }
+            Some(rule) => rest(rule, self.seen.broken),
+        })
     }
 
-    /// What is held against the client.
-    pub(super) fn counted(&self, outcome: Outcome) -> Outcome {
-        match (self.counts, outcome) {
-            (Counts::Failures, outcome) => outcome,
-            (Counts::Attempts, _) => Outcome::Failure,
-            (Counts::Successes, Outcome::Success) => Outcome::Failure,
-            (Counts::Successes, Outcome::Failure | Outcome::Neutral) => Outcome::Neutral,
-        }
-    }
-
-    /// Of several attempts that share an answer each may be the one that failed.
+    /// Of several attempts that share an answer each may be the one that went otherwise, and a client
+    /// that chooses names in the answer chooses what it seems to say.
     fn believe(&self, outcome: Outcome) -> Outcome {
-        if self.answered.shared && outcome == Outcome::Success { Outcome::Failure } else { outcome }
+        let renamed = matches!(self.answered.manner, Manner::Graphql { renamed: true, .. });
+        let doubted = renamed || self.answered.shared;
+        if doubted && outcome != Outcome::Neutral { self.doubtful } else { outcome }
     }
 
     fn by_signs(&mut self, rule: &GuardRule, answer: &Parts) -> Judgement {
@@ -211,8 +210,8 @@ impl Judge {
 
     fn built_in_body(&self, body: &[u8]) -> Outcome {
         let text = body.trim_ascii();
-        if let Manner::Graphql { fields, renamed } = &self.answered.manner {
-            return graphql::outcome(&String::from_utf8_lossy(text), fields, *renamed);
+        if let Manner::Graphql { fields, .. } = &self.answered.manner {
+            return graphql::outcome(&String::from_utf8_lossy(text), fields);
         }
         if self.seen.broken {
             return if FAULT.is_match(text) { Outcome::Failure } else { Outcome::Neutral };
@@ -243,7 +242,7 @@ impl From<Outcome> for Judgement {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Failure => Self::Failure,
-            Outcome::Neutral => Self::Neutral,
+            Outcome::Neutral | Outcome::Withdrawn => Self::Neutral,
             Outcome::Success => Self::Success,
         }
     }

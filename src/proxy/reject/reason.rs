@@ -3,6 +3,19 @@
 use super::Rejection;
 
 impl Rejection {
+    /// The word for a login that is to be paid for with work.
+    pub(in crate::proxy) const PROOF_WANTED: &str = "proof_wanted";
+    /// The word for a network that the operator denies.
+    pub(in crate::proxy) const NETWORK_DENIED: &str = "network_denied";
+
+    /// The rule that refused an attempt, which is more than that a limit did.
+    pub(in crate::proxy) fn rule(&self) -> &'static str {
+        match self {
+            Self::Guard { reason, .. } | Self::Login { reason, .. } => reason,
+            other => other.reason(),
+        }
+    }
+
     /// The word for metrics and logs: a closed set.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -35,8 +48,8 @@ impl Rejection {
             Self::Method => "method",
             Self::Misdirected => "misdirected",
             Self::NameRefused => "name_refused",
-            Self::NetworkDenied => "network_denied",
-            Self::ProofWanted(_) => "proof_wanted",
+            Self::NetworkDenied => Self::NETWORK_DENIED,
+            Self::ProofWanted(_) => Self::PROOF_WANTED,
             Self::RevealLimit { .. } => "reveal_limit",
             Self::RevealOutside => "reveal_outside_policy",
             Self::StandIn(_) => "stand_in",

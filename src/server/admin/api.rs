@@ -18,12 +18,11 @@ use tokio::time::timeout;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-use super::message::{
-    AllowedRow, Done, Explained, Failed, LockRow, Locked, RefusalRow, StandingRow, Whom,
-};
+use super::explain::explain;
+use super::message::{AllowedRow, Done, Failed, LockRow, Locked, Whom};
 use super::subject::{self, Subjects, WhomError};
-use crate::counters::{Lock, Refusal, Standing, Trust};
-use crate::policy::{LimitMode, Live, Secret};
+use crate::counters::Lock;
+use crate::policy::{Live, Secret};
 use crate::proxy::login::DeskFull;
 use crate::proxy::{Generation, Services};
 use crate::telemetry::{AuditEvent, Rfc3339};
@@ -185,28 +184,10 @@ impl Api {
     }
 
     async fn explain(&self, whom: Whom) -> Result<Reply, ApiError> {
-        let subjects = self.subjects(&whom)?;
         let generation = self.policy.load();
-        let limits = &generation.snapshot.login;
-        let tried = subjects.tried()?;
-        let mut standings = self.services.logins.explain(tried, limits).await;
-        standings.retain(|standing| subjects.asks_about(standing.dimension));
-        let known = standings.iter().any(|standing| standing.known);
-        let trust = if known { Trust::KnownNetwork } else { Trust::Stranger };
-        let binding = standings.iter().filter(|standing| trust.binds(standing.dimension));
-        let next = binding.filter_map(|standing| standing.refusal);
-        let next = next.max_by_key(|refusal| refusal.retry_after);
-        let mode = match limits.mode {
-            LimitMode::Enforce => "enforce",
-            LimitMode::Observe => "observe",
-        };
-        let explained = Explained {
-            mode: mode.to_owned(),
-            subjects: standings.iter().map(standing_row).collect(),
-            known,
-            allowed: self.services.logins.desk().allows(tried),
-            next: next.map(refusal_row),
-        };
+        let subjects = Subjects::of(&whom, &generation.snapshot.sites, &self.services.logins)?;
+        let asked = (&whom, &subjects);
+        let explained = explain(&self.services, &generation.snapshot, asked).await?;
         Ok(json(StatusCode::OK, &explained))
     }
 
@@ -268,24 +249,6 @@ async fn gather(body: Incoming) -> Result<Zeroizing<Vec<u8>>, ApiError> {
         }
     }
     Ok(whole)
-}
-
-fn standing_row(standing: &Standing) -> StandingRow {
-    StandingRow {
-        dimension: standing.dimension.as_str().to_owned(),
-        key: standing.key.to_string(),
-        failures: standing.failures,
-        spread: standing.spread,
-        consecutive: standing.consecutive,
-        held: standing.held,
-        level: standing.level,
-        refusal: standing.refusal.map(refusal_row),
-    }
-}
-
-fn refusal_row(refusal: Refusal) -> RefusalRow {
-    let retry_after_s = refusal.retry_after.as_secs();
-    RefusalRow { reason: refusal.reason.as_str().to_owned(), retry_after_s }
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Reply {

@@ -97,8 +97,23 @@ pub struct Explained {
     pub known: bool,
     /// Whether an operator allowed it, so that nothing refuses.
     pub allowed: bool,
-    /// What would refuse it.
+    /// Which of the lists of `[networks]` its network is on.
+    pub listed: Option<String>,
+    /// What speaks against it, if anything does.
+    pub suspicion: Option<Suspicion>,
+    /// The limit that would refuse it.
     pub next: Option<RefusalRow>,
+}
+
+/// What speaks against an attempt.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Suspicion {
+    /// How much.
+    pub points: u32,
+    /// For which reasons.
+    pub signals: Vec<String>,
+    /// What is done with a stranger: none, tightened, delayed or proof.
+    pub step: String,
 }
 
 /// How a subject stands.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::message::Whom;
 use crate::counters::{CounterKey, Scope, Tried};
-use crate::policy::{Dimension, Site};
+use crate::policy::{Dimension, GuardRule, Site};
 use crate::proxy::login::{Account, Client, LoginGuard};
 
 /// Why it is not clear whom an operator means. Never shows an account's name.
@@ -26,6 +26,8 @@ pub(super) enum WhomError {
     Nobody,
     #[error("the account's name is empty")]
     NoName,
+    #[error("the site has no such guard; it has {}", list(names))]
+    NoGuard { names: Vec<String> },
     #[error("say which site: {}", names.join(", "))]
     WhichSite { names: Vec<String> },
     #[error("there is no such site; there are {}", names.join(", "))]
@@ -38,6 +40,9 @@ pub(super) struct Subjects {
     tried: Tried,
     network: Option<Breadth>,
     key: Option<(Dimension, CounterKey)>,
+    address: Option<IpAddr>,
+    site: Option<Arc<Site>>,
+    guard: Option<Arc<GuardRule>>,
 }
 
 /// How much of a network is meant.
@@ -60,19 +65,26 @@ impl Subjects {
         if key.is_none() && network.is_none() && whom.account.is_none() {
             return Err(WhomError::Nobody);
         }
+        let found = site(whom.site.as_deref(), sites);
         // Networks are the same for all sites.
-        let site = match &whom.account {
-            Some(_) => site(whom.site.as_deref(), sites)?,
-            None => whom.site.as_deref().unwrap_or_default(),
+        let any = whom.account.is_none() && whom.guard.is_none() && whom.site.is_none();
+        let site = if any { found.ok() } else { Some(found?) };
+        let guard = match (&whom.guard, &site) {
+            (Some(asked), Some(site)) => Some(guard(asked, site)?),
+            _ => None,
         };
         let account = whom.account.as_deref().map(Account::named).unwrap_or_default();
         if whom.account.is_some() && account.names().is_empty() {
             return Err(WhomError::NoName);
         }
-        let address = network.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |(address, _)| address);
-        let scope = Scope { site, guard: whom.guard.as_deref() };
-        let tried = logins.tried(scope, account.names(), Client { address, device: None });
-        Ok(Self { tried, network: network.map(|(_, breadth)| breadth), key })
+        let address = network.map(|(address, _)| address);
+        let client =
+            Client { address: address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), device: None };
+        let name = site.as_ref().map_or("", |site| &site.name.0);
+        let scope = Scope { site: name, guard: guard.as_ref().map(|guard| &*guard.name) };
+        let tried = logins.tried(scope, account.names(), client);
+        let network = network.map(|(_, breadth)| breadth);
+        Ok(Self { tried, network, key, address, site, guard })
     }
 
     /// The subjects to forget. An account takes its pairs with it.
@@ -104,6 +116,21 @@ impl Subjects {
     pub(super) fn tried(&self) -> Result<&Tried, WhomError> {
         let clear = self.network.is_some() || !self.tried.accounts.is_empty();
         clear.then_some(&self.tried).ok_or(WhomError::KeyAlone)
+    }
+
+    /// The address that was typed, or the first of the network.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The guard that counts the attempt, where it is no login.
+    pub(super) fn guard(&self) -> Option<&Arc<GuardRule>> {
+        self.guard.as_ref()
+    }
+
+    /// The logins that are configured for the site.
+    pub(super) fn logins(&self) -> &[Arc<GuardRule>] {
+        self.site.as_ref().map(|site| &*site.logins).unwrap_or_default()
     }
 
     /// Whether a dimension says something about them: without a network, others' say nothing.
@@ -147,17 +174,26 @@ fn parse_network(text: &str) -> Result<(IpAddr, Breadth), WhomError> {
     Ok((network.addr(), breadth))
 }
 
-fn site<'a>(asked: Option<&str>, sites: &'a [Arc<Site>]) -> Result<&'a str, WhomError> {
+fn site(asked: Option<&str>, sites: &[Arc<Site>]) -> Result<Arc<Site>, WhomError> {
     let names = || sites.iter().map(|site| site.name.to_string()).collect();
     let Some(asked) = asked else {
         return match sites {
-            [only] => Ok(&only.name.0),
+            [only] => Ok(Arc::clone(only)),
             _ => Err(WhomError::WhichSite { names: names() }),
         };
     };
-    let mut found = sites.iter().map(|site| &*site.name.0);
-    let found = found.find(|name| name.eq_ignore_ascii_case(asked));
-    found.ok_or_else(|| WhomError::NoSite { names: names() })
+    let found = sites.iter().find(|site| site.name.0.eq_ignore_ascii_case(asked));
+    found.map(Arc::clone).ok_or_else(|| WhomError::NoSite { names: names() })
+}
+
+fn guard(asked: &str, site: &Site) -> Result<Arc<GuardRule>, WhomError> {
+    let found = site.guards.iter().find(|guard| *guard.name == *asked);
+    let names = || site.guards.iter().map(|guard| guard.name.to_string()).collect();
+    found.map(Arc::clone).ok_or_else(|| WhomError::NoGuard { names: names() })
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// Reads `account:0123…`.

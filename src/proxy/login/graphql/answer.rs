@@ -12,7 +12,7 @@ const PROOFS: [&str; 9] =
     ["token", "jwt", "session", "expire", "email", "name", "key", "success", "identifier"];
 
 /// The outcome of the logins under these fields of `data`; none means under any.
-pub(in crate::proxy::login) fn outcome(answer: &str, fields: &[String], renamed: bool) -> Outcome {
+pub(in crate::proxy::login) fn outcome(answer: &str, fields: &[String]) -> Outcome {
     let (mut no, mut yes) = (false, false);
     fields::json(answer, &mut |path, value| {
         let path: Vec<&str> = path.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
@@ -23,7 +23,7 @@ pub(in crate::proxy::login) fn outcome(answer: &str, fields: &[String], renamed:
             yes |= given && fields.iter().any(asked) && proves(inside);
         }
     });
-    if yes && !no && !renamed { Outcome::Success } else { Outcome::Failure }
+    if yes && !no { Outcome::Success } else { Outcome::Failure }
 }
 
 /// `errors`, `customerUserErrors`, `errorCode`, `authenticationError`.
@@ -81,15 +81,14 @@ mod tests {
         ];
         for (field, answer, success) in cases {
             let expected = if success { Outcome::Success } else { Outcome::Failure };
-            assert_eq!(outcome(answer, &[field.to_owned()], false), expected, "{answer}");
-            assert_eq!(outcome(answer, &[field.to_owned()], true), Outcome::Failure, "{answer}");
+            assert_eq!(outcome(answer, &[field.to_owned()]), expected, "{answer}");
         }
     }
 
     #[test]
     fn what_else_was_asked_proves_nothing() {
         let answer = r#"{"data":{"login":{"token":null},"createCart":{"id":"c1"}}}"#;
-        assert_eq!(outcome(answer, &["login".to_owned()], false), Outcome::Failure);
-        assert_eq!(outcome("", &["login".to_owned()], false), Outcome::Failure);
+        assert_eq!(outcome(answer, &["login".to_owned()]), Outcome::Failure);
+        assert_eq!(outcome("", &["login".to_owned()]), Outcome::Failure);
     }
 }

@@ -4,7 +4,7 @@ use http::{Request, Response};
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{PathPattern, Sign, Site, SiteName};
+use crate::policy::{LoginLimits, PathPattern, Sign, Site, SiteName};
 use crate::proxy::login::Extent;
 
 fn judge(rules: Vec<GuardRule>) -> Judge {
@@ -183,6 +183,39 @@ fn a_payment_form_that_lacks_something_is_neither_paid_nor_declined() {
     assert_eq!(judged("paid"), Outcome::Success);
     assert_eq!(judged("card declined"), Outcome::Failure);
     assert_eq!(judged("street missing"), Outcome::Neutral);
+}
+
+#[test]
+fn an_end_that_cannot_be_told_is_one_that_counts() {
+    let login = GuardRule::login(PathPattern::parse("/login").unwrap());
+    let counted = |counted| {
+        let limits = LoginLimits { counted, ..LoginLimits::unlimited() };
+        GuardRule { kind: GuardKind::Registration, limits: Some(Arc::new(limits)), ..login.clone() }
+    };
+    let (registration, invitation) = (counted(Counted::Successes), counted(Counted::Failures));
+    let judged = |rule: &GuardRule, shared, status| {
+        let mut judge = judge(vec![rule.clone()]);
+        judge.answered.shared = shared;
+        outcome(judge, status, &[], "")
+    };
+    assert_eq!(judged(&registration, false, 401), Outcome::Failure);
+    assert_eq!(judged(&registration, true, 401), Outcome::Success);
+    assert_eq!(judged(&registration, true, 503), Outcome::Neutral);
+    assert_eq!(judged(&invitation, false, 204), Outcome::Success);
+    assert_eq!(judged(&invitation, true, 204), Outcome::Failure);
+}
+
+#[test]
+fn what_is_not_known_is_not_judged() {
+    let login = GuardRule::login(PathPattern::parse("/login").unwrap());
+    for (kind, expected) in [
+        (GuardKind::Registration, Outcome::Failure),
+        (GuardKind::Reset, Outcome::Neutral),
+        (GuardKind::Payment, Outcome::Neutral),
+    ] {
+        let rule = GuardRule { kind, ..login.clone() };
+        assert_eq!(outcome(judge(vec![rule]), 422, &[], ""), expected, "{kind:?}");
+    }
 }
 
 #[test]

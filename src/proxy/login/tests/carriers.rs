@@ -1,7 +1,7 @@
 //! Logins that come in no form, several attempts in one request, and guards beside the login.
 
 use super::*;
-use crate::policy::{Carrier, Condition, Counts, Place, ValuePattern};
+use crate::policy::{Carrier, Condition, Counted, Place, ValuePattern};
 
 /// What a site makes of a request.
 fn tries(
@@ -139,7 +139,6 @@ fn a_field_tells_a_login_from_a_registration_and_both_may_come_together() {
     let registration = GuardRule {
         name: "registration".into(),
         kind: GuardKind::Registration,
-        counts: Counts::Successes,
         when: when("register"),
         ..rule("/account", None)
     };
@@ -183,11 +182,11 @@ fn a_name_and_password_that_the_shop_took_come_again_uncounted() {
 #[test]
 fn a_guard_counts_what_its_rule_says_under_its_own_name() {
     let guard = guard();
+    let limits = LoginLimits { counted: Counted::Attempts, ..(*account_lockout(2)).clone() };
     let reset = GuardRule {
         name: "reset".into(),
         kind: GuardKind::Reset,
-        counts: Counts::Attempts,
-        limits: Some(account_lockout(2)),
+        limits: Some(Arc::new(limits)),
         ..rule("/forgot", Some("email"))
     };
     let site = guarded(vec![rule("/login", Some("email"))], vec![reset]);
@@ -197,6 +196,9 @@ fn a_guard_counts_what_its_rule_says_under_its_own_name() {
         let (claim, file) = (&claims[0], Arc::new(LoginLimits::default()));
         guard.reserve(&expected, claim, CLIENT, claim.limits(&file)).now_or_never().unwrap()
     };
+    // What the shop never saw costs nothing.
+    let Verdict::Admit(attempt) = reserve("/forgot") else { panic!("refused") };
+    attempt.withdraw();
     for _ in 0..2 {
         let Verdict::Admit(attempt) = reserve("/forgot") else { panic!("refused") };
         attempt.settle(Outcome::Success);
