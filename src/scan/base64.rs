@@ -157,7 +157,7 @@ fn places_before(view: &View<'_>, at: usize) -> Vec<usize> {
     while places.len() < AROUND {
         let length = line_break_before(rest).unwrap_or(0);
         let line = rest.get(..rest.len() - length).unwrap_or_default();
-        if line.last().is_some_and(|&byte| value(byte).is_some()) {
+        if ends_with_line(line) {
             rest = line;
         }
         let Some((_, head)) = rest.split_last().filter(|(last, _)| value(**last).is_some()) else {
@@ -167,6 +167,16 @@ fn places_before(view: &View<'_>, at: usize) -> Vec<usize> {
         places.push(base + rest.len());
     }
     places
+}
+
+/// Whether a text ends with a line of base64. Digits alone are none, for they are the end of a card
+/// number, a code or a track (ISO/IEC 7813), nor is what follows the `^` of one: with those before
+/// it, the number on the next line would be none until they are masked.
+fn ends_with_line(text: &[u8]) -> bool {
+    let written = text.iter().rev().take_while(|byte| value(**byte).is_some()).count();
+    let (head, line) = text.split_at_checked(text.len() - written).unwrap_or_default();
+    let (_, last) = line.split_at_checked(line.len().saturating_sub(4)).unwrap_or_default();
+    head.last() != Some(&b'^') && !last.iter().all(u8::is_ascii_digit)
 }
 
 /// The next character and where it stands, perhaps on the next line.
