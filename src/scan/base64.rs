@@ -153,7 +153,7 @@ fn places_before(view: &View<'_>, at: usize) -> Vec<usize> {
     let before = view.before(at);
     let base = at - before.len();
     let mut places = Vec::with_capacity(2 * AROUND);
-    let mut rest = before;
+    let mut rest = if ends_with_plain_digits(before) { &[] } else { before };
     while places.len() < AROUND {
         let length = line_break_before(rest).unwrap_or(0);
         let line = rest.get(..rest.len() - length).unwrap_or_default();
@@ -169,14 +169,18 @@ fn places_before(view: &View<'_>, at: usize) -> Vec<usize> {
     places
 }
 
-/// Whether a text ends with a line of base64. Digits alone are none, for they are the end of a card
-/// number, a code or a track (ISO/IEC 7813), nor is what follows the `^` of one: with those before
-/// it, the number on the next line would be none until they are masked.
+/// Whether a text ends with a line of base64, not with the data of a track (ISO/IEC 7813) behind its
+/// `^`: with that before it, the number on the next line would be none until it is masked.
 fn ends_with_line(text: &[u8]) -> bool {
     let written = text.iter().rev().take_while(|byte| value(**byte).is_some()).count();
-    let (head, line) = text.split_at_checked(text.len() - written).unwrap_or_default();
-    let (_, last) = line.split_at_checked(line.len().saturating_sub(4)).unwrap_or_default();
-    head.last() != Some(&b'^') && !last.iter().all(u8::is_ascii_digit)
+    let head = text.get(..text.len() - written).unwrap_or_default();
+    written > 0 && head.last() != Some(&b'^') && !ends_with_plain_digits(text)
+}
+
+/// Whether a text ends with digits that stand for themselves, as those of a number, a code or a track
+/// do: as base64, four of them write what begins no character of a text.
+fn ends_with_plain_digits(text: &[u8]) -> bool {
+    text.last_chunk::<4>().is_some_and(|four| four.iter().all(u8::is_ascii_digit))
 }
 
 /// The next character and where it stands, perhaps on the next line.

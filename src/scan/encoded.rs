@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_in_the_line_before_are_no_line_of_base64() {
+    fn digits_before_base64_are_none_of_it() {
         // 4111111111111111 in base64, behind what a mask hides: then it would be found.
         let encoded = "NDExMTExMTExMTExMTExMQ";
         let lines = [
@@ -216,6 +216,11 @@ mod tests {
             let once = masked(rules, Carrier::Text, &format!("{line}{line_break}{encoded}"));
             assert!(once.ends_with("NDExMTExKioqKioqMTExMQ"), "{once}");
         }
+        let glued = format!("378282246310005D11111111{encoded}");
+        assert_eq!(
+            masked(rules, Carrier::Text, &glued),
+            "378282*****0005D********NDExMTExKioqKioqMTExMQ"
+        );
         let code = format!("cvv=1234\n{encoded}");
         assert_eq!(masked(rules, Carrier::Text, &code), "cvv=****\nNDExMTExKioqKioqMTExMQ");
     }
