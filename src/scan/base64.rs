@@ -153,11 +153,11 @@ fn places_before(view: &View<'_>, at: usize) -> Vec<usize> {
     let before = view.before(at);
     let base = at - before.len();
     let mut places = Vec::with_capacity(2 * AROUND);
-    let mut rest = before;
+    let mut rest = if ends_with_plain_digits(before) { &[] } else { before };
     while places.len() < AROUND {
         let length = line_break_before(rest).unwrap_or(0);
         let line = rest.get(..rest.len() - length).unwrap_or_default();
-        if line.last().is_some_and(|&byte| value(byte).is_some()) {
+        if ends_with_line(line) {
             rest = line;
         }
         let Some((_, head)) = rest.split_last().filter(|(last, _)| value(**last).is_some()) else {
@@ -167,6 +167,20 @@ fn places_before(view: &View<'_>, at: usize) -> Vec<usize> {
         places.push(base + rest.len());
     }
     places
+}
+
+/// Whether a text ends with a line of base64, not with the data of a track (ISO/IEC 7813) behind its
+/// `^`: with that before it, the number on the next line would be none until it is masked.
+fn ends_with_line(text: &[u8]) -> bool {
+    let written = text.iter().rev().take_while(|byte| value(**byte).is_some()).count();
+    let head = text.get(..text.len() - written).unwrap_or_default();
+    written > 0 && head.last() != Some(&b'^') && !ends_with_plain_digits(text)
+}
+
+/// Whether a text ends with digits that stand for themselves, as those of a number, a code or a track
+/// do: as base64, four of them write what begins no character of a text.
+fn ends_with_plain_digits(text: &[u8]) -> bool {
+    text.last_chunk::<4>().is_some_and(|four| four.iter().all(u8::is_ascii_digit))
 }
 
 /// The next character and where it stands, perhaps on the next line.

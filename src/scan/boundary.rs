@@ -10,19 +10,18 @@ pub(super) fn opens(view: &View<'_>, group: &Group, digits: usize) -> bool {
     let before = view.before(group.start);
     let Some((&last, head)) = before.split_last() else { return true };
     // Most numbers stand behind a space, a quote or a tag.
-    let joins = |byte: u8| matches!(byte, b'*' | b'+' | b'-' | b'.' | b'_' | 0x80..);
+    let joins = |byte: u8| matches!(byte, b'+' | b'-' | b'.' | b'_' | 0x80..);
+    if let Some((star, head)) = last_star(before) {
+        // Stars mask: what follows is the rest of a number. A single one may delimit (EDI).
+        let one = last_star(head).is_none() && head.last().is_none_or(u8::is_ascii_alphanumeric);
+        return star == u32::from(b'*') && one;
+    }
     if !last.is_ascii_alphanumeric() && !joins(last) || ends_escape(before) || ends_colour(before) {
         return true;
-    }
-    // The stars of a mask in other scripts: what follows is the rest of a number.
-    if ["＊", "٭"].iter().any(|star| before.ends_with(star.as_bytes())) {
-        return false;
     }
     match last {
         b'a'..=b'z' | b'A'..=b'Z' | b'_' => named_before(before),
         b'0'..=b'9' => false,
-        // Stars mask; a single one may delimit (EDI).
-        b'*' => head.last().is_none_or(u8::is_ascii_alphanumeric),
         b'.' => named_before(head) || ["no", "No", "nr", "Nr"].iter().any(|n| ends_word(head, n)),
         b'-' => match head.last() {
             Some(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => named_before(head),
@@ -32,6 +31,21 @@ pub(super) fn opens(view: &View<'_>, group: &Group, digits: usize) -> bool {
         b'+' => head.last().is_some_and(u8::is_ascii_alphanumeric) || digits > 15,
         _ => true,
     }
+}
+
+/// The star that ends a text, in whatever script and writing a mask has it, and what stands before.
+fn last_star(text: &[u8]) -> Option<(u32, &[u8])> {
+    /// The longest writing, an entity with leading zeros.
+    const LENGTH_MAX: usize = 11;
+    // The ends of `*`, `&#42;`, `%2A`, `%EF%BC%8A`, `%D9%AD`, `\u002a` and of stars in UTF-8.
+    let may_end = |byte: &u8| matches!(byte, b'*' | b';' | b'A' | b'D' | b'a' | b'd' | 0x80..);
+    text.last().filter(|byte| may_end(byte))?;
+    let view = View::new(text, true);
+    let mut starts = (1..=LENGTH_MAX).filter_map(|length| text.len().checked_sub(length));
+    starts.find_map(|at| {
+        let glyph = glyph::read(&view, at).filter(|glyph| at + glyph.length == text.len())?;
+        glyph.is_star().then_some((glyph.code, text.get(..at)?))
+    })
 }
 
 /// Whether the place lies within a run of digits that began before it.

@@ -16,11 +16,13 @@ impl Find {
     /// Writes `digits` over the number's own, one for one, keeping separators and the way each digit
     /// is written (escape, full-width, base64, …). `run` is the run the find came with.
     pub fn write_digits(&self, run: &mut [u8], digits: &[u8]) {
-        self.change(run, |text| write_over(text, &places(text, is_digit), digits));
+        self.change(run, |text| {
+            write_over(text, self.beside.own(&places(text, is_digit)), digits);
+        });
     }
 
-    /// Masks the number: first six and last four stay, the rest becomes `*` in the writing of the
-    /// place; a JSON number stays a JSON number of as many digits that fails Luhn.
+    /// Masks the number, with another that shares digits with it: first six and last four stay, the
+    /// rest becomes `*` in the writing of the place; a JSON number stays a JSON number of as many digits that fails Luhn.
     pub fn mask(&self, run: &mut [u8]) {
         self.change(run, |text| self.mask_text(text));
     }
@@ -96,6 +98,7 @@ impl Find {
         }
         let own = run.get(self.span.clone()).unwrap_or_default();
         let places = places(own, is_digit);
+        let places = self.beside.own(&places);
         let wide = places.iter().zip(places.iter().skip(1)).all(|((at, _), (next, _))| {
             own.get(at + 1..*next).is_some_and(|gap| gap.first() == Some(&0))
         });
@@ -106,7 +109,10 @@ impl Find {
                 replaced.extend_from_slice(gap);
             }
         }
-        replaced
+        let end = |(at, glyph): &(usize, Glyph)| at + glyph.length;
+        let before = own.get(..places.first().map_or(0, |(at, _)| *at)).unwrap_or_default();
+        let behind = own.get(places.last().map_or(own.len(), end)..).unwrap_or_default();
+        [before, &replaced, behind].concat()
     }
 }
 

@@ -203,6 +203,29 @@ mod tests {
     }
 
     #[test]
+    fn digits_before_base64_are_none_of_it() {
+        // 4111111111111111 in base64, behind what a mask hides: then it would be found.
+        let encoded = "NDExMTExMTExMTExMTExMQ";
+        let lines = [
+            "4111 1111 1111 1111=1111111141111111111111",
+            "%B4111111111111111^DOE/J^2512101000SETA",
+            "4111111111111111",
+        ];
+        let rules = || Rules::requests(FieldRules::default());
+        for (line, line_break) in lines.iter().flat_map(|line| [(line, "\r\n"), (line, "\\n")]) {
+            let once = masked(rules, Carrier::Text, &format!("{line}{line_break}{encoded}"));
+            assert!(once.ends_with("NDExMTExKioqKioqMTExMQ"), "{once}");
+        }
+        let glued = format!("378282246310005D11111111{encoded}");
+        assert_eq!(
+            masked(rules, Carrier::Text, &glued),
+            "378282*****0005D********NDExMTExKioqKioqMTExMQ"
+        );
+        let code = format!("cvv=1234\n{encoded}");
+        assert_eq!(masked(rules, Carrier::Text, &code), "cvv=****\nNDExMTExKioqKioqMTExMQ");
+    }
+
+    #[test]
     fn an_encoded_number_has_the_name_of_its_field() {
         let list = |name: &str| vec![name.to_owned()];
         let rules =

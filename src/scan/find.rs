@@ -17,6 +17,23 @@ pub struct Find {
     pub(super) medium: Medium,
     /// What that writing is encoded in.
     pub(super) coding: Coding,
+    /// What of the span belongs to another number.
+    pub(super) beside: Beside,
+}
+
+/// How many digits of the span belong only to another number, which has its first or last ones in
+/// common with this: which of them is a card cannot be known, so a mask covers both.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Beside {
+    pub(super) before: usize,
+    pub(super) after: usize,
+}
+
+impl Beside {
+    /// The number's own of all places.
+    pub(super) fn own<T>(self, places: &[T]) -> &[T] {
+        places.get(self.before..places.len() - self.after).unwrap_or_default()
+    }
 }
 
 /// How the digits of a find are written.

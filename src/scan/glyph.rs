@@ -71,6 +71,11 @@ impl Glyph {
         }
     }
 
+    /// Whether it is one of those stars.
+    pub(super) fn is_star(&self) -> bool {
+        matches!(self.code, 0x2A | 0x66D | 0xFF0A)
+    }
+
     /// Writes `code` over this glyph's own bytes, in its form.
     pub(super) fn overwrite(&self, place: &mut [u8], code: u32) {
         match self.form {

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 use crate::card::iin::Strength;
 use crate::card::{Cvv, PAN_DIGITS_MAX, PAN_DIGITS_MIN, Pan};
 
 use super::cluster::{self, Cluster, Group};
 use super::field::{self, Field};
-use super::find::{self, Coding, Medium};
+use super::find::{self, Beside, Coding, Medium};
 use super::lists::Lists;
 use super::names::{self, Sense};
 use super::shape::{self, Luhn, Window};
@@ -134,6 +135,7 @@ fn invalid(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<
         field: find::label(&field.name),
         medium: literal::medium(view, first.start, last.end, setting.carrier),
         coding: Coding::Plain,
+        beside: Beside::default(),
     })
 }
 
@@ -159,6 +161,7 @@ fn failing(
         field: find::label(name),
         medium: literal::medium(view, head.start, tail.end, setting.carrier),
         coding: Coding::Plain,
+        beside: Beside::default(),
     })
 }
 
@@ -193,9 +196,10 @@ fn card(
     let pan = Pan::from_digits(digits)?;
     let field = field_of(view, head.start, setting);
     let name = field.as_ref().map_or("", |field| &field.name);
-    let find = |kind, span: std::ops::Range<usize>| Find {
+    let find = |kind, beside, span: Range<usize>| Find {
         medium: literal::medium(view, span.start, span.end, setting.carrier),
         coding: Coding::Plain,
+        beside,
         field: find::label(name),
         span,
         kind,
@@ -203,16 +207,26 @@ fn card(
     if setting.rules.is_ignored_field(name) {
         return None;
     }
-    let (number, brand) = (head.start..tail.end, window.issuer.brand);
+    let (beside, number) = with_neighbours(cluster, window)?;
+    let brand = window.issuer.brand;
     if let Some(rest) = track {
-        finds.push(find(FindKind::Track { pan, brand }, number));
-        finds.push(find(FindKind::TrackTail, rest));
+        finds.push(find(FindKind::Track { pan, brand }, beside, number));
+        finds.push(find(FindKind::TrackTail, Beside::default(), rest));
     } else if setting.rules.is_card_field(name)
         || allowed(view, head.start, field.as_ref(), window, setting)
     {
-        finds.push(find(FindKind::Card { pan, brand }, number));
+        finds.push(find(FindKind::Card { pan, brand }, beside, number));
     }
     Some(())
+}
+
+/// Where a number stands, with what it shares digits with.
+fn with_neighbours(cluster: &Cluster, window: &Window) -> Option<(Beside, Range<usize>)> {
+    let group = |index: usize| cluster.groups().get(index);
+    let (head, tail) = (group(window.first)?, group(window.last)?);
+    let (from, to) = (group(window.reach.0)?, group(window.reach.1)?);
+    let after = to.first + to.count - (tail.first + tail.count);
+    Some((Beside { before: head.first - from.first, after }, from.start..to.end))
 }
 
 /// The card that a number with an exponent is. Those are measurements as a rule: only the name of
@@ -236,6 +250,7 @@ fn float(view: &View<'_>, cluster: &Cluster, setting: &Setting<'_>) -> Option<Fi
         field: find::label(&field.name),
         medium: Medium::Number,
         coding: Coding::Plain,
+        beside: Beside::default(),
     })
 }
 
@@ -299,6 +314,7 @@ fn code(
         field: find::label(&field.name),
         medium: literal::medium(view, group.start, group.end, setting.carrier),
         coding: Coding::Plain,
+        beside: Beside::default(),
     })
 }
 

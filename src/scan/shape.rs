@@ -1,7 +1,7 @@
 //! Which stretches of a cluster can be card numbers, by their digits and grouping alone.
 
 use crate::card::iin::{self, Issuer, LengthsByHead, Strength};
-use crate::card::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, luhn};
+use crate::card::{MaskedPan, PAN_DIGITS_MAX, PAN_DIGITS_MIN, luhn};
 
 use super::boundary;
 use super::cluster::{Cluster, Gap, Group};
@@ -80,6 +80,9 @@ const LIKE_AFTER_MAX: usize = 2;
 pub(super) struct Window {
     pub(super) first: usize,
     pub(super) last: usize,
+    /// The first and the last group of these and of numbers that were not chosen but could be read from
+    /// what a mask of these leaves.
+    pub(super) reach: (usize, usize),
     pub(super) issuer: &'static Issuer,
     /// How much it takes to believe it.
     pub(super) strength: Strength,
@@ -161,7 +164,7 @@ pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> impl Iterator<Item = Win
 /// The first group, if it may be a card by itself.
 fn only(cluster: &Cluster, luhn: Luhn) -> Option<Window> {
     let issuer = issuer_of(cluster.digits_of(0, 0), luhn)?;
-    let window = Window { first: 0, last: 0, issuer, strength: issuer.strength };
+    let window = Window { first: 0, last: 0, reach: (0, 0), issuer, strength: issuer.strength };
     (!joined(cluster, 0, 0)).then_some(window)
 }
 
@@ -183,13 +186,47 @@ fn several(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
         });
     }
     let mut chosen: Vec<Window> = Vec::new();
-    for window in all {
+    for &window in &all {
         if chosen.iter().all(|other| other.last < window.first || window.last < other.first) {
             chosen.push(window);
         }
     }
     chosen.sort_by_key(|window| window.first);
-    chosen.iter().filter(|window| !listed(cluster, window, &chosen)).copied().collect()
+    let apart = chosen.iter().filter(|window| !listed(cluster, window, &chosen)).copied();
+    let mut apart: Vec<Window> = apart.collect();
+    if all.len() > chosen.len() {
+        all.retain(|other| other.strength == Strength::Strong && !listed(cluster, other, &chosen));
+        reach_out(cluster, &mut apart, &all);
+    }
+    apart
+}
+
+/// Widens each window to the numbers that a mask of it would leave, as far as the next window.
+fn reach_out(cluster: &Cluster, windows: &mut [Window], others: &[Window]) {
+    let mut free = 0;
+    let mut rest = windows;
+    while let [window, behind @ ..] = rest {
+        let last = behind.first().map_or(cluster.groups().len(), |next| next.first) - 1;
+        let (mut from, mut to) = window.reach;
+        for other in others.iter().filter(|other| outlives(cluster, window, other)) {
+            from = from.min(other.first.max(free));
+            to = to.max(other.last.min(last));
+        }
+        window.reach = (from, to);
+        free = to + 1;
+        rest = behind;
+    }
+}
+
+/// Whether another number shares digits with a window, and only such as a mask leaves.
+fn outlives(cluster: &Cluster, window: &Window, other: &Window) -> bool {
+    let (first, last) = (window.first.max(other.first), window.last.min(other.last));
+    let count = |first, last| cluster.digits_of(first, last).len();
+    let hidden = MaskedPan::hidden(count(window.first, window.last));
+    let shared = count(first, last);
+    first <= last
+        && (first == window.first && shared <= hidden.start
+            || last == window.last && count(window.first, last) - shared >= hidden.end)
 }
 
 /// Whether the first group alone can be a number: no grouping begins with so many digits. It takes a
@@ -224,7 +261,8 @@ fn from(cluster: &Cluster, first: usize, luhn: Luhn) -> impl Iterator<Item = Win
             Some(Gap::Dot) if length == 2 => Strength::Weak,
             _ => issuer.strength,
         };
-        (!joined(cluster, first, last)).then_some(Window { first, last, issuer, strength })
+        let window = Window { first, last, reach: (first, last), issuer, strength };
+        (!joined(cluster, first, last)).then_some(window)
     })
 }
 

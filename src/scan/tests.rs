@@ -91,6 +91,22 @@ fn numbers_are_masked_in_the_writing_of_the_place() {
 }
 
 #[test]
+fn numbers_that_share_a_group_are_masked_together() {
+    let cases = [
+        // 378282246310005 behind digits that make 4111 1111 1511 3782 of it.
+        ("4111 1111 1511 3782 822463 10005", "4111 11** **** **** ****** *0005"),
+        ("5555 5555 5555 4444 822463 10005", "5555 55** **** 4444 822463 10005"),
+        // The last four of one begin the other, behind a star in another writing.
+        ("41111141111111&#x31;3782 822463 10005", "411111********&#x2a;3782 822463 10005"),
+    ];
+    for (body, expected) in cases {
+        let once = masked(response, Carrier::Text, body);
+        assert_eq!(once, expected);
+        assert_eq!(masked(response, Carrier::Text, &once), once);
+    }
+}
+
+#[test]
 fn a_json_number_stays_a_number_and_is_no_card() {
     let body = r#"{"card":4111111111111111,"float":[5555555555554444.0]}"#;
     let once = masked(response, Carrier::Json, body);

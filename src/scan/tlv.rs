@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::card::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, Pan};
 
 use super::cluster::Cluster;
-use super::find::{Coding, Medium};
+use super::find::{Beside, Coding, Medium};
 use super::glyph::hex;
 use super::shape::{self, Luhn};
 use super::view::{LOOK_BACK, View};
@@ -102,6 +102,7 @@ fn number(view: &View<'_>, at: usize, length: usize, tag: Tag) -> Option<Vec<Fin
         field: String::new(),
         medium: Medium::Hex,
         coding: Coding::Plain,
+        beside: Beside::default(),
     };
     Some(match tag {
         Tag::Pan => vec![find(FindKind::Card { pan, brand }, at..end)],

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use super::field;
-use super::find::{self, Coding, Find, FindKind, Medium};
+use super::find::{self, Beside, Coding, Find, FindKind, Medium};
 use super::lists::Lists;
 use super::view::View;
 use crate::card::{TOKEN_BYTES_MAX, Token, is_token_byte};
@@ -46,5 +46,6 @@ pub(super) fn find(view: &View<'_>, at: usize, lists: &Lists) -> Option<Find> {
         field: find::label(&field),
         medium: Medium::Text,
         coding: Coding::Plain,
+        beside: Beside::default(),
     })
 }

@@ -36,7 +36,8 @@ pub(super) fn in_first_track(view: &View<'_>, start: usize) -> bool {
     let head = before.strip_suffix(b"B").or(before.strip_suffix(b"b"));
     head.is_some_and(|head| {
         let escaped = [&b"%25"[..], b"u0025", b"x25"].iter().any(|mark| head.ends_with(mark));
-        escaped || head.last().is_none_or(|byte| !byte.is_ascii_alphanumeric())
+        // Behind digits, too, as where the data of another track ends without its sentinel.
+        escaped || head.last().is_none_or(|byte| !byte.is_ascii_alphabetic())
     })
 }
 
@@ -116,6 +117,7 @@ mod tests {
             (Carrier::Text, "b4111111111111111^DOE/JOHN MR^2512101 00 A00?"),
             (Carrier::Text, "track: 4111111111111111D25121010000012300F"),
             (Carrier::Text, "5A085555555555554444570F4111111111111111D2512101000001"),
+            (Carrier::Text, "B4111111111111111=25121010B4111111111111111=251210100"),
             (Carrier::Form, "t=%25B4111111111111111%5EDOE%2FJ%5E2512101000000%3F"),
             (Carrier::Form, "t=%3B4111111111111111%3D25121010000012300%3F"),
             (Carrier::Json, r#"{"t":"\u0025B4111111111111111^DOE\/J^2512101000000?"}"#),
