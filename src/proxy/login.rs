@@ -299,14 +299,6 @@ impl LoginGuard {
         }
     }
 
-    /// The password of a login by form, to compare it with others.
-    fn doubted(&self, site: &Site, claim: &Claim<'_>) -> Option<(CounterKey, Arc<Doubt>)> {
-        let compared = claim.guard().is_none() && !claim.secret.is_empty();
-        // No guard has this name either.
-        let scope = Scope { site: &site.name.0, guard: Some("\0password") };
-        compared.then(|| (self.hasher.account(scope, &claim.secret), Arc::clone(&self.doubt)))
-    }
-
     fn shown_key(&self, site: &Site, shown: &Guess) -> CounterKey {
         // No guard has this name: a configured one has no control characters.
         let scope = Scope { site: &site.name.0, guard: Some("\0shown") };
@@ -336,22 +328,6 @@ impl Attempt {
     #[must_use]
     pub fn judge_body(&self, body: &[u8]) -> Outcome {
         self.judge.body(body)
-    }
-
-    /// What to think of an outcome that is no failure: one password too many for an account is one.
-    #[must_use]
-    pub(super) fn doubt(&self, outcome: Outcome) -> Outcome {
-        let (Some((password, doubt)), Some((tried, _))) = (&self.doubted, self.place()) else {
-            return outcome;
-        };
-        if outcome == Outcome::Failure {
-            return outcome;
-        }
-        let now = Instant::now();
-        // Each name is asked, or a guesser would put another before the one that the shop reads.
-        let takes = |account: &CounterKey| doubt.takes(*account, *password, now);
-        let unlikely = tried.accounts.iter().filter(|account| takes(account)).count();
-        if unlikely > 0 { Outcome::Failure } else { outcome }
     }
 
     /// By which rule it would have been refused, where limits only observe. It is judged, so that one can

@@ -239,12 +239,7 @@ impl LoginFamilies {
                 "Login attempts over a limit that went on because their network is allowed.",
                 &["site", "reason"],
             ),
-            doubted: counters(
-                registry,
-                "tillgate_login_doubted_total",
-                "Answers that looked like a success, for one password too many of one account.",
-                &["site"],
-            ),
+            doubted: doubted(registry),
             seldom: Seldom::default(),
             attempts: counters(
                 registry,
@@ -338,4 +333,13 @@ impl LoginFamilies {
             ),
         }
     }
+}
+
+fn doubted(registry: &Registry) -> IntCounterVec {
+    counters(
+        registry,
+        "tillgate_login_doubted_total",
+        "Answers that looked like a success, for one password too many of one account.",
+        &["site"],
+    )
 }

@@ -88,8 +88,16 @@ impl<'p> Expected<'p> {
         let body = Body { content_types: &content_types, bytes: body, extent };
         let mut claims = Vec::new();
         let mut decided = false;
-        for candidate in &self.candidates {
+        let by_method = |other: bool| {
+            self.candidates.iter().filter(move |candidate| candidate.other_method == other)
+        };
+        for candidate in by_method(false).chain(by_method(true)) {
             if candidate.is_login() && decided {
+                continue;
+            }
+            // What a rule of the very method has claimed is not counted twice.
+            let same = |claim: &Claim<'_>| claim.kind() == candidate.kind();
+            if candidate.other_method && claims.iter().any(same) {
                 continue;
             }
             let before = claims.len();
@@ -241,6 +249,10 @@ impl Claim<'_> {
     #[must_use]
     pub fn names(&self) -> &[String] {
         self.account.names()
+    }
+
+    fn kind(&self) -> GuardKind {
+        self.rule.map_or(GuardKind::Login, |rule| rule.kind)
     }
 
     /// The guard that counts it, where it is no login.

@@ -8,11 +8,15 @@
 //! instead, is far from that. Passwords are kept as keyed hashes, for half an hour, in memory alone and in a
 //! table of a fixed size (two megabytes).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::counters::CounterKey;
+use super::claim::Claim;
+use super::{Attempt, LoginGuard};
+use crate::counters::{CounterKey, Outcome, Scope};
+use crate::policy::Site;
 
 /// How long changes are counted.
 const WINDOW: Duration = Duration::from_secs(30 * 60);
@@ -59,6 +63,38 @@ impl Doubt {
     }
 }
 
+impl LoginGuard {
+    /// The password of a login by form, to compare it with others.
+    pub(super) fn doubted(
+        &self,
+        site: &Site,
+        claim: &Claim<'_>,
+    ) -> Option<(CounterKey, Arc<Doubt>)> {
+        let compared = claim.guard().is_none() && !claim.secret.is_empty();
+        // No guard has this name either.
+        let scope = Scope { site: &site.name.0, guard: Some("\0password") };
+        compared.then(|| (self.hasher.account(scope, &claim.secret), Arc::clone(&self.doubt)))
+    }
+}
+
+impl Attempt {
+    /// What to think of an outcome that is no failure: one password too many for an account is one.
+    #[must_use]
+    pub(in crate::proxy) fn doubt(&self, outcome: Outcome) -> Outcome {
+        let (Some((password, doubt)), Some((tried, _))) = (&self.doubted, self.place()) else {
+            return outcome;
+        };
+        if outcome == Outcome::Failure {
+            return outcome;
+        }
+        let now = Instant::now();
+        // Each name is asked, or a guesser would put another before the one that the shop reads.
+        let takes = |account: &CounterKey| doubt.takes(*account, *password, now);
+        let unlikely = tried.accounts.iter().filter(|account| takes(account)).count();
+        if unlikely > 0 { Outcome::Failure } else { outcome }
+    }
+}
+
 /// The key is a keyed hash, so that nobody can choose whose slot is taken.
 fn slot_of(key: &CounterKey) -> usize {
     let [first, second, ..] = *key.as_bytes();
@@ -68,7 +104,7 @@ fn slot_of(key: &CounterKey) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::counters::{KeyHasher, Scope};
+    use crate::counters::KeyHasher;
 
     fn key(name: &str) -> CounterKey {
         KeyHasher::new(&[1; 32]).account(Scope { site: "shop", guard: None }, name)

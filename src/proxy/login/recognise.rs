@@ -151,8 +151,12 @@ impl<'p> Expected<'p> {
 }
 
 impl Candidate<'_> {
+    pub(super) fn kind(&self) -> GuardKind {
+        self.rule.map_or(GuardKind::Login, |rule| rule.kind)
+    }
+
     pub(super) fn is_login(&self) -> bool {
-        self.rule.is_none_or(|rule| rule.kind == GuardKind::Login)
+        self.kind() == GuardKind::Login
     }
 
     /// Whether nothing in the body matters: no condition, no field.
@@ -167,9 +171,16 @@ impl Candidate<'_> {
 /// Whether a site takes guarded attempts at this address, whatever the method.
 pub(super) fn is_guarded_address(site: &Site, uri: &Uri) -> bool {
     let path = normalise(uri.path());
+    let again = decoded_again(&path);
     let mut rules = site.logins.iter().chain(&site.guards);
-    (site.logins.is_empty() && usual(&path, uri.query()).is_some())
-        || rules.any(|rule| guarded_views(&path).any(|view| rule.path.matches_loosely(view)))
+    let views = || guarded_views(&path).chain(again.iter().flat_map(|path| guarded_views(path)));
+    (site.logins.is_empty() && usual(views(), uri.query()).is_some())
+        || rules.any(|rule| views().any(|view| rule.path.matches_loosely(view)))
+}
+
+/// A path that a second server behind the first decodes once more.
+fn decoded_again(path: &str) -> Option<String> {
+    path.contains('%').then(|| normalise(path).into_owned())
 }
 
 /// Whether a path is the usual one of a login.
@@ -190,16 +201,17 @@ pub(super) fn local_path(url: &str) -> Option<String> {
 /// Nothing is kept for a request that is none, which most are.
 fn candidates<'p>(site: &'p Site, head: &Parts) -> Vec<Candidate<'p>> {
     let path = normalise(head.uri.path());
+    let again = decoded_again(&path);
+    let mut left = guarded_views(&path).chain(again.iter().flat_map(|path| guarded_views(path)));
+    let views: [Option<&str>; 2 * VIEWS_MAX] = std::array::from_fn(|_| left.next());
     let mut found = Vec::new();
     if site.logins.is_empty()
         && (!only_looks(&head.method) || says_something(head))
-        && let Some(carrier) = usual(&path, head.uri.query())
+        && let Some(carrier) = usual(views.iter().flatten().copied(), head.uri.query())
     {
         found.push(Candidate { rule: None, carrier, other_method: false });
     }
     let query = Query { text: head.uri.query().unwrap_or_default(), fields: OnceCell::new() };
-    let mut left = guarded_views(&path);
-    let views: [Option<&str>; VIEWS_MAX] = std::array::from_fn(|_| left.next());
     for rule in site.logins.iter().chain(&site.guards) {
         let carrier = &rule.carrier;
         let other_method = !takes(rule, &head.method);
@@ -268,11 +280,14 @@ impl Query<'_> {
 }
 
 /// What is detected without being configured.
-fn usual(path: &str, query: Option<&str>) -> Option<&'static Carrier> {
+fn usual<'v>(
+    views: impl Iterator<Item = &'v str>,
+    query: Option<&str>,
+) -> Option<&'static Carrier> {
     static FIELDS: Carrier = Carrier::Fields;
     static GRAPHQL: Carrier = Carrier::Graphql(None);
     static XML_RPC: Carrier = Carrier::XmlRpc;
-    for segment in guarded_views(path).map(last_segment) {
+    for segment in views.map(last_segment) {
         let name = segment_name(segment);
         if is_one_of(name, &LOGIN_SEGMENTS) {
             return Some(&FIELDS);

@@ -2,12 +2,12 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use futures_util::FutureExt;
-use http::Request;
+use http::{Method, Request};
 use parking_lot::Mutex;
 
 use super::*;
 use crate::counters::LocalCounter;
-use crate::policy::{FieldPath, GuardRule, Limit, Lockout, PathPattern};
+use crate::policy::{Condition, FieldPath, GuardRule, Limit, Lockout, PathPattern, Place};
 
 #[cfg(test)]
 mod carriers;
@@ -164,6 +164,7 @@ fn a_configured_path_cannot_be_passed_by_another_spelling() {
         "/Shop/Enter",
         "/index.php/shop/enter",
         "/shop%2fenter",
+        "/shop%252fenter",
         "/shop/enter?x",
         "/shop/enter.json",
     ] {
@@ -212,6 +213,14 @@ fn a_password_is_known_in_the_languages_of_shops() {
     }
 }
 
+/// Both rules have a condition, so that the first does not decide.
+fn site_of_two_methods() -> Site {
+    let field = FieldPath::parse("password").unwrap();
+    let when = Some(Condition { field, value: None, place: Place::Anywhere });
+    let by = |method| GuardRule { method, when: when.clone(), ..rule("/enter", Some("email")) };
+    site(vec![by(Method::POST), by(Method::GET)])
+}
+
 #[test]
 fn a_configured_login_is_not_passed_by_another_method() {
     let site = site(vec![rule("/shop/enter", Some("email"))]);
@@ -229,6 +238,10 @@ fn a_configured_login_is_not_passed_by_another_method() {
         assert_eq!(in_body.unwrap(), ["ann"], "{method}");
         assert!(tried(method, "/shop/enter?email=ann", "").is_none(), "{method}");
     }
+    let site = site_of_two_methods();
+    let head = Request::get("/enter?email=ann&password=p").body(()).unwrap().into_parts().0;
+    let expected = LoginGuard::recognise(&site, &head).unwrap();
+    assert_eq!(claims(&expected, "").unwrap().len(), 1, "counted by both rules");
 }
 
 #[test]
