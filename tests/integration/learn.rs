@@ -287,11 +287,7 @@ fn a_shop_that_answers_every_login_with_a_page_is_learnt() {
 type Sent = (Vec<(&'static str, String)>, String);
 
 /// Learns from one wrong and one right request; the rule, once a guard has judged both right by it.
-fn learn_of(
-    shop: &Server,
-    (method, target): (&str, &str),
-    make: &dyn Fn(&str) -> Sent,
-) -> String {
+fn learn_of(shop: &Server, (method, target): (&str, &str), make: &dyn Fn(&str) -> Sent) -> String {
     let url = format!("http://{}", shop.address);
     let mut learner = Learner::start(&url, &[]);
     let mut browser = learner.browser();
