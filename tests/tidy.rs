@@ -58,12 +58,13 @@ mod tidy {
         code.map(read).collect()
     }
 
-    /// Whether the module above declares this file under `#[cfg(test)]`.
+    /// Whether the module above declares this file under `#[cfg(test)]`, or is itself for tests only.
     fn for_tests_only(path: &Path) -> bool {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let parent = path.parent().unwrap().with_extension("rs");
         let declaration = format!("#[cfg(test)]\nmod {name};");
-        fs::read_to_string(parent).is_ok_and(|text| text.contains(&declaration))
+        let declared = fs::read_to_string(&parent).is_ok_and(|text| text.contains(&declaration));
+        declared || parent.exists() && for_tests_only(&parent)
     }
 
     /// A line without its comment.

@@ -71,14 +71,14 @@ impl Case {
     }
 
     pub(super) fn account(&self, name: &str) -> CounterKey {
-        self.hasher.account(Scope { site: self.site, guard: None }, name)
+        self.hasher.account(Scope::logins(self.site), name)
     }
 
     fn tried(&self, names: &[&str]) -> Tried {
         let key =
             |kind, name| self.hasher.account(Scope { site: self.site, guard: Some(kind) }, name);
         Tried {
-            site: self.hasher.site(Scope { site: self.site, guard: None }),
+            site: self.hasher.site(Scope::logins(self.site)),
             network: key("network", self.place),
             wide_network: key("wide", self.place.split('/').next().unwrap()),
             accounts: names.iter().map(|name| self.account(name)).collect(),

@@ -27,6 +27,14 @@ pub struct Scope<'a> {
     pub guard: Option<&'a str>,
 }
 
+impl<'a> Scope<'a> {
+    /// The logins of a site.
+    #[must_use]
+    pub fn logins(site: &'a str) -> Self {
+        Self { site, guard: None }
+    }
+}
+
 impl KeyHasher {
     /// Starts with the key, which instances that share counters must share too.
     #[must_use]
@@ -38,6 +46,12 @@ impl KeyHasher {
     #[must_use]
     pub fn account(&self, scope: Scope<'_>, name: &str) -> CounterKey {
         self.hash(scope.guard, &[b"account", scope.site.as_bytes(), name.as_bytes()])
+    }
+
+    /// The key of a name and password that were shown together.
+    #[must_use]
+    pub fn guess(&self, site: &str, secret: &str) -> CounterKey {
+        self.hash(None, &[b"guess", site.as_bytes(), secret.as_bytes()])
     }
 
     /// The key of a site.
@@ -210,7 +224,7 @@ mod tests {
     #[test]
     fn the_pairs_of_an_account_are_its_own_and_lie_apart() {
         let hasher = KeyHasher::new(&[1; 32]);
-        let account = |name| hasher.account(Scope { site: "shop", guard: None }, name);
+        let account = |name| hasher.account(Scope::logins("shop"), name);
         let (ann, bob) = (account("ann"), account("bob"));
         let mut shards = std::collections::BTreeSet::new();
         for last in 0..64 {

@@ -151,7 +151,7 @@ impl LoginGuard {
             return None;
         }
         let [name] = claim.account.names() else { return None };
-        let account = self.hasher.account(Scope { site: &site.name.0, guard: None }, name);
+        let account = self.hasher.account(Scope::logins(&site.name.0), name);
         let id = self.devices.recognise(shown, &account, clock)?;
         Some(self.hasher.device(id.as_bytes()))
     }
@@ -300,9 +300,7 @@ impl LoginGuard {
     }
 
     fn shown_key(&self, site: &Site, shown: &Guess) -> CounterKey {
-        // No guard has this name: a configured one has no control characters.
-        let scope = Scope { site: &site.name.0, guard: Some("\0shown") };
-        self.hasher.account(scope, shown.secret())
+        self.hasher.guess(&site.name.0, shown.secret())
     }
 }
 

@@ -268,14 +268,13 @@ impl Rejection {
             | Self::LoginUnreadable
             | Self::NameRefused
             | Self::TargetRefused => StatusCode::BAD_REQUEST,
-            Self::DestinationInside { .. } | Self::DestinationRefused { .. } => {
-                StatusCode::FORBIDDEN
-            }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::CallerRefused | Self::NetworkDenied | Self::RevealOutside => {
-                StatusCode::FORBIDDEN
-            }
+            Self::CallerRefused
+            | Self::DestinationInside { .. }
+            | Self::DestinationRefused { .. }
+            | Self::NetworkDenied
+            | Self::RevealOutside => StatusCode::FORBIDDEN,
             Self::CallerUnknown | Self::Webhook(_) => StatusCode::UNAUTHORIZED,
             Self::CardRefused { .. }
             | Self::CardUnsupported(_)

@@ -157,7 +157,7 @@ impl Metrics {
         warn!(site, guard, reason, outcome, request_id, "attempt would be refused");
     }
 
-    /// A login over a limit went on: its network is allowed.
+    /// An attempt over a limit went on: its network is allowed.
     pub fn login_spared(&self, site: &str, reason: &'static str) {
         self.logins.spared.with_label_values(&[site, reason]).inc();
     }
@@ -226,65 +226,56 @@ impl Metrics {
 
 impl LoginFamilies {
     pub(super) fn register(registry: &Registry) -> Self {
+        let count = |name, help, labels: &[&str]| counters(registry, name, help, labels);
         Self {
-            proofs: counters(
-                registry,
+            proofs: count(
                 "tillgate_login_proofs_total",
                 "Login attempts that had to show a proof of work.",
                 &["site", "outcome"],
             ),
-            spared: counters(
-                registry,
+            spared: count(
                 "tillgate_login_refusals_spared_total",
-                "Login attempts over a limit that went on because their network is allowed.",
+                "Attempts over a limit, of logins and guards, that went on because their network is allowed.",
                 &["site", "reason"],
             ),
             doubted: doubted(registry),
             seldom: Seldom::default(),
-            attempts: counters(
-                registry,
+            attempts: count(
                 "tillgate_login_attempts_total",
                 "Login attempts that the shop answered.",
                 &["site", "outcome"],
             ),
-            refused: counters(
-                registry,
+            refused: count(
                 "tillgate_login_refusals_total",
                 "Login attempts refused before the shop saw them.",
                 &["site", "reason"],
             ),
-            observed: counters(
-                registry,
+            observed: count(
                 "tillgate_login_observed_total",
                 "Login attempts that would have been refused if limits did more than observe.",
                 &["site", "reason", "outcome"],
             ),
-            guarded: counters(
-                registry,
+            guarded: count(
                 "tillgate_guard_attempts_total",
                 "Attempts of guards that the shop answered.",
                 &["site", "guard", "outcome"],
             ),
-            guard_refused: counters(
-                registry,
+            guard_refused: count(
                 "tillgate_guard_refusals_total",
                 "Attempts of guards refused before the shop saw them.",
                 &["site", "guard", "reason"],
             ),
-            guard_observed: counters(
-                registry,
+            guard_observed: count(
                 "tillgate_guard_observed_total",
                 "Attempts of guards that would have been refused if limits did more than observe.",
                 &["site", "guard", "reason", "outcome"],
             ),
-            account_locks: counters(
-                registry,
+            account_locks: count(
                 "tillgate_account_locks_total",
                 "Accounts locked after too many failures.",
                 &["site"],
             ),
-            locks: counters(
-                registry,
+            locks: count(
                 "tillgate_login_locks_total",
                 "Locks after too many failures, by what is locked.",
                 &["site", "dimension"],
@@ -307,26 +298,22 @@ impl LoginFamilies {
                 "tillgate_counters_degraded",
                 "1 while shared counters fail and each instance holds to its own.",
             ),
-            rejected: counters(
-                registry,
+            rejected: count(
                 "tillgate_requests_rejected_total",
                 "Requests refused, by reason.",
                 &["site", "reason"],
             ),
-            signals: counters(
-                registry,
+            signals: count(
                 "tillgate_login_signals_total",
                 "Logins and payments that a signal of attack spoke against.",
                 &["site", "reason"],
             ),
-            steps: counters(
-                registry,
+            steps: count(
                 "tillgate_login_suspicious_total",
                 "Suspicious logins that were made harder.",
                 &["site", "step"],
             ),
-            declines: counters(
-                registry,
+            declines: count(
                 "tillgate_card_declines_total",
                 "Cards that a provider declined and whose bringer is known.",
                 &["gateway"],

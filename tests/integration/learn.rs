@@ -283,15 +283,11 @@ fn a_shop_that_answers_every_login_with_a_page_is_learnt() {
     assert_judges_right(&url, &rule, "/customer/account/login/", FORM, &body);
 }
 
-/// What a browser adds to a request: fields and a body.
-type Filled = (Vec<(&'static str, String)>, String);
+/// The fields of a head, and a body.
+type Sent = (Vec<(&'static str, String)>, String);
 
 /// Learns from one wrong and one right request; the rule, once a guard has judged both right by it.
-fn learn_of(
-    shop: &Server,
-    (method, target): (&str, &str),
-    make: &dyn Fn(&str) -> Filled,
-) -> String {
+fn learn_of(shop: &Server, (method, target): (&str, &str), make: &dyn Fn(&str) -> Sent) -> String {
     let url = format!("http://{}", shop.address);
     let mut learner = Learner::start(&url, &[]);
     let mut browser = learner.browser();

@@ -119,7 +119,7 @@ fn a_site_under_attack_is_a_reason_that_needs_another() {
     }
     let ordinary = signals.score(&tried(900, 900), at(61));
     assert_eq!((ordinary.points(), ordinary.names().as_str()), (20, "site_failures"));
-    let other = hasher().site(Scope { site: "other", guard: None });
+    let other = hasher().site(Scope::logins("other"));
     let elsewhere = Tried { site: other, ..tried(900, 900) };
     assert_eq!(signals.score(&elsewhere, at(61)).points(), 0);
 }

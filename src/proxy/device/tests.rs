@@ -10,7 +10,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn account(name: &str) -> CounterKey {
-    KeyHasher::new(&[7; 32]).account(Scope { site: "shop.example", guard: None }, name)
+    KeyHasher::new(&[7; 32]).account(Scope::logins("shop.example"), name)
 }
 
 fn devices() -> Devices {
@@ -49,8 +49,7 @@ fn a_browser_is_trusted_with_its_account_for_thirty_days() {
     assert!(knows(&shown, "ann", 0) && knows(&shown, "ann", LIFE.as_secs() - 1));
     assert!(!knows(&shown, "ann", LIFE.as_secs()), "older than its life");
     assert!(!knows(&shown, "bob", 0), "another account");
-    let elsewhere =
-        KeyHasher::new(&[7; 32]).account(Scope { site: "other.example", guard: None }, "ann");
+    let elsewhere = KeyHasher::new(&[7; 32]).account(Scope::logins("other.example"), "ann");
     assert!(devices().recognise(&shown, &elsewhere, (at(0), LIFE)).is_none(), "another site");
     let stranger = Devices::new(&[8; 32]);
     assert!(stranger.recognise(&shown, &account("ann"), (at(0), LIFE)).is_none(), "another key");

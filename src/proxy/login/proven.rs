@@ -61,7 +61,7 @@ mod tests {
     fn what_the_shop_took_holds_for_minutes() {
         let (proven, now) = (Proven::new(), Instant::now());
         let hasher = KeyHasher::new(&[1; 32]);
-        let scope = Scope { site: "shop", guard: None };
+        let scope = Scope::logins("shop");
         let (ann, bob) = (hasher.account(scope, "ann:p"), hasher.account(scope, "bob:p"));
         assert!(!proven.holds(&ann, now));
         proven.note(ann, now);

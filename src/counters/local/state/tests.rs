@@ -28,13 +28,13 @@ fn begin(path: &Path, key: &[u8; 32], wall: SystemTime) -> Life {
 
 impl Life {
     fn account(&self) -> CounterKey {
-        self.hasher.account(Scope { site: "shop", guard: None }, "ann")
+        self.hasher.account(Scope::logins("shop"), "ann")
     }
 
     fn try_as(&self, outcome: Outcome, from: &str) -> Result<Trust, &'static str> {
         let mut limits = LoginLimits::default();
         (limits.account.quota, limits.pair) = (None, Default::default());
-        let scope = Scope { site: "shop", guard: None };
+        let scope = Scope::logins("shop");
         let tried = Tried {
             site: self.hasher.site(scope),
             network: self.hasher.network(None, from.parse().unwrap()),
