@@ -50,7 +50,7 @@ impl RawH2 {
     }
 
     /// From now on, whoever does not read from us within this time is given up.
-    pub(crate) fn be_impatient(&mut self) {
+    pub(crate) fn be_impatient(&self) {
         self.client.tcp().set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     }
 
