@@ -107,6 +107,16 @@ fn numbers_that_share_a_group_are_masked_together() {
 }
 
 #[test]
+fn digits_of_another_number_stay_where_a_number_is_replaced() {
+    let body = "4111 1111 1511 3782 822463 10005";
+    let [find] = &finds(response(), Carrier::Text, body)[..] else { panic!("not one find") };
+    let mut written = body.as_bytes().to_vec();
+    find.write_digits(&mut written, b"5555555555554444");
+    assert_eq!(written, b"5555 5555 5555 4444 822463 10005");
+    assert_eq!(find.replaced(body.as_bytes(), b"tok"), b"tok 822463 10005");
+}
+
+#[test]
 fn a_json_number_stays_a_number_and_is_no_card() {
     let body = r#"{"card":4111111111111111,"float":[5555555555554444.0]}"#;
     let once = masked(response, Carrier::Json, body);
