@@ -93,9 +93,11 @@ fn extension(view: &View<'_>, at: usize) -> bool {
 fn named_before(before: &[u8]) -> bool {
     let letters = before.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let word = before.get(before.len() - letters..).unwrap_or_default();
-    let glued = before.len().checked_sub(letters + 1).and_then(|at| before.get(at));
-    let whole = glued.is_none_or(|byte| !byte.is_ascii_alphanumeric());
-    whole && names::is_card_word(&word.to_ascii_lowercase())
+    let head = before.get(..before.len() - letters).unwrap_or_default();
+    let whole = head.last().is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    // What a mask hides was there before the letters, too.
+    let masked = last_star(head).is_some_and(|(_, rest)| last_star(rest).is_some());
+    whole && !masked && names::is_card_word(&word.to_ascii_lowercase())
 }
 
 fn ends_word(text: &[u8], word: &str) -> bool {

@@ -22,7 +22,8 @@ impl Find {
     }
 
     /// Masks the number, with another that shares digits with it: first six and last four stay, the
-    /// rest becomes `*` in the writing of the place; a JSON number stays a JSON number of as many digits that fails Luhn.
+    /// rest becomes `*` in the writing of the place; a JSON number stays a JSON number of as many
+    /// digits that fails Luhn.
     pub fn mask(&self, run: &mut [u8]) {
         self.change(run, |text| self.mask_text(text));
     }

@@ -32,7 +32,7 @@ pub(super) struct Beside {
 impl Beside {
     /// The number's own of all places.
     pub(super) fn own<T>(self, places: &[T]) -> &[T] {
-        places.get(self.before..places.len() - self.after).unwrap_or_default()
+        places.get(self.before..places.len().saturating_sub(self.after)).unwrap_or_default()
     }
 }
 

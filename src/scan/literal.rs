@@ -3,7 +3,7 @@
 use super::Carrier;
 use super::find::Medium;
 use super::glyph::{self, Class};
-use super::view::{LOOK_BACK, View, leading_digits};
+use super::view::{LOOK_AHEAD, LOOK_BACK, View, leading_digits};
 
 /// How the digits from `start` to `end` are written.
 pub(super) fn medium(view: &View<'_>, start: usize, end: usize, carrier: Carrier) -> Medium {
@@ -13,9 +13,10 @@ pub(super) fn medium(view: &View<'_>, start: usize, end: usize, carrier: Carrier
         return if counted(view, start) { Medium::Counted } else { Medium::Text };
     }
     let end = end + fraction(view, end);
-    let blanks =
-        (end..end + 64).find(|&at| !view.byte(at).is_some_and(|b| b.is_ascii_whitespace()));
-    let closes = match view.byte(blanks.unwrap_or(end)) {
+    // As far as may be looked: a star in a number behind which a page of blanks stands breaks the JSON.
+    let blank = |at: &usize| view.byte(*at).is_some_and(|byte| byte.is_ascii_whitespace());
+    let blanks = (end..end + LOOK_AHEAD).take_while(blank).count();
+    let closes = match view.byte(end + blanks) {
         None => carrier == Carrier::Json,
         Some(byte) => matches!(byte, b',' | b'}' | b']' | b')' | b';' | b'n'),
     };

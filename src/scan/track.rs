@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::card::PAN_DIGITS_MIN;
+
 use super::glyph::{self, Class, Glyph};
 use super::view::View;
 
@@ -21,8 +23,8 @@ pub(super) fn tail(view: &View<'_>, start: usize, end: usize) -> Option<Range<us
     let next = end + separator.length;
     match u8::try_from(separator.code).ok()? {
         b'^' if in_first_track(view, start) => {
-            let tail = behind_name(view, next)?;
-            Some(tail..first_track_end(view, digits_end(view, tail)?))
+            let (tail, data) = behind_name(view, next)?;
+            Some(tail..first_track_end(view, digits_end(view, data)?))
         }
         b'=' => Some(next..digits_end(view, next)?),
         b'D' | b'd' => Some(next..digits_end(view, next).filter(|_| is_month(view, next + 2))?),
@@ -41,14 +43,16 @@ pub(super) fn in_first_track(view: &View<'_>, start: usize) -> bool {
     })
 }
 
-/// Where the data behind the name begins.
-fn behind_name(view: &View<'_>, at: usize) -> Option<usize> {
-    let mut place = at;
+/// Where what follows the name begins, and the data itself: a name with the digits of a number is
+/// masked with the data, for they are passed over as one.
+fn behind_name(view: &View<'_>, at: usize) -> Option<(usize, usize)> {
+    let (mut place, mut digits) = (at, 0);
     for _ in 0..NAME_MAX {
         let glyph = glyph::read(view, place)?;
         place += glyph.length;
+        digits += usize::from(is_digit(&glyph));
         if glyph.code == u32::from(b'^') {
-            return Some(place);
+            return Some((if digits < PAN_DIGITS_MIN { place } else { at }, place));
         }
     }
     None
@@ -159,6 +163,11 @@ mod tests {
                 Carrier::Text,
                 "57124111111111111111D25121010000012300F9F1A020276",
                 "57124111110000001111D00000000000000000F9F1A020276",
+            ),
+            (
+                Carrier::Text,
+                "B4111111111111111^%B4111111111111111^25121010000",
+                "B411111******1111^%*****************^***********",
             ),
             (
                 Carrier::Json,
