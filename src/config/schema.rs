@@ -11,11 +11,13 @@ use serde::Deserialize;
 
 use super::source::At;
 
+mod access;
 mod clients;
 mod gateways;
 mod listeners;
 mod login_limits;
 
+pub(super) use access::{BlockSchema, HeaderPatternSchema, HeadersSchema, RouteAccessSchema};
 pub(super) use clients::{ForwardedHeaderSchema, NetworksSchema, PagesSchema, ProofOfWorkSchema};
 pub(super) use gateways::{
     AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
@@ -56,6 +58,9 @@ pub(super) struct FileSchema {
     /// What is done with card numbers where a route says nothing else.
     #[serde(default)]
     pub(super) cards: CardsSchema,
+    /// What browsers are told where a route says nothing else.
+    #[serde(default)]
+    pub(super) headers: HeadersSchema,
     /// Sizes where a route says nothing else.
     #[serde(default)]
     pub(super) limits: LimitsSchema,
@@ -106,7 +111,10 @@ pub(super) struct SiteSchema {
     /// What counts as a login; common ones are recognised where absent.
     #[serde(default)]
     pub(super) login: Vec<At<SiteLoginSchema>>,
-    /// Paths that differ from `[cards]` and `[limits]`; first match wins.
+    /// Requests that are refused because the shop has a hole there.
+    #[serde(default)]
+    pub(super) block: Vec<At<BlockSchema>>,
+    /// Paths that differ from `[cards]`, `[limits]` and `[headers]`; first match wins.
     #[serde(default)]
     pub(super) route: Vec<At<RouteSchema>>,
 }
@@ -155,6 +163,12 @@ pub(super) struct RouteSchema {
     /// Keys of `[limits]` that differ here.
     #[serde(default)]
     pub(super) limits: LimitsSchema,
+    /// Keys of `[headers]` that differ here.
+    #[serde(default)]
+    pub(super) headers: HeadersSchema,
+    /// Who may ask for what here.
+    #[serde(default)]
+    pub(super) access: RouteAccessSchema,
 }
 
 /// What is done with card numbers.
@@ -241,6 +255,9 @@ pub(super) struct LimitsSchema {
     /// The most card numbers in one request body.
     #[schemars(extend("default" = 1000))]
     pub(super) cards: Option<At<NonZeroUsize>>,
+    /// The largest body, decoded, that a block with a `body` lets pass.
+    #[schemars(extend("default" = "1MiB"))]
+    pub(super) block_body: Option<At<String>>,
 }
 
 /// Waits.

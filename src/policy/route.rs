@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CardPolicy, HostPattern, Limits, LoginRule, PathPattern, Upstream};
+use super::{
+    AccessRules, BlockRule, CardPolicy, HostPattern, Limits, LoginRule, PathPattern,
+    ResponseHeaders, Upstream,
+};
 
 /// The name of a site in metrics and logs: its first host, or `default`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -20,6 +23,8 @@ pub struct Site {
     pub upstreams: Vec<Upstream>,
     /// What counts as a login; empty means the built-in detection.
     pub logins: Vec<LoginRule>,
+    /// Requests that are refused because the shop has a hole there.
+    pub blocks: Vec<BlockRule>,
     /// First match wins; the last one matches every path.
     pub routes: Vec<Route>,
 }
@@ -35,6 +40,10 @@ pub struct Route {
     pub cards: CardPolicy,
     /// Sizes.
     pub limits: Limits,
+    /// Who may ask for what.
+    pub access: AccessRules,
+    /// What is said to browsers.
+    pub headers: ResponseHeaders,
 }
 
 /// How closely a site's host patterns match; higher is closer.

@@ -13,6 +13,7 @@ pub(super) use page::Accept;
 use page::Words;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +52,14 @@ pub enum Rejection {
     /// The client stopped sending, or sent what is no HTTP, inside a body.
     #[error("the request body broke off")]
     BodyBroken(#[source] hyper::Error),
+    /// A request that a known hole of the shop is tried with.
+    #[error("blocked by {rule}")]
+    Blocked {
+        /// The rule, as configured.
+        rule: Arc<str>,
+        /// What the rule answers.
+        status: StatusCode,
+    },
     /// The body is larger than the route allows.
     #[error("the request body is larger than {limit_bytes} bytes")]
     BodyTooLarge {
@@ -105,6 +114,9 @@ pub enum Rejection {
     /// What is no WebSocket frame, or too large a message.
     #[error("a WebSocket connection was closed")]
     Frame(#[source] Violation),
+    /// A field that the route demands or forbids.
+    #[error("a field of the request is not as the route demands")]
+    HeaderDenied,
     /// Several hosts, or one that differs from the request line's.
     #[error("conflicting hosts")]
     HostConflict,
@@ -134,6 +146,12 @@ pub enum Rejection {
     /// CONNECT and TRACE are not for a reverse proxy.
     #[error("method not allowed")]
     Method,
+    /// A method that the route does not allow.
+    #[error("method not allowed on this route")]
+    MethodDenied {
+        /// Those that it does.
+        allowed: String,
+    },
     /// A name that is passed on as it is may hold a card number.
     #[error("a method, host or field name may be a card number")]
     NameRefused,
@@ -245,11 +263,13 @@ impl Rejection {
             Self::DestinationInside { .. } | Self::DestinationRefused { .. } => {
                 StatusCode::FORBIDDEN
             }
+            Self::Blocked { status, .. } => *status,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::CallerRefused | Self::NetworkDenied | Self::RevealOutside => {
-                StatusCode::FORBIDDEN
-            }
+            Self::CallerRefused
+            | Self::HeaderDenied
+            | Self::NetworkDenied
+            | Self::RevealOutside => StatusCode::FORBIDDEN,
             Self::CallerUnknown | Self::Webhook(_) => StatusCode::UNAUTHORIZED,
             Self::CardRefused { .. }
             | Self::CardUnsupported(_)
@@ -265,7 +285,9 @@ impl Rejection {
             | Self::Login { .. }
             | Self::ProofWanted(_)
             | Self::RevealLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::ConnectOnly | Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ConnectOnly | Self::Method | Self::MethodDenied { .. } => {
+                StatusCode::METHOD_NOT_ALLOWED
+            }
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
             // Not 503: what may have charged a card is not to be repeated without a look.
@@ -306,10 +328,13 @@ impl Rejection {
     }
 
     /// What a 405 must tell (RFC 9110 §15.5.6).
-    fn allowed(&self) -> Option<&'static str> {
+    fn allowed(&self) -> Option<HeaderValue> {
         match self {
-            Self::ConnectOnly => Some("CONNECT"),
-            Self::Method => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            Self::ConnectOnly => Some(HeaderValue::from_static("CONNECT")),
+            Self::Method => {
+                Some(HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+            }
+            Self::MethodDenied { allowed } => HeaderValue::from_str(allowed).ok(),
             _ => None,
         }
     }
@@ -359,7 +384,7 @@ impl Rejection {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         if let Some(allowed) = self.allowed() {
-            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            headers.insert(ALLOW, allowed);
         }
         response
     }

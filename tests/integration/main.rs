@@ -5,6 +5,8 @@
 //! numbers of the test; one hit fails it.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod balancer;
 #[cfg(test)]
 mod commands;
@@ -56,6 +58,8 @@ mod redact;
 mod redis;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod response_headers;
 #[cfg(test)]
 mod seen;
 #[cfg(test)]

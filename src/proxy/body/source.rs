@@ -100,7 +100,10 @@ impl Source {
 
     /// Gives these bytes again before what follows.
     pub fn put_back(&mut self, bytes: Vec<Bytes>) {
-        self.read_before.extend(bytes);
+        // Another stage may have read further, and what it put back is still waiting.
+        for piece in bytes.into_iter().rev() {
+            self.read_before.push_front(piece);
+        }
     }
 
     /// From now on, trailer fields with what these rules look for do not pass.

@@ -58,7 +58,7 @@ fn rewrite(path: &str) -> String {
 
 /// What a plus stands for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Plus {
+pub(in crate::proxy) enum Plus {
     /// Itself.
     Literal,
     /// A space, as in forms.
@@ -66,7 +66,7 @@ pub(super) enum Plus {
 }
 
 /// Percent-decodes; a broken escape stays as it is, and what is no UTF-8 becomes U+FFFD.
-pub(super) fn decode(text: &[u8], plus: Plus) -> String {
+pub(in crate::proxy) fn decode(text: &[u8], plus: Plus) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut left = text;
     while let Some((&byte, rest)) = left.split_first() {

@@ -14,7 +14,14 @@ const FORM: Option<&[u8]> = Some(b"application/x-www-form-urlencoded");
 
 fn site(logins: Vec<LoginRule>) -> Site {
     let name = SiteName("shop.example".into());
-    Site { name, hosts: Vec::new(), upstreams: Vec::new(), logins, routes: Vec::new() }
+    Site {
+        name,
+        hosts: Vec::new(),
+        upstreams: Vec::new(),
+        logins,
+        blocks: Vec::new(),
+        routes: Vec::new(),
+    }
 }
 
 fn rule(path: &str, field: Option<&str>) -> LoginRule {

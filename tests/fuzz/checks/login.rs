@@ -143,5 +143,12 @@ fn site(kind: usize) -> Site {
         _ => vec![rule(Some("customer.mail"))],
     };
     let name = SiteName("shop.example".into());
-    Site { name, hosts: Vec::new(), upstreams: Vec::new(), logins, routes: Vec::new() }
+    Site {
+        name,
+        hosts: Vec::new(),
+        upstreams: Vec::new(),
+        logins,
+        blocks: Vec::new(),
+        routes: Vec::new(),
+    }
 }

@@ -6,8 +6,14 @@ use crate::policy::{PathPattern, Site, SiteName};
 
 fn judge(rules: Vec<LoginRule>) -> Judge {
     let name = SiteName("shop".into());
-    let site =
-        Site { name, hosts: Vec::new(), upstreams: Vec::new(), logins: rules, routes: Vec::new() };
+    let site = Site {
+        name,
+        hosts: Vec::new(),
+        upstreams: Vec::new(),
+        logins: rules,
+        blocks: Vec::new(),
+        routes: Vec::new(),
+    };
     let request = Request::post("/login").header("referer", "https://shop/cart").body(()).unwrap();
     Judge::new(&Expected::recognise(&site, &request.into_parts().0).unwrap())
 }
