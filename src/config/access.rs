@@ -63,7 +63,7 @@ impl Compiler<'_> {
         for at in written {
             let HeaderPatternSchema { name, value } = at.get();
             let name = self.pattern_name(&format!("{key}.name"), name, any && value.is_some());
-            let value = value.as_ref().map(|at| self.regex(&format!("{key}.value"), at));
+            let value = value.as_ref().map(|at| self.hostile_regex(&format!("{key}.value"), at));
             if let (Some(name), Some(value)) = (name, value.map_or(Some(None), |it| it.map(Some))) {
                 patterns.push(HeaderPattern { name, value });
             }
@@ -121,9 +121,9 @@ impl Compiler<'_> {
             status: self.block_status(status.as_ref()),
             methods: self.methods("site.block.methods", methods.as_ref()),
             path: path.as_ref().and_then(|at| self.path_pattern("site.block.path", at)),
-            query: query.as_ref().and_then(|at| self.regex("site.block.query", at)),
+            query: query.as_ref().and_then(|at| self.hostile_regex("site.block.query", at)),
             headers: self.header_patterns(("site.block.headers", true), headers),
-            body: body.as_ref().and_then(|at| self.regex("site.block.body", at)),
+            body: body.as_ref().and_then(|at| self.hostile_regex("site.block.body", at)),
         };
         // A condition that is missing would block too much; what is wrong with it is told.
         (self.problems.len() == before).then_some(rule)

@@ -51,10 +51,11 @@ impl Proxy {
             Ok(body) => body,
             Err(unreadable) => return self.unread(place, exchange, (&undecided, unreadable)),
         };
+        let readings: Vec<_> = decodings(&body, Plus::Space).collect();
         let plain = unescaped(&body);
         for (block, pattern) in undecided {
-            let escaped = plain.as_deref().is_some_and(|plain| pattern.is_match(plain));
-            if escaped || is_in(pattern, &body, Plus::Space) {
+            let mut texts = readings.iter().map(AsRef::as_ref).chain(plain.as_deref());
+            if texts.any(|text| pattern.is_match(text)) {
                 self.met(place, exchange, block)?;
             }
         }
@@ -104,7 +105,8 @@ fn means(block: &BlockRule, head: &request::Parts, paths: &Paths<'_>) -> bool {
             .as_ref()
             .is_none_or(|pattern| paths.with_raw().any(|path| pattern.matches_loosely(path)))
         && block.query.as_ref().is_none_or(|pattern| {
-            head.uri.query().is_some_and(|query| is_in(pattern, query.as_bytes(), Plus::Space))
+            let query = head.uri.query().unwrap_or_default().as_bytes();
+            decodings(query, Plus::Space).any(|text| pattern.is_match(&text))
         })
         && block.headers.iter().all(|field| has(field, head))
 }
@@ -113,10 +115,6 @@ fn has(field: &HeaderPattern, head: &request::Parts) -> bool {
     field
         .values(&head.headers)
         .any(|value| decodings(value.as_bytes(), Plus::Literal).any(|value| field.fits(&value)))
-}
-
-fn is_in(pattern: &Regex, text: &[u8], plus: Plus) -> bool {
-    decodings(text, plus).any(|text| pattern.is_match(&text))
 }
 
 /// The whole body, decoded; it is still to be given to the shop. What cannot be read so is the inner

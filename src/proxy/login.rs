@@ -22,7 +22,7 @@ pub use self::account::Account;
 use self::account::NAMES_MAX;
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
-pub(super) use self::path::{Plus, decode, normalise, views};
+pub(super) use self::path::{Plus, decode, decode_bytes, normalise, views};
 pub use self::recognise::{Expected, Unreadable};
 use crate::counters::{
     AttemptCounter, CounterKey, KeyHasher, Lock, Outcome, Refusal, RefusalReason, Reservation,

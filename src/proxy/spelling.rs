@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::login::{Plus, decode, normalise, views};
+use super::login::{Plus, decode, decode_bytes, normalise, views};
 
 /// A path, as it is written and as servers read it.
 pub(super) struct Paths<'t> {
@@ -43,7 +43,7 @@ impl<'t> Paths<'t> {
 pub(super) fn decodings(text: &[u8], plus: Plus) -> impl Iterator<Item = Cow<'_, [u8]>> {
     let step = move |text: &[u8]| {
         let coded = |byte: &u8| *byte == b'%' || (plus == Plus::Space && *byte == b'+');
-        text.iter().any(coded).then(|| decode(text, plus).into_bytes())
+        text.iter().any(coded).then(|| decode_bytes(text, plus))
     };
     let once = step(text);
     let twice = once.as_deref().and_then(step);

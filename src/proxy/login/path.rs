@@ -65,8 +65,13 @@ pub(in crate::proxy) enum Plus {
     Space,
 }
 
-/// Percent-decodes; a broken escape stays as it is, and what is no UTF-8 becomes U+FFFD.
+/// Percent-decodes; what is no UTF-8 becomes U+FFFD.
 pub(in crate::proxy) fn decode(text: &[u8], plus: Plus) -> String {
+    String::from_utf8_lossy(&decode_bytes(text, plus)).into_owned()
+}
+
+/// Percent-decodes; a broken escape stays as it is.
+pub(in crate::proxy) fn decode_bytes(text: &[u8], plus: Plus) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut left = text;
     while let Some((&byte, rest)) = left.split_first() {
@@ -80,7 +85,7 @@ pub(in crate::proxy) fn decode(text: &[u8], plus: Plus) -> String {
             _ => decoded.push(byte),
         }
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    decoded
 }
 
 fn escape(text: &[u8]) -> Option<u8> {
