@@ -4,6 +4,7 @@
 //! (`compile`). Nothing is served from a file with a problem in it: the caller keeps what it has.
 //! Reading is all that is done here: no socket is opened, nothing is written.
 
+mod access;
 mod cards;
 mod compile;
 mod environment;
@@ -18,6 +19,7 @@ mod pages;
 mod presets;
 mod problem;
 mod proof;
+mod response_headers;
 mod schema;
 mod secrets;
 mod shape;
@@ -146,6 +148,7 @@ pub fn for_upstream(
         ca: None,
         login: Vec::new(),
         guard: Vec::new(),
+        block: Vec::new(),
         route: Vec::new(),
     };
     let file = FileSchema {
@@ -182,12 +185,18 @@ fn digest(text: &str, snapshot: &Snapshot) -> Vec<u8> {
             anchors.iter().for_each(|anchor| context.update(anchor));
         }
     }
-    for (address, listed) in snapshot.networks.steps() {
-        context.update(&address);
-        context.update(&[listed.map_or(0, |listed| match listed {
-            Listed::Allowed => 1,
-            Listed::Denied => 2,
-        })]);
+    let routes = snapshot.sites.iter().flat_map(|site| &site.routes);
+    let lists = routes.map(|route| &route.access.networks).chain([&snapshot.networks]);
+    for list in lists {
+        for (address, listed) in list.steps() {
+            context.update(&address);
+            context.update(&[listed.map_or(0, |listed| match listed {
+                Listed::Allowed => 1,
+                Listed::Denied => 2,
+            })]);
+        }
+        // With its end, or a network that moves from one list to the next would be no change.
+        context.update(&[3]);
     }
     for text in snapshot.pages.iter().flat_map(Pages::texts) {
         // With its end, or a line that moves from one page to the next would be no change.

@@ -4,6 +4,7 @@
 //! Nothing here knows sockets, files or clocks, and nothing here is optional that a request needs:
 //! defaults are filled in before.
 
+mod access;
 mod cards;
 mod certificate;
 mod field;
@@ -20,6 +21,7 @@ mod pattern;
 mod postgres;
 mod proof;
 mod redis;
+mod response_headers;
 mod route;
 mod secret;
 mod signals;
@@ -29,6 +31,7 @@ mod webhook;
 
 use std::sync::Arc;
 
+pub use access::{AccessRules, BlockRule, Breach, HeaderPattern};
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
 pub use field::{FieldPattern, enclosing, join_names, name_parts};
@@ -49,6 +52,7 @@ pub use postgres::{
 };
 pub use proof::ProofOfWork;
 pub use redis::{RedisAddress, RedisAddressError, RedisHost, RedisPlace, RedisTls};
+pub use response_headers::{Framing, ResponseHeaders};
 pub use route::{Route, Site, SiteName};
 pub use secret::Secret;
 pub use signals::{

@@ -4,7 +4,9 @@
 //! stages, and only that function knows their order. A request loads one [`Generation`] and keeps it
 //! to its end; what outlives reloads is in [`Services`].
 
+mod access;
 mod admit;
+mod block;
 mod body;
 mod cards;
 mod connect;
@@ -26,6 +28,7 @@ mod proof;
 mod reject;
 mod request_id;
 mod services;
+mod spelling;
 mod suspicion;
 mod testing;
 mod upgrade;
@@ -131,6 +134,7 @@ impl Proxy {
             metrics: handles,
             ..Ending::of(&self.services, Arc::clone(&exchange), peer)
         };
+        let told = found.as_ref().ok().and_then(Found::response_headers);
         let outcome = match found {
             Ok(Found::Gateway(gateway)) => {
                 self.gateway(&generation, &gateway, (peer, &exchange), request).await
@@ -141,7 +145,12 @@ impl Proxy {
             }
             Err(rejection) => Err(rejection),
         };
-        self.conclude(outcome, (accept, generation.snapshot.pages.as_ref()), ending)
+        let pages = generation.snapshot.pages.as_ref();
+        let mut response = self.conclude(outcome, (accept, pages), ending);
+        if let Some(told) = told.filter(|_| !response.status().is_informational()) {
+            told.apply(response.headers_mut(), peer.tls_version.is_some());
+        }
+        response
     }
 
     /// Turns a refusal into an answer, and sees to it that every answer is told at its end.
@@ -187,6 +196,7 @@ impl Proxy {
         let wanted = Wanted::of(&route.cards, protocol)?;
         let handed_over = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
+        headers::join_cookies(&mut head.headers);
         let trusted = &generation.snapshot.trusted_proxies;
         let told = trusted.contain(peer.address.ip());
         let browser = Browser::take(&mut head.headers, peer.tls_version.is_some(), told);
@@ -196,6 +206,8 @@ impl Proxy {
         let idle = timeouts.request_body_idle;
         let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 
+        self.check_access(place, exchange, &head)?;
+        self.check_blocks(place, exchange, (&head, &mut source)).await?;
         let covered = generation.webhook(place, exchange);
         let delivery = self.admit_webhook(covered, exchange, (&head.headers, &mut source)).await?;
         let attempts = self
@@ -357,7 +369,6 @@ fn prepare(
     headers::drop_doubles(&mut head.headers);
     // The client has been told to go on by us, who read its body.
     head.headers.remove(EXPECT);
-    headers::join_cookies(&mut head.headers);
     if trailers {
         headers::welcome_trailers(&mut head.headers);
     }

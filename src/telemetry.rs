@@ -5,6 +5,7 @@
 //! here makes a request wait, except an audit record that must be on the disk first.
 
 mod access;
+mod access_rules;
 mod anchor;
 pub mod audit;
 mod audit_event;
@@ -32,6 +33,7 @@ mod vaults;
 mod verify;
 
 pub use access::{AccessFormat, AccessLog, AccessRecord, AccessTarget};
+pub use access_rules::BlockOutcome;
 pub use audit::Audit;
 pub use audit_event::{AuditEvent, LastFour};
 pub use cards::{CardAction, CardDatum, CardPlace, Direction, SkipReason};

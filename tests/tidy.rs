@@ -196,8 +196,10 @@ mod tidy {
             "[[certificate]]",
             "[[site]]",
             "[[site.login]]",
+            "[[site.block]]",
             "[[site.route]]",
             "[cards]",
+            "[headers]",
             "[limits]",
             "[timeouts]",
             "[login]",
@@ -242,7 +244,9 @@ mod tidy {
         pkcs11 module token_label key_label pin cvv_store cvv_ttl access access_format level bearer \
         client_ca client_certificate credentials header value prefix basic user password hmac algorithm \
         encoding timestamp_header reveal methods paths fields otherwise reveal_limit preset secrets \
-        tolerance others allow tunnels deny always bits lifetime folder";
+        tolerance others allow tunnels deny always bits lifetime folder block query headers require forbid \
+        hsts hsts_subdomains hsts_preload nosniff referrer_policy permissions_policy frame_ancestors remove \
+        replace block_body";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::cards::Choices;
 use super::environment::Lookup;
 use super::problem::Problem;
+use super::response_headers::HeaderChoices;
 use super::schema::{CertificateSchema, FileSchema, LimitsSchema, TimeoutsSchema};
 use super::sites::Base;
 use super::source::{At, Source};
@@ -56,6 +57,7 @@ impl Compiler<'_> {
             choices: self.cards("cards", &file.cards, &Choices::new()),
             limits: self.limits("limits", &file.limits, &Limits::default()),
             login: login.clone(),
+            headers: self.header_choices("headers", &file.headers, &HeaderChoices::new(file)),
         };
         let snapshot = Snapshot {
             sites: self.sites(file, &base),
@@ -163,6 +165,11 @@ impl Compiler<'_> {
                 .cards
                 .as_ref()
                 .map_or(base.cards_per_body_max, |at| at.get().get()),
+            blocks_body_bytes_max: self.size(
+                &key("block_body"),
+                written.block_body.as_ref(),
+                base.blocks_body_bytes_max,
+            ),
         };
         if let Some(at) = decoded
             && limits.decoded_body_bytes_max < limits.request_body_bytes_max

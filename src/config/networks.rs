@@ -54,7 +54,7 @@ impl Compiler<'_> {
     }
 
     /// The networks of a list, and of the files that it names.
-    fn network_list(&mut self, key: &str, written: &[At<String>]) -> Vec<IpNet> {
+    pub(super) fn network_list(&mut self, key: &str, written: &[At<String>]) -> Vec<IpNet> {
         let mut networks = Vec::new();
         for at in written {
             if let Some(network) = network(at.get()) {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::source::At;
 
+mod access;
 mod clients;
 mod gateways;
 mod guards;
@@ -19,6 +20,7 @@ mod login_limits;
 mod signals;
 mod switch;
 
+pub(super) use access::{BlockSchema, HeaderPatternSchema, HeadersSchema, RouteAccessSchema};
 pub(super) use clients::{ForwardedHeaderSchema, NetworksSchema, PagesSchema, ProofOfWorkSchema};
 pub(super) use gateways::{
     AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
@@ -65,6 +67,9 @@ pub(super) struct FileSchema {
     /// What is done with card numbers where a route says nothing else.
     #[serde(default)]
     pub(super) cards: CardsSchema,
+    /// What browsers are told where a route says nothing else.
+    #[serde(default)]
+    pub(super) headers: HeadersSchema,
     /// Sizes where a route says nothing else.
     #[serde(default)]
     pub(super) limits: LimitsSchema,
@@ -118,7 +123,10 @@ pub(super) struct SiteSchema {
     /// What else strangers repeat: resets, registrations, coupons, payments.
     #[serde(default)]
     pub(super) guard: Vec<At<SiteGuardSchema>>,
-    /// Paths that differ from `[cards]` and `[limits]`; first match wins.
+    /// Requests that are refused because the shop has a hole there.
+    #[serde(default)]
+    pub(super) block: Vec<At<BlockSchema>>,
+    /// Paths that differ from `[cards]`, `[limits]` and `[headers]`; first match wins.
     #[serde(default)]
     pub(super) route: Vec<At<RouteSchema>>,
 }
@@ -135,6 +143,12 @@ pub(super) struct RouteSchema {
     /// Keys of `[limits]` that differ here.
     #[serde(default)]
     pub(super) limits: LimitsSchema,
+    /// Keys of `[headers]` that differ here.
+    #[serde(default)]
+    pub(super) headers: HeadersSchema,
+    /// Who may ask for what here.
+    #[serde(default)]
+    pub(super) access: RouteAccessSchema,
 }
 
 /// What is done with card numbers.
@@ -221,6 +235,9 @@ pub(super) struct LimitsSchema {
     /// The most card numbers in one request body.
     #[schemars(extend("default" = 1000))]
     pub(super) cards: Option<At<NonZeroUsize>>,
+    /// The largest body, decoded, that a block with a `body` lets pass.
+    #[schemars(extend("default" = "1MiB"))]
+    pub(super) block_body: Option<At<String>>,
 }
 
 /// Waits.

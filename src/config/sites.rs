@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::cards::Choices;
 use super::compile::Compiler;
+use super::response_headers::HeaderChoices;
 use super::schema::{FileSchema, RouteSchema, SiteSchema};
 use super::source::At;
 use crate::policy::{
-    HostPattern, Limits, LoginLimits, PathPattern, Route, Scheme, Site, SiteName, Upstream,
+    AccessRules, HostPattern, Limits, LoginLimits, PathPattern, Route, Scheme, Site, SiteName,
+    Upstream,
 };
 
 /// The name of a site without hosts, and of what is left when no route matched.
@@ -25,6 +27,7 @@ pub(super) struct Base {
     pub(super) choices: Choices,
     pub(super) limits: Limits,
     pub(super) login: LoginLimits,
+    pub(super) headers: HeaderChoices,
 }
 
 impl Compiler<'_> {
@@ -43,8 +46,10 @@ impl Compiler<'_> {
         let name = first.map_or(DEFAULT.to_owned(), |host| host.get().to_ascii_lowercase());
         let upstreams = self.upstreams(written);
         let (logins, guards) = self.guarded(written, &base.login);
+        let blocks = self.blocks(&written.block);
         let routes = self.routes(&written.route, base)?;
-        Some(Site { name: SiteName(name.into()), hosts, upstreams, logins, guards, routes })
+        let name = SiteName(name.into());
+        Some(Site { name, hosts, upstreams, logins, guards, blocks, routes })
     }
 
     /// The hosts of a site, which no other site has.
@@ -98,14 +103,17 @@ impl Compiler<'_> {
         upstreams
     }
 
-    /// The routes of a site; the last one is what `[cards]` and `[limits]` say.
+    /// The routes of a site; the last one is what `[cards]`, `[limits]` and `[headers]` say.
     fn routes(&mut self, written: &[At<RouteSchema>], base: &Base) -> Option<Vec<Route>> {
         let mut routes: Vec<Route> = Vec::new();
         let mut quotes = Vec::new();
         for at in written {
-            let RouteSchema { path, cards, limits } = at.get();
+            let RouteSchema { path, cards, limits, headers, access } = at.get();
             let choices = self.cards("site.route.cards", cards, &base.choices);
             let limits = self.limits("site.route.limits", limits, &base.limits);
+            let headers =
+                self.header_choices("site.route.headers", headers, &base.headers).policy();
+            let access = self.route_access(access);
             let Some(pattern) = self.path_pattern("site.route.path", path) else { continue };
             // A pattern that matches another one's text, stars and all, matches all it matches.
             let text = pattern.to_string();
@@ -117,11 +125,13 @@ impl Compiler<'_> {
             }
             quotes.push(quoted);
             let name = text.as_str().into();
-            routes.push(Route { name, path: pattern, cards: choices.policy(), limits });
+            let cards = choices.policy();
+            routes.push(Route { name, path: pattern, cards, limits, access, headers });
         }
         let path = PathPattern::parse(EVERY_PATH)?;
         let (cards, limits) = (base.choices.policy(), base.limits.clone());
-        routes.push(Route { name: DEFAULT.into(), path, cards, limits });
+        let (access, headers) = (AccessRules::default(), base.headers.policy());
+        routes.push(Route { name: DEFAULT.into(), path, cards, limits, access, headers });
         Some(routes)
     }
 }

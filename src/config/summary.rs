@@ -3,7 +3,10 @@
 use std::fmt::{self, Write};
 
 use super::{ListenAddress, Loaded, SharedStore, VaultStore};
-use crate::policy::{Access, ForwardPolicy, Gateway, Otherwise, RevealPolicy, Site, Webhook};
+use crate::policy::{
+    Access, AccessRules, ForwardPolicy, Gateway, LimitMode, Listed, Otherwise, RevealPolicy, Site,
+    Webhook,
+};
 
 /// What will be served, how each route treats card numbers, and what to know about it.
 #[must_use]
@@ -75,13 +78,40 @@ fn write_site(text: &mut String, site: &Site) -> fmt::Result {
         let (name, kind) = (&guard.name, guard.kind.as_str());
         writeln!(text, "  guard {name} ({kind}) {} {}", guard.method, guard.path)?;
     }
+    for block in &site.blocks {
+        let (name, status) = (&block.name, block.status.as_u16());
+        writeln!(text, "  block {name} {status}{}", observed(block.mode))?;
+    }
     for route in &site.routes {
         let cards = &route.cards;
         let (requests, responses) = (cards.requests.as_str(), cards.responses.as_str());
         let (path, format) = (&route.path, cards.format.as_str());
         writeln!(text, "  route {path} requests {requests} ({format}), responses {responses}")?;
+        if !route.access.is_open() {
+            writeln!(text, "    for {}{}", admitted(&route.access), observed(route.access.mode))?;
+        }
     }
     Ok(())
+}
+
+fn admitted(access: &AccessRules) -> String {
+    let networks = match (access.unlisted, access.networks.count()) {
+        (Listed::Denied, count) => format!("{count} networks alone"),
+        (Listed::Allowed, 0) => "everybody".to_owned(),
+        (Listed::Allowed, count) => format!("all but {count} networks"),
+    };
+    let methods = access.allowed_methods();
+    let methods = if methods.is_empty() { String::new() } else { format!(", {methods}") };
+    let fields = access.required.len() + access.forbidden.len();
+    let fields = if fields == 0 { String::new() } else { format!(", {fields} rules on fields") };
+    format!("{networks}{methods}{fields}")
+}
+
+fn observed(mode: LimitMode) -> &'static str {
+    match mode {
+        LimitMode::Enforce => "",
+        LimitMode::Observe => " (observed only)",
+    }
 }
 
 fn write_gateway(text: &mut String, gateway: &Gateway) -> fmt::Result {

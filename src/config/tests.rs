@@ -227,6 +227,22 @@ fn what_is_risky_is_warned_of() {
 }
 
 #[test]
+fn rules_of_access_and_blocks_are_told() {
+    let text = "[[listen]]\naddress = \"127.0.0.1:80\"\n[[site]]\nupstreams = [\"http://a\"]\n\
+                [[site.block]]\nname = \"hole\"\nmode = \"observe\"\nquery = \"x\"\n\
+                [[site.route]]\npath = \"/admin/*\"\naccess = { allow = [\"10.0.0.0/8\"] }\n\
+                [[site.route]]\npath = \"/api/*\"\naccess = { methods = [\"GET\"] }\n\
+                [headers]\nhsts = \"1m\"";
+    let loaded = read_text(text, PathBuf::new(), "f").unwrap();
+    let warned: Vec<_> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(warned, ["headers.hsts"]);
+    let summary = summary(&loaded);
+    assert!(summary.contains("  block hole 403 (observed only)\n"), "{summary}");
+    assert!(summary.contains("    for 1 networks alone\n"), "{summary}");
+    assert!(summary.contains("    for everybody, GET, HEAD\n"), "{summary}");
+}
+
+#[test]
 fn a_shared_vault_is_shown_without_its_login_and_warned_of_where_anybody_can_listen() {
     let text = |store: &str| {
         format!(

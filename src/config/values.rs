@@ -117,7 +117,17 @@ impl Compiler<'_> {
     }
 
     pub(super) fn regex(&mut self, key: &str, at: &At<String>) -> Option<Regex> {
+        self.built(key, at, &mut RegexBuilder::new(at.get()))
+    }
+
+    /// The same for what strangers send: a dot is any byte, or a line's end or what is no UTF-8 would
+    /// lead past `union.+select`.
+    pub(super) fn hostile_regex(&mut self, key: &str, at: &At<String>) -> Option<Regex> {
         let mut builder = RegexBuilder::new(at.get());
+        self.built(key, at, builder.unicode(false).dot_matches_new_line(true))
+    }
+
+    fn built(&mut self, key: &str, at: &At<String>, builder: &mut RegexBuilder) -> Option<Regex> {
         let error = match builder.size_limit(REGEX_BYTES_MAX).build() {
             Ok(regex) => return Some(regex),
             Err(error) => error,

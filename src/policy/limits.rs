@@ -13,6 +13,8 @@ pub struct Limits {
     pub decoded_ratio_max: u64,
     /// The most card numbers in one request body (413).
     pub cards_per_body_max: usize,
+    /// The largest body, decoded, that a block with a pattern for it lets pass (413).
+    pub blocks_body_bytes_max: u64,
 }
 
 /// Waits that are the same for every route.
@@ -47,6 +49,7 @@ impl Default for Limits {
             decoded_body_bytes_max: 64 << 20,
             decoded_ratio_max: 100,
             cards_per_body_max: 1_000,
+            blocks_body_bytes_max: 1 << 20,
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CardPolicy, GuardRule, HostPattern, Limits, PathPattern, Upstream};
+use super::{
+    AccessRules, BlockRule, CardPolicy, GuardRule, HostPattern, Limits, PathPattern,
+    ResponseHeaders, Upstream,
+};
 
 /// The name of a site in metrics and logs: its first host, or `default`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -22,6 +25,8 @@ pub struct Site {
     pub logins: Vec<Arc<GuardRule>>,
     /// What else is guarded; a request may be an attempt of several.
     pub guards: Vec<Arc<GuardRule>>,
+    /// Requests that are refused because the shop has a hole there.
+    pub blocks: Vec<BlockRule>,
     /// First match wins; the last one matches every path.
     pub routes: Vec<Route>,
 }
@@ -37,6 +42,10 @@ pub struct Route {
     pub cards: CardPolicy,
     /// Sizes.
     pub limits: Limits,
+    /// Who may ask for what.
+    pub access: AccessRules,
+    /// What is said to browsers.
+    pub headers: ResponseHeaders,
 }
 
 /// How closely a site's host patterns match; higher is closer.

@@ -8,8 +8,9 @@ use http::Request;
 use super::exchange::Exchange;
 use super::forward::{TargetError, Targets};
 use super::reject::Rejection;
+use super::spelling::Paths;
 use super::{Peer, Role, admit, login};
-use crate::policy::{Gateway, Route, Site, Snapshot, Webhook};
+use crate::policy::{Gateway, ResponseHeaders, Route, Site, Snapshot, Webhook};
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::tls::Callers;
 
@@ -69,6 +70,7 @@ impl Generation {
         let sites = snapshot.sites.iter().map(|site| {
             let handles = |route: &Route| Arc::new(metrics.route(&site.name.0, &route.name));
             let routes = site.routes.iter().map(handles).collect();
+            site.blocks.iter().for_each(|block| metrics.block_known(&site.name.0, &block.name));
             Ok(SiteParts { targets: Targets::new(&site.upstreams, metrics)?, routes })
         });
         let sites = sites.collect::<Result<_, TargetError>>()?;
@@ -131,13 +133,9 @@ impl Generation {
     /// spelling: nobody is to get round the signature.
     pub(super) fn webhook(&self, place: &Place<'_>, exchange: &Exchange) -> Option<&Arc<Webhook>> {
         let target = &exchange.asked.target;
-        let written = target.split('?').next().unwrap_or_default();
-        let read = login::normalise(written);
-        // Some servers decode twice.
-        let again = login::normalise(&read);
+        let paths = Paths::of(target.split('?').next().unwrap_or_default());
         let site = &place.site.name.0;
-        let paths = || login::views(&read).chain(login::views(&again)).chain([written]);
-        let covers = |webhook: &&Arc<Webhook>| paths().any(|path| webhook.covers(site, path));
+        let covers = |webhook: &&Arc<Webhook>| paths.iter().any(|path| webhook.covers(site, path));
         self.snapshot.webhooks.iter().find(covers)
     }
 
@@ -163,7 +161,15 @@ fn strictest<'s>(site: &'s Site, path: &str) -> Option<(usize, &'s Route)> {
     [site.route(&read), written].into_iter().flatten().max_by_key(strictness)
 }
 
-impl Found<'_> {
+impl<'g> Found<'g> {
+    /// What the answer tells browsers.
+    pub(super) fn response_headers(&self) -> Option<&'g ResponseHeaders> {
+        match self {
+            Self::Gateway(_) | Self::Redirect(_) => None,
+            Self::Site(place) => Some(&place.route.headers),
+        }
+    }
+
     /// The counters of what was found.
     pub(super) fn metrics(&self) -> Option<&Arc<RouteMetrics>> {
         match self {

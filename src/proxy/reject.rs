@@ -15,6 +15,7 @@ pub(super) use page::Accept;
 use page::Words;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,6 +55,14 @@ pub enum Rejection {
     /// The client stopped sending, or sent what is no HTTP, inside a body.
     #[error("the request body broke off")]
     BodyBroken(#[source] hyper::Error),
+    /// A request that a known hole of the shop is tried with.
+    #[error("blocked by {rule}")]
+    Blocked {
+        /// The rule, as configured.
+        rule: Arc<str>,
+        /// What the rule answers.
+        status: StatusCode,
+    },
     /// The body is larger than the route allows.
     #[error("the request body is larger than {limit_bytes} bytes")]
     BodyTooLarge {
@@ -124,6 +133,9 @@ pub enum Rejection {
         /// When to try again.
         retry_after: Duration,
     },
+    /// A field that the route demands or forbids.
+    #[error("a field of the request is not as the route demands")]
+    HeaderDenied,
     /// Several hosts, or one that differs from the request line's.
     #[error("conflicting hosts")]
     HostConflict,
@@ -153,6 +165,12 @@ pub enum Rejection {
     /// CONNECT and TRACE are not for a reverse proxy.
     #[error("method not allowed")]
     Method,
+    /// A method that the route does not allow.
+    #[error("method not allowed on this route")]
+    MethodDenied {
+        /// Those that it does.
+        allowed: String,
+    },
     /// A name that is passed on as it is may hold a card number.
     #[error("a method, host or field name may be a card number")]
     NameRefused,
@@ -268,11 +286,13 @@ impl Rejection {
             | Self::LoginUnreadable
             | Self::NameRefused
             | Self::TargetRefused => StatusCode::BAD_REQUEST,
+            Self::Blocked { status, .. } => *status,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CallerRefused
             | Self::DestinationInside { .. }
             | Self::DestinationRefused { .. }
+            | Self::HeaderDenied
             | Self::NetworkDenied
             | Self::RevealOutside => StatusCode::FORBIDDEN,
             Self::CallerUnknown | Self::Webhook(_) => StatusCode::UNAUTHORIZED,
@@ -292,7 +312,9 @@ impl Rejection {
             | Self::Login { .. }
             | Self::ProofWanted(_)
             | Self::RevealLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::ConnectOnly | Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ConnectOnly | Self::Method | Self::MethodDenied { .. } => {
+                StatusCode::METHOD_NOT_ALLOWED
+            }
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::TransferCoding | Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
             // Not 503: what may have charged a card is not to be repeated without a look.
@@ -383,7 +405,7 @@ impl Rejection {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         if let Some(allowed) = self.allowed() {
-            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            headers.insert(ALLOW, allowed);
         }
         response
     }

@@ -10,6 +10,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::access_rules::AccessFamilies;
 use super::cards::CardFamilies;
 use super::connections::ConnectionFamilies;
 use super::forward::ForwardFamilies;
@@ -37,6 +38,7 @@ pub(super) const WORK_BUCKETS_S: &[f64] = &[
 pub struct Metrics {
     registry: Registry,
     lines_dropped: IntCounterVec,
+    pub(super) access: AccessFamilies,
     pub(super) cards: CardFamilies,
     pub(super) connections: ConnectionFamilies,
     pub(super) forward: ForwardFamilies,
@@ -67,6 +69,7 @@ impl Metrics {
                 "Lines not written because a log could not keep up or failed.",
                 &["log"],
             ),
+            access: AccessFamilies::register(&registry),
             cards: CardFamilies::register(&registry),
             connections: ConnectionFamilies::register(&registry),
             forward: ForwardFamilies::register(&registry),

@@ -5,6 +5,8 @@
 //! numbers of the test; one hit fails it.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod balancer;
 #[cfg(test)]
 mod card_testing;
@@ -76,6 +78,8 @@ mod redis;
 mod reload;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod response_headers;
 #[cfg(test)]
 mod seen;
 #[cfg(test)]

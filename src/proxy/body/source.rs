@@ -101,7 +101,7 @@ impl Source {
 
     /// Gives these bytes again before what follows.
     pub fn put_back(&mut self, bytes: Vec<Bytes>) {
-        // Something may wait here still: who reads a part after another has read more.
+        // Another stage may have read further, and what it put back is still waiting.
         for piece in bytes.into_iter().rev() {
             self.read_before.push_front(piece);
         }

@@ -90,15 +90,20 @@ fn rewrite(path: &str) -> String {
 
 /// What a plus stands for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Plus {
+pub(in crate::proxy) enum Plus {
     /// Itself.
     Literal,
     /// A space, as in forms.
     Space,
 }
 
-/// Percent-decodes; a broken escape stays as it is, and what is no UTF-8 becomes U+FFFD.
-pub(super) fn decode(text: &[u8], plus: Plus) -> String {
+/// Percent-decodes; what is no UTF-8 becomes U+FFFD.
+pub(in crate::proxy) fn decode(text: &[u8], plus: Plus) -> String {
+    String::from_utf8_lossy(&decode_bytes(text, plus)).into_owned()
+}
+
+/// Percent-decodes; a broken escape stays as it is.
+pub(in crate::proxy) fn decode_bytes(text: &[u8], plus: Plus) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut left = text;
     while let Some((&byte, rest)) = left.split_first() {
@@ -112,7 +117,7 @@ pub(super) fn decode(text: &[u8], plus: Plus) -> String {
             _ => decoded.push(byte),
         }
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    decoded
 }
 
 fn escape(text: &[u8]) -> Option<u8> {

@@ -27,6 +27,7 @@ fn guarded(logins: Vec<GuardRule>, guards: Vec<GuardRule>) -> Site {
         upstreams: Vec::new(),
         logins: shared(logins),
         guards: shared(guards),
+        blocks: Vec::new(),
         routes: Vec::new(),
     }
 }

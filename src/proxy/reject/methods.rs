@@ -19,10 +19,11 @@ pub(in crate::proxy) fn capabilities() -> Response<Body> {
 
 impl Rejection {
     /// What a 405 must tell (RFC 9110 §15.5.6).
-    pub(super) fn allowed(&self) -> Option<&'static str> {
+    pub(super) fn allowed(&self) -> Option<HeaderValue> {
         match self {
-            Self::ConnectOnly => Some("CONNECT"),
-            Self::Method => Some(METHODS),
+            Self::ConnectOnly => Some(HeaderValue::from_static("CONNECT")),
+            Self::Method => Some(HeaderValue::from_static(METHODS)),
+            Self::MethodDenied { allowed } => HeaderValue::from_str(allowed).ok(),
             _ => None,
         }
     }

@@ -29,6 +29,7 @@ impl Rejection {
             | Self::NameRefused
             | Self::TargetRefused
             | Self::TransferCoding => "The request could not be understood.",
+            Self::Blocked { .. } | Self::HeaderDenied => "This request is not accepted here.",
             Self::BodyTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
             Self::CallerRefused | Self::CallerUnknown => "The caller is not known here.",
@@ -52,7 +53,7 @@ impl Rejection {
                 "There have been too many attempts to sign in. Your password may be right all the \
                  same: please wait, then try again."
             }
-            Self::Method => "This method is not allowed here.",
+            Self::Method | Self::MethodDenied { .. } => "This method is not allowed here.",
             Self::NetworkDenied => {
                 "This is not possible from your network. Please contact the shop if you think it \
                  should be."

@@ -152,6 +152,7 @@ fn site(kind: usize) -> Site {
         upstreams: Vec::new(),
         logins,
         guards: Vec::new(),
+        blocks: Vec::new(),
         routes: Vec::new(),
     }
 }

@@ -14,6 +14,7 @@ fn judge(rules: Vec<GuardRule>) -> Judge {
         upstreams: Vec::new(),
         logins: rules.into_iter().map(Arc::new).collect(),
         guards: Vec::new(),
+        blocks: Vec::new(),
         routes: Vec::new(),
     };
     let request = Request::post("/login")
