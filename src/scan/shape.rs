@@ -173,12 +173,15 @@ fn several(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
         let begin = cluster.groups().get(*first).map_or(0, |group| group.first);
         cluster.digits().len() - begin >= PAN_DIGITS_MIN
     };
-    let heads = (0..cluster.heads).take_while(long);
-    let mut all: Vec<Window> = heads.flat_map(|first| from(cluster, first, luhn)).collect();
-    if all.is_empty() {
-        return all;
+    // Those that a later look decides on are weighed too: what stands beside a number says what it is.
+    let firsts = (0..cluster.groups().len()).take_while(long);
+    let mut every: Vec<Window> = firsts.flat_map(|first| from(cluster, first, luhn)).collect();
+    if every.is_empty() {
+        return every;
     }
+    let mut all = every.clone();
     if all.len() > 1 {
+        drop_listed(cluster, &mut all);
         all.sort_by_key(|window| {
             let digits = cluster.digits_of(window.first, window.last).len();
             let weak = window.strength == Strength::Weak;
@@ -194,11 +197,24 @@ fn several(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
     chosen.sort_by_key(|window| window.first);
     let apart = chosen.iter().filter(|window| !listed(cluster, window, &chosen)).copied();
     let mut apart: Vec<Window> = apart.collect();
-    if all.len() > chosen.len() {
-        all.retain(|other| other.strength == Strength::Strong && !listed(cluster, other, &chosen));
-        reach_out(cluster, &mut apart, &all);
+    if every.len() > chosen.len() {
+        every
+            .retain(|other| other.strength == Strength::Strong && !listed(cluster, other, &chosen));
+        reach_out(cluster, &mut apart, &every);
     }
+    apart.retain(|window| window.first < cluster.heads);
     apart
+}
+
+/// Drops what is a stretch of a list whatever else is chosen: it would keep true numbers out, as
+/// `4444 4111 1111 1111` does between two cards.
+fn drop_listed(cluster: &Cluster, all: &mut Vec<Window>) {
+    let every = all.clone();
+    all.retain(|window| {
+        let apart = |other: &&Window| other.last < window.first || window.last < other.first;
+        let apart: Vec<Window> = every.iter().filter(apart).copied().collect();
+        !listed(cluster, window, &apart)
+    });
 }
 
 /// Widens each window to the numbers that a mask of it would leave, as far as the next window.

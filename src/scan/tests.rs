@@ -282,6 +282,20 @@ fn strict_rules_lift_the_veto_of_names() {
 }
 
 #[test]
+fn cards_in_a_row_are_all_found() {
+    let cards =
+        ["5555 5555 5555 4444", "4111 1111 1111 1111", "4012 8888 8888 1881", "3782 822463 10005"];
+    for length in [2, 3, 9, 12, 40] {
+        for turn in 0..cards.len() {
+            let row: Vec<_> = cards.into_iter().cycle().skip(turn).take(length).collect();
+            let text = Bytes::from(row.join(" "));
+            let finds = find_all(&Arc::new(response()), Carrier::Text, &text);
+            assert_eq!(finds.len(), length, "{row:?}");
+        }
+    }
+}
+
+#[test]
 fn numbers_are_found_wherever_people_put_them() {
     let utf16: String = "card 4111 1111 1111 1111.".chars().flat_map(|c| [c, '\0']).collect();
     let cases = [
