@@ -264,14 +264,15 @@ async fn many_rows(folder: &Path, tokens: &[Token], rows: u64) -> Result<(), Err
     let begun = Instant::now();
     let vault = open(folder).await?;
     say(&format!("start with {rows} rows"), &format!("{:.0?}", begun.elapsed()));
+    // Until then the vault reads too.
+    let followed = followed(&vault, begun).await?;
+    say("until the filter answers", &format!("{followed:.0?}"));
     let (many, many_cpu) = lookups(&mut bare).await?;
     let times = |many: Duration, few: Duration| many.as_secs_f64() / few.as_secs_f64();
     say(&format!("a lookup among {rows} rows, wall"), &micros(many));
     say("  beside few rows", &format!("{:.2} x", times(many, few)));
     say("  CPU", &micros(many_cpu));
     say("  beside few rows", &format!("{:.2} x", times(many_cpu, few_cpu)));
-    let followed = followed(&vault, begun).await?;
-    say("until the filter answers", &format!("{followed:.0?}"));
     let memory = account::resident_kib()?.saturating_sub(memory);
     say("memory that the vault takes", &format!("{} MiB", memory >> 10));
     reveals(&vault, folder, tokens).await?;
