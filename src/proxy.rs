@@ -51,6 +51,7 @@ use finish::Ending;
 use forward::{Answer, Reuse};
 use generation::Found;
 use headers::{NextHop, Origin};
+use login::Attempt;
 use reject::{Accept, Rejection};
 use request_id::RequestId;
 use testing::Payer;
@@ -213,7 +214,14 @@ impl Proxy {
         let attempts = self
             .reserve_login(generation, place, (exchange, &browser), (&head, &mut source))
             .await?;
-        let body = self.edit_request(place, exchange, (&mut head, source)).await?;
+        let body = match self.edit_request(place, exchange, (&mut head, source)).await {
+            Ok(body) => body,
+            Err(rejection) => {
+                // The shop has seen no attempt: a vault that is away must not lock customers out.
+                attempts.into_iter().for_each(Attempt::withdraw);
+                return Err(rejection);
+            }
+        };
         if route.cards.responses != ResponseAction::Off {
             headers::limit_codings(&mut head.headers);
         }

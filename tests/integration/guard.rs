@@ -138,3 +138,19 @@ fn a_login_in_the_query_is_counted() {
     client.get("/login?email=ann&password=w").assert_refused(429);
     assert_eq!(client.get("/login?next=/cart").status, 401);
 }
+
+#[test]
+fn what_is_refused_before_the_shop_saw_it_counts_for_nobody() {
+    let shop = Upstream::start(|exchange| {
+        let good = exchange.request()?.text().contains("right");
+        exchange.answer(if good { 200 } else { 401 }, &[("set-cookie", "sid=7")], b"in")
+    });
+    let route = "[[site.route]]\npath = \"*\"\ncards = { requests = \"reject\" }";
+    let sidecar = Setup::new(&shop).site(route).start();
+    let mut client = sidecar.https();
+    for _ in 0..25 {
+        let body = "email=ann&password=right&note=4111111111111111";
+        assert_eq!(client.form("/login", body).status, 422);
+    }
+    assert_eq!(client.form("/login", "email=ann&password=right").status, 200);
+}
