@@ -1,7 +1,8 @@
 //! What the vault costs, beside a bare loop on the same kind of file.
 //!
 //! `cargo bench --bench vault` measures new cards, returning cards and reveals;
-//! `-- --rows 1000000` also fills a vault with that many rows and asks again, and
+//! `-- --rows 1000000` also fills a vault with that many rows and asks it beside one with few;
+//! `-- --rows 1000000 --keep FOLDER` does nothing else, and keeps or takes what was filled there; and
 //! `-- --postgres postgres://user@host/empty` measures a vault in that database. Rounds are interleaved
 //! with those of the bare loop; figures are medians.
 
@@ -9,13 +10,12 @@
 
 mod account;
 mod bare;
+mod rows;
 mod server;
 
 use std::cell::Cell;
-use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,17 +46,17 @@ fn main() -> Result<(), Error> {
     let value = |name: &str| arguments.iter().skip_while(move |argument| *argument != name).nth(1);
     let rows: Option<u64> = value("--rows").map(|rows| rows.parse()).transpose()?;
     let postgres = value("--postgres");
-    let filled = value("--fill").map(Path::new);
+    let (filled, kept) = (value("--fill").map(Path::new), value("--keep").map(Path::new));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Some(url) = postgres {
             return server::new_cards(url, tempfile::tempdir_in(".")?.path()).await;
         }
         if let (Some(folder), Some(rows)) = (filled, rows) {
-            bare::Loop::open_existing(folder).await?.fill(rows).await?;
-            // So that the system has in memory what it has room for.
-            std::io::copy(&mut File::open(folder.join("vault.db"))?, &mut std::io::sink())?;
-            return Ok(());
+            return bare::Loop::open_existing(folder).await?.fill(rows).await;
+        }
+        if let (Some(folder), Some(rows)) = (kept, rows) {
+            return rows::few_and_many(folder, rows).await;
         }
         new_cards().await?;
         let folder = tempfile::tempdir_in(".")?;
@@ -69,7 +69,7 @@ fn main() -> Result<(), Error> {
         vault.close().await;
         drop(vault);
         match rows {
-            Some(rows) => many_rows(folder.path(), &tokens, rows).await,
+            Some(rows) => rows::few_and_many(tempfile::tempdir_in(".")?.path(), rows).await,
             None => Ok(()),
         }
     })
@@ -103,7 +103,7 @@ async fn new_cards() -> Result<(), Error> {
     let vault = open(ours.path()).await?;
     let mut bare = bare::Loop::open(theirs.path()).await?;
     let (mut vaults, mut bares, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
-    let mut waits = Vec::new();
+    let (mut waits, mut togethers) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS as u64 {
         let groups = bare::groups(ours.path())?;
         let begun = Instant::now();
@@ -113,8 +113,11 @@ async fn new_cards() -> Result<(), Error> {
         let size = CARDS.div_ceil(groups.max(1));
         sizes.push(size);
         bares.push(bare.insert(CARDS, size).await?);
+        togethers.push(bare.insert_together(CARDS, size).await?);
     }
     say_rates("", (&mut vaults, &mut bares), &mut sizes, &mut waits);
+    let share = median(&mut togethers).as_secs_f64() / median(&mut vaults).as_secs_f64();
+    say("  share of a bare loop, each group one statement", &format!("{:.0} %", 100.0 * share));
     let (mut alone, mut commits) = (Vec::new(), Vec::new());
     for round in 0..300 {
         alone.extend(tokenize(&vault, 1_000_000 + round, 1, 1).await?);
@@ -166,6 +169,7 @@ async fn tokenize(
     Ok(lanes?.concat())
 }
 
+/// The tokens of ten thousand cards, made if they are not there.
 async fn fill(vault: &Vault) -> Result<Vec<Token>, Error> {
     let mut tokens = Vec::new();
     for first in (0..10_000).step_by(500) {
@@ -251,69 +255,6 @@ async fn reveal(
         }
     }
     Ok((account::cpu()? - before) / (times * tokens.len()) as u32)
-}
-
-/// The same vault with very many more rows.
-async fn many_rows(folder: &Path, tokens: &[Token], rows: u64) -> Result<(), Error> {
-    let mut bare = bare::Loop::open_existing(folder).await?;
-    let (few, few_cpu) = lookups(&mut bare).await?;
-    say(&format!("a lookup among {} rows, wall", tokens.len()), &micros(few));
-    say("  CPU", &micros(few_cpu));
-    fill_apart(folder, rows)?;
-    let memory = account::resident_kib()?;
-    let begun = Instant::now();
-    let vault = open(folder).await?;
-    say(&format!("start with {rows} rows"), &format!("{:.0?}", begun.elapsed()));
-    // Until then the vault reads too.
-    let followed = followed(&vault, begun).await?;
-    say("until the filter answers", &format!("{followed:.0?}"));
-    let (many, many_cpu) = lookups(&mut bare).await?;
-    let times = |many: Duration, few: Duration| many.as_secs_f64() / few.as_secs_f64();
-    say(&format!("a lookup among {rows} rows, wall"), &micros(many));
-    say("  beside few rows", &format!("{:.2} x", times(many, few)));
-    say("  CPU", &micros(many_cpu));
-    say("  beside few rows", &format!("{:.2} x", times(many_cpu, few_cpu)));
-    let memory = account::resident_kib()?.saturating_sub(memory);
-    say("memory that the vault takes", &format!("{} MiB", memory >> 10));
-    reveals(&vault, folder, tokens).await?;
-    vault.close().await;
-    Ok(())
-}
-
-/// Waits until numbers that are no tokens are told without the store.
-async fn followed(vault: &Vault, begun: Instant) -> Result<Duration, Error> {
-    loop {
-        let asked = Instant::now();
-        let _unknown = vault.standing((0..20).map(|n| card(60_000_000 + n)).collect()).await?;
-        // A turn of the store's thread takes longer than twenty fingerprints.
-        if asked.elapsed() < Duration::from_micros(60) {
-            return Ok(begun.elapsed());
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Fills in a process of its own, whose memory is not counted here.
-fn fill_apart(folder: &Path, rows: u64) -> Result<(), Error> {
-    let mut fill = Command::new(std::env::current_exe()?);
-    let filled = fill.arg("--fill").arg(folder).arg("--rows").arg(rows.to_string()).status()?;
-    assert!(filled.success(), "the vault is not filled");
-    Ok(())
-}
-
-/// Wall and CPU time of a lookup anywhere in the table.
-async fn lookups(bare: &mut bare::Loop) -> Result<(Duration, Duration), Error> {
-    let (mut walls, mut costs) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let prints = bare.prints(1000).await?;
-        let (begun, before) = (Instant::now(), account::cpu()?);
-        for print in prints.chunks(1) {
-            assert_eq!(bare.find(print).await?, 1, "a row is missing");
-        }
-        walls.push(begun.elapsed() / prints.len() as u32);
-        costs.push((account::cpu()? - before) / prints.len() as u32);
-    }
-    Ok((median(&mut walls), median(&mut costs)))
 }
 
 fn median(times: &mut [Duration]) -> Duration {

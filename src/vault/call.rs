@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::cache::Moment;
-use super::store::{Fingerprint, Inserted, NewRow, SealedRow};
+use super::store::{Fingerprint, Inserted, NewRow, SealedRow, Sought};
 use super::worker::{Found, GROUP_MAX, Insertion, Lookup};
 use super::{Health, Outage, Presented, Vault, VaultError};
 use crate::card::Pan;
@@ -41,7 +41,7 @@ impl Vault {
     ) -> Result<Vec<T>, VaultError> {
         let mut answers = Vec::with_capacity(presented.len());
         for (group, prints) in presented.chunks(GROUP_MAX).zip(prints.chunks(GROUP_MAX)) {
-            let found = self.find(prints.to_vec()).await?;
+            let found = self.find(Sought::tokens(prints.to_vec())).await?;
             for (one, print) in group.iter().zip(prints) {
                 answers.push(about(issued(&found, one.borrow().expose(), *print)?)?);
             }
@@ -49,9 +49,9 @@ impl Vault {
         Ok(answers)
     }
 
-    pub(super) async fn find(&self, prints: Vec<Fingerprint>) -> Result<Arc<Found>, VaultError> {
+    pub(super) async fn find(&self, sought: Sought) -> Result<Arc<Found>, VaultError> {
         let (reply, answer) = oneshot::channel();
-        ask(&self.lookups, Lookup { prints, reply }, answer).await
+        ask(&self.lookups, Lookup { sought, reply }, answer).await
     }
 
     pub(super) async fn insert(&self, rows: Vec<NewRow>) -> Result<Vec<Inserted>, VaultError> {

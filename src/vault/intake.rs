@@ -7,7 +7,7 @@ use aws_lc_rs::rand;
 use tokio::time::{Instant, sleep};
 
 use super::keeper::Keeper;
-use super::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow};
+use super::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow, Sought};
 use super::tokenize::ROUNDS_MAX;
 use super::{Outage, VaultError, cipher, draw};
 use crate::card::{Pan, Token, TokenFormat};
@@ -112,7 +112,8 @@ impl Keeper {
         cards: &[Incoming],
         prints: &[Fingerprint],
     ) -> Result<Vec<Affair>, VaultError> {
-        let found = self.patiently(|store| store.find(prints)).await?;
+        let sought = Sought::cards(prints.to_vec());
+        let found = self.patiently(|store| store.find(&sought)).await?;
         let affairs = cards.iter().zip(prints).map(|(incoming, print)| {
             let mut rows = found.iter();
             rows.find(|row| row.card_print == *print && row.format == incoming.format)

@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
-use super::store::{Census, KeyId, KeyPurpose, StoreError, StoreFuture, StoreKeeper, StoredRow};
+use super::store::{
+    Census, KeyId, KeyPurpose, Sought, StoreError, StoreFuture, StoreKeeper, StoredRow,
+};
 use super::unlock::{KeyListener, Unlocked};
 use super::{OpenError, StorePlace, VaultError};
 use crate::card::{Brand, Pan, Token, TokenFormat};
@@ -97,7 +99,7 @@ impl Keeper {
     pub async fn reveal(&self, token: &Token) -> Result<Option<Pan>, VaultError> {
         let cipher = self.keys.cipher.load();
         let print = cipher.fingerprint(token.as_bytes());
-        let found = self.store.find(&[print]).await?;
+        let found = self.store.find(&Sought::tokens(vec![print])).await?;
         // The text is compared too: fingerprints are not bound to the sealed card.
         match found.iter().find(|row| row.token_print == print) {
             Some(row) if row.token == *token => cipher.open(row).card().map(Some),
@@ -112,9 +114,8 @@ impl Keeper {
     /// When the store fails.
     pub async fn tokens_of(&self, card: &Pan) -> Result<Vec<Token>, VaultError> {
         let print = self.keys.cipher.peek().fingerprint(card.expose());
-        let found = self.store.find(&[print]).await?;
-        let its_own = found.iter().filter(|row| row.card_print == print);
-        Ok(its_own.map(|row| row.token).collect())
+        let found = self.store.find(&Sought::cards(vec![print])).await?;
+        Ok(found.iter().map(|row| row.token).collect())
     }
 
     /// Erases the cards behind these tokens: the tokens stay, never to be given again. Returns how

@@ -8,7 +8,7 @@ use super::cache::{Cache, Moment};
 use super::cipher::Cipher;
 use super::filter::Filter;
 use super::recent::Recent;
-use super::store::{Fingerprint, Ledger, SealedRow};
+use super::store::{Fingerprint, Ledger, SealedRow, Sought};
 use super::{Presented, Standing, Tokenized};
 use crate::card::{Pan, TokenFormat};
 
@@ -41,6 +41,12 @@ impl Memory {
     ) -> Option<Vec<Tokenized>> {
         let now = now?;
         prints.iter().map(|print| self.cache.tokenized(print, format, now)).collect()
+    }
+
+    /// What the store has to be asked of these cards: of most it is certain that they are no tokens.
+    pub(super) fn sought(&self, prints: &[Fingerprint]) -> Sought {
+        let may_be_tokens = prints.iter().filter(|print| !self.filter.excludes(print));
+        Sought { cards: prints.to_vec(), tokens: may_be_tokens.copied().collect() }
     }
 
     /// The same of a number in an answer.

@@ -41,10 +41,9 @@ pub(super) trait TokenStore: Send + Sync {
     /// nothing offered it only reads.
     fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>>;
 
-    /// Returns every row whose token or whose card has one of these fingerprints, in any order;
-    /// erased ones are left out.
+    /// Returns every row that is sought, in any order and perhaps twice; erased ones are left out.
     /// Only what is durable is seen.
-    fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>>;
+    fn find<'a>(&'a self, sought: &'a Sought) -> StoreFuture<'a, Vec<SealedRow>>;
 
     /// Keeps all rows that can be kept, in order, and says of each what happened.
     fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>>;
@@ -102,6 +101,15 @@ pub(super) struct Tail {
 /// The keyed fingerprint of a card's digits or of a token's text.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Fingerprint(pub(super) [u8; 32]);
+
+/// Which rows are looked for. Each list is an index of its own that has to be read.
+#[derive(Clone, Default)]
+pub(super) struct Sought {
+    /// Those whose card has one of these fingerprints.
+    pub(super) cards: Vec<Fingerprint>,
+    /// Those whose token has one of these.
+    pub(super) tokens: Vec<Fingerprint>,
+}
 
 /// The name of a data key.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -183,6 +191,23 @@ impl StoreError {
             Self::Damaged { .. } => Outage::Corrupt,
             Self::Down { outage, .. } => *outage,
         }
+    }
+}
+
+impl Sought {
+    /// Rows by their cards.
+    pub(super) fn cards(cards: Vec<Fingerprint>) -> Self {
+        Self { cards, tokens: Vec::new() }
+    }
+
+    /// Rows by their tokens.
+    pub(super) fn tokens(tokens: Vec<Fingerprint>) -> Self {
+        Self { cards: Vec::new(), tokens }
+    }
+
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.cards.extend_from_slice(&other.cards);
+        self.tokens.extend_from_slice(&other.tokens);
     }
 }
 

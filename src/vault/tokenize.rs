@@ -19,7 +19,7 @@ impl Vault {
         format: TokenFormat,
         now: Option<Moment>,
     ) -> Result<Vec<Tokenized>, VaultError> {
-        let found = self.find(prints.to_vec()).await?;
+        let found = self.find(self.memory.sought(prints)).await?;
         let mut answers = Vec::with_capacity(pans.len());
         for (pan, print) in pans.iter().zip(prints) {
             answers.push(self.stored(&found, (pan, *print), format, now)?);

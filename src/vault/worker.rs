@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use super::filter::{self, Filter};
 use super::issued;
-use super::store::{Fingerprint, Inserted, NewRow, SealedRow, StoreError, TokenStore};
+use super::store::{Fingerprint, Inserted, NewRow, SealedRow, Sought, StoreError, TokenStore};
 use super::unlock::{KEYS_EVERY, KEYS_GAP, Renewal, Unlocked, next_renewal};
 use super::{Health, MemoryStandIns, VaultError};
 use crate::card::TokenFormat;
@@ -38,7 +38,7 @@ type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
 
 /// A call for the reading loop.
 pub(super) struct Lookup {
-    pub(super) prints: Vec<Fingerprint>,
+    pub(super) sought: Sought,
     pub(super) reply: Reply<Arc<Found>>,
 }
 
@@ -96,8 +96,9 @@ impl Worker {
 
     async fn read(&self, mut queue: mpsc::Receiver<Lookup>) {
         while let Some(group) = next_group(&mut queue, &self.stop).await {
-            let prints: Vec<_> = group.iter().flat_map(|job| &job.prints).copied().collect();
-            let found = self.noted(self.store.find(&prints).await);
+            let mut sought = Sought::default();
+            group.iter().for_each(|job| sought.extend(&job.sought));
+            let found = self.noted(self.store.find(&sought).await);
             let found = found.map(|rows| Arc::new(Found::index(rows)));
             for job in group {
                 // A caller that has gone away does not want it.
@@ -166,7 +167,7 @@ impl Worker {
 
     async fn check(&self) {
         let written = self.noted(self.store.check().await);
-        let read = self.noted(self.store.find(&[]).await);
+        let read = self.noted(self.store.find(&Sought::default()).await);
         if written.is_ok() && read.is_ok() {
             self.recovered();
         }
@@ -245,7 +246,8 @@ impl Found {
 
 impl Job for Lookup {
     fn size(&self) -> usize {
-        self.prints.len()
+        // A card is often sought as a token too: that is one.
+        self.sought.cards.len().max(self.sought.tokens.len())
     }
 
     fn is_abandoned(&self) -> bool {

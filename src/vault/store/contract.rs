@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::{
     Fingerprint, Inserted, KeyChange, KeyId, KeyPurpose, KeyRow, KeysChanged, NewRow, Obstacle,
-    Resealed, SealedRow, StoreKeeper,
+    Resealed, SealedRow, Sought, StoreKeeper,
 };
 use crate::card::{Brand, Token, TokenFormat};
 use crate::keys::MasterId;
@@ -19,6 +19,8 @@ pub(super) const CHECKS: &[Check] = &[
     |open| Box::pin(rows_survive_a_reopening(open)),
     |open| Box::pin(one_card_has_one_token_per_format(open)),
     |open| Box::pin(a_token_is_never_given_twice_and_is_never_a_card(open)),
+    |open| Box::pin(of_a_group_each_row_is_kept_or_refused_for_itself(open)),
+    |open| Box::pin(every_row_of_a_large_group_is_kept_as_it_is(open)),
     |open| Box::pin(nothing_is_found_for_nothing(open)),
     |open| Box::pin(a_row_whose_key_is_gone_is_not_kept_and_the_others_are(open)),
     |open| Box::pin(pages_give_every_row_once_in_the_order_of_fingerprints(open)),
@@ -53,6 +55,12 @@ pub(super) fn row(card: u8, token: u8) -> NewRow {
     NewRow { row, brand: Brand::named("visa").unwrap(), last_four: "0000".to_owned() }
 }
 
+/// Rows whose card or whose token has one of these numbers.
+pub(super) fn either(numbers: &[u8]) -> Sought {
+    let prints: Vec<_> = numbers.iter().map(|number| Fingerprint([*number; 32])).collect();
+    Sought { cards: prints.clone(), tokens: prints }
+}
+
 async fn ready(open: Open<'_>) -> Box<dyn StoreKeeper> {
     let store = open().await;
     assert_eq!(store.keys(&offer(1)).await.unwrap(), offer(1));
@@ -77,7 +85,7 @@ async fn rows_survive_a_reopening(open: Open<'_>) {
     let kept = row(1, 2);
     assert_eq!(insert(store.as_ref(), row(1, 2)).await, Inserted::Created(kept.row.token));
     drop(store);
-    let found = open().await.find(&[Fingerprint([2; 32]), Fingerprint([9; 32])]).await.unwrap();
+    let found = open().await.find(&either(&[2, 9])).await.unwrap();
     assert_eq!(found.len(), 1);
     assert!(found[0].token == kept.row.token && found[0].sealed == kept.row.sealed);
     assert!(found[0].card_print == kept.row.card_print && found[0].format == kept.row.format);
@@ -95,7 +103,7 @@ async fn one_card_has_one_token_per_format(open: Open<'_>) {
     six.row.format = TokenFormat::SixFour;
     let token = six.row.token;
     assert_eq!(insert(store.as_ref(), six).await, Inserted::Created(token));
-    assert_eq!(store.find(&[Fingerprint([1; 32])]).await.unwrap().len(), 2);
+    assert_eq!(store.find(&either(&[1])).await.unwrap().len(), 2);
 }
 
 async fn a_token_is_never_given_twice_and_is_never_a_card(open: Open<'_>) {
@@ -108,10 +116,41 @@ async fn a_token_is_never_given_twice_and_is_never_a_card(open: Open<'_>) {
     assert_eq!(insert(store.as_ref(), row(3, 4)).await, Inserted::Created(token));
 }
 
+async fn of_a_group_each_row_is_kept_or_refused_for_itself(open: Open<'_>) {
+    let store = ready(open).await;
+    let _created = insert(store.as_ref(), row(1, 2)).await;
+    // More than any statement takes at once; one card is known, one token is taken, one card is a
+    // token of the same group, and one token is a card of it.
+    let mut rows: Vec<_> = (10..100).map(|card| row(card, card + 100)).collect();
+    rows.extend([row(1, 3), row(4, 2), row(110, 5), row(6, 11)]);
+    let outcomes = store.insert(&rows).await.unwrap();
+    let made: Vec<_> = rows.iter().map(|new| Inserted::Created(new.row.token)).collect();
+    assert_eq!(outcomes[..90], made[..90]);
+    let known = Inserted::Known(row(1, 2).row.token);
+    let refused = [known, Inserted::TokenTaken, Inserted::IsToken, Inserted::TokenTaken];
+    assert_eq!(outcomes[90..], refused);
+    assert_eq!(store.census().await.unwrap().rows, 91);
+}
+
+async fn every_row_of_a_large_group_is_kept_as_it_is(open: Open<'_>) {
+    let store = ready(open).await;
+    let rows: Vec<_> = (1..=100).map(|card| row(card, card + 100)).collect();
+    let outcomes = store.insert(&rows).await.unwrap();
+    for (new, outcome) in rows.iter().zip(outcomes) {
+        assert_eq!(outcome, Inserted::Created(new.row.token));
+        let found = store.find(&Sought::tokens(vec![new.row.token_print])).await.unwrap();
+        let [kept] = found.as_slice() else { panic!("{} rows", found.len()) };
+        assert!(kept.token == new.row.token && kept.token_print == new.row.token_print);
+        assert!(kept.card_print == new.row.card_print && kept.format == new.row.format);
+        assert!(kept.version == new.row.version && kept.data_key == new.row.data_key);
+        assert!(kept.sealed == new.row.sealed);
+    }
+}
+
 async fn nothing_is_found_for_nothing(open: Open<'_>) {
     let store = ready(open).await;
     let _created = insert(store.as_ref(), row(1, 2)).await;
-    assert!(store.find(&[]).await.unwrap().is_empty());
+    assert!(store.find(&Sought::default()).await.unwrap().is_empty());
     assert!(store.insert(&[]).await.unwrap().is_empty());
     store.check().await.unwrap();
     store.check().await.unwrap();
@@ -123,8 +162,8 @@ async fn a_row_whose_key_is_gone_is_not_kept_and_the_others_are(open: Open<'_>) 
     orphan.row.data_key = KeyId([9; 16]);
     let outcomes = store.insert(&[row(1, 2), orphan]).await.unwrap();
     assert_eq!(outcomes, [Inserted::Created(row(1, 2).row.token), Inserted::KeyGone]);
-    assert!(store.find(&[Fingerprint([3; 32])]).await.unwrap().is_empty());
-    assert_eq!(store.find(&[Fingerprint([1; 32])]).await.unwrap().len(), 1);
+    assert!(store.find(&either(&[3])).await.unwrap().is_empty());
+    assert_eq!(store.find(&either(&[1])).await.unwrap().len(), 1);
 }
 
 async fn pages_give_every_row_once_in_the_order_of_fingerprints(open: Open<'_>) {
@@ -161,12 +200,12 @@ async fn a_row_is_resealed_only_from_the_key_it_was_read_with(open: Open<'_>) {
     let _changed = store.change_keys(&add(2, 7)).await.unwrap();
     assert_eq!(store.reseal(&[resealed(2, 9, 7), resealed(4, 2, 7)]).await.unwrap(), 1);
     assert_eq!(store.reseal(&[resealed(2, 2, 7), resealed(4, 2, 7)]).await.unwrap(), 1);
-    let found = store.find(&[Fingerprint([2; 32]), Fingerprint([4; 32])]).await.unwrap();
+    let found = store.find(&either(&[2, 4])).await.unwrap();
     assert!(found.iter().all(|row| row.data_key == KeyId([7; 16]) && row.sealed == [7]));
     assert!(found.iter().all(|row| row.version == 2) && found.len() == 2);
     // A key that is not there is refused, and with it the other rows of the call.
     assert!(store.reseal(&[resealed(2, 7, 2), resealed(4, 7, 9)]).await.is_err());
-    let found = store.find(&[Fingerprint([2; 32])]).await.unwrap();
+    let found = store.find(&either(&[2])).await.unwrap();
     assert!(found[0].data_key == KeyId([7; 16]));
 }
 
@@ -257,7 +296,7 @@ async fn an_erased_card_leaves_its_token_never_to_be_given_again(open: Open<'_>)
     // By token only: the fingerprint of a card is none.
     assert_eq!(store.erase(&prints).await.unwrap(), 1);
     assert_eq!(store.erase(&prints).await.unwrap(), 0);
-    assert!(store.find(&prints).await.unwrap().is_empty());
+    assert!(store.find(&either(&[2, 1, 9])).await.unwrap().is_empty());
     assert_eq!(insert(store.as_ref(), row(5, 2)).await, Inserted::TokenTaken);
     assert_eq!(insert(store.as_ref(), row(2, 6)).await, Inserted::IsToken);
     assert_eq!(store.reseal(&[resealed(2, 2, 2)]).await.unwrap(), 0);

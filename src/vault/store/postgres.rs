@@ -25,8 +25,8 @@ pub use self::failure::PostgresFailure;
 use self::lane::{CALL_WAIT, Lane, Lanes, WRITERS, in_time};
 use self::migrate::Age;
 use super::{
-    Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, StoreError, StoreFuture,
-    TokenStore,
+    Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, Sought, StoreError,
+    StoreFuture, TokenStore,
 };
 use crate::card::{Token, TokenFormat};
 use crate::keys::MasterId;
@@ -41,7 +41,7 @@ const FIND: &str = "
      WHERE token_print = ANY($1) AND erased_at IS NULL
      UNION ALL
     SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
-     WHERE card_print = ANY($1)";
+     WHERE card_print = ANY($2)";
 
 const KEEP: &str = "
     SELECT outcome, kept FROM keep_tokens($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -170,11 +170,12 @@ impl TokenStore for PostgresStore {
         })
     }
 
-    fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
+    fn find<'a>(&'a self, sought: &'a Sought) -> StoreFuture<'a, Vec<SealedRow>> {
         Box::pin(async move {
             let mut held = self.reader.hold().await?;
-            let prints: Vec<_> = prints.iter().map(|print| print.0).collect();
-            let query = sqlx::query(FIND).bind(prints);
+            let list =
+                |prints: &[Fingerprint]| -> Vec<_> { prints.iter().map(|print| print.0).collect() };
+            let query = sqlx::query(FIND).bind(list(&sought.tokens)).bind(list(&sought.cards));
             let rows = in_time(CALL_WAIT, query.fetch_all(&mut held.connection)).await?;
             held.keep();
             rows.iter().map(sealed_row).collect()

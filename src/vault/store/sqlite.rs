@@ -1,6 +1,7 @@
 //! The store in one file: SQLite in WAL mode, every commit synced.
 
 mod copy;
+mod insert;
 mod issued;
 mod keys;
 mod probe;
@@ -19,11 +20,12 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection};
 use thiserror::Error;
 
+use self::insert::insert_all;
 use self::keys::{kept_keys, offer_keys};
 use self::probe::{Guarded, Held, Probe};
 use super::{
-    Fingerprint, Inserted, IssuedTokens, KeyId, KeyRow, Ledger, NewRow, SealedRow, StoreError,
-    StoreFuture, TokenStore, files,
+    Fingerprint, Inserted, IssuedTokens, KeyId, KeyRow, Ledger, NewRow, SealedRow, Sought,
+    StoreError, StoreFuture, TokenStore, files,
 };
 use crate::card::{Token, TokenFormat};
 use crate::vault::Outage;
@@ -43,24 +45,7 @@ const FIND: &str = "
      WHERE token_print IN (SELECT unhex(value) FROM json_each(?1)) AND erased_at IS NULL
      UNION ALL
     SELECT token, token_print, card_print, format, version, data_key, sealed FROM tokens
-     WHERE card_print IN (SELECT unhex(value) FROM json_each(?1))";
-
-// The conditions stand in the statement itself, not before it, so that they hold against rows that
-// another process commits in between.
-const INSERT: &str = "
-    INSERT INTO tokens (token, token_print, card_print, format, version, data_key, sealed, brand,
-                        last_four)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
-     WHERE NOT EXISTS (SELECT 1 FROM tokens WHERE card_print = ?2)
-       AND NOT EXISTS (SELECT 1 FROM tokens WHERE token_print = ?3)
-       AND EXISTS (SELECT 1 FROM data_keys WHERE id = ?6)
-        ON CONFLICT DO NOTHING";
-
-const KNOWN: &str = "SELECT token FROM tokens WHERE card_print = ?1 AND format = ?2";
-
-const IS_TOKEN: &str = "SELECT 1 FROM tokens WHERE token_print = ?1";
-
-const HAS_KEY: &str = "SELECT 1 FROM data_keys WHERE id = ?1";
+     WHERE card_print IN (SELECT unhex(value) FROM json_each(?2))";
 
 const BEAT: &str = "
     INSERT INTO heartbeat (id, beat_at) VALUES (1, unixepoch())
@@ -173,10 +158,10 @@ impl TokenStore for SqliteStore {
         })
     }
 
-    fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
+    fn find<'a>(&'a self, sought: &'a Sought) -> StoreFuture<'a, Vec<SealedRow>> {
         Box::pin(async move {
             let mut connection = self.readers.acquire().await?;
-            let done = find(&mut connection, prints).await;
+            let done = find(&mut connection, sought).await;
             settle(connection, done)
         })
     }
@@ -226,72 +211,14 @@ fn settle<T>(mut connection: Held, done: Result<T, StoreError>) -> Result<T, Sto
 
 async fn find(
     connection: &mut SqliteConnection,
-    prints: &[Fingerprint],
+    sought: &Sought,
 ) -> Result<Vec<SealedRow>, StoreError> {
     // One parameter for any number of fingerprints keeps this one prepared statement.
-    let list = serde_json::Value::from_iter(prints.iter().map(hex)).to_string();
-    let rows = sqlx::query(FIND).bind(list).fetch_all(connection).await?;
+    let list =
+        |prints: &[Fingerprint]| serde_json::Value::from_iter(prints.iter().map(hex)).to_string();
+    let query = sqlx::query(FIND).bind(list(&sought.tokens)).bind(list(&sought.cards));
+    let rows = query.fetch_all(connection).await?;
     rows.iter().map(sealed_row).collect()
-}
-
-async fn insert_all(
-    connection: &mut SqliteConnection,
-    rows: &[NewRow],
-    ledger: &Ledger,
-) -> Result<Vec<Inserted>, StoreError> {
-    let mut transaction = connection.begin_with(BEGIN).await?;
-    let mut outcomes = Vec::with_capacity(rows.len());
-    for row in rows {
-        outcomes.push(insert(&mut transaction, row).await?);
-    }
-    if outcomes.iter().any(|outcome| matches!(outcome, Inserted::Created(_))) {
-        ledger.issue()?;
-    }
-    transaction.commit().await?;
-    Ok(outcomes)
-}
-
-async fn insert(connection: &mut SqliteConnection, new: &NewRow) -> Result<Inserted, StoreError> {
-    let row = &new.row;
-    let done = sqlx::query(INSERT)
-        .bind(row.token.as_str())
-        .bind(row.token_print.0.as_slice())
-        .bind(row.card_print.0.as_slice())
-        .bind(row.format.as_str())
-        .bind(i64::from(row.version))
-        .bind(row.data_key.0.as_slice())
-        .bind(row.sealed.as_slice())
-        .bind(new.brand.as_str())
-        .bind(new.last_four.as_str())
-        .execute(&mut *connection)
-        .await?;
-    if done.rows_affected() == 1 {
-        return Ok(Inserted::Created(row.token));
-    }
-    why_not_inserted(connection, row).await
-}
-
-async fn why_not_inserted(
-    connection: &mut SqliteConnection,
-    row: &SealedRow,
-) -> Result<Inserted, StoreError> {
-    let is_token = sqlx::query(IS_TOKEN)
-        .bind(row.card_print.0.as_slice())
-        .fetch_optional(&mut *connection)
-        .await?;
-    if is_token.is_some() {
-        return Ok(Inserted::IsToken);
-    }
-    let known: Option<String> = sqlx::query_scalar(KNOWN)
-        .bind(row.card_print.0.as_slice())
-        .bind(row.format.as_str())
-        .fetch_optional(&mut *connection)
-        .await?;
-    if let Some(text) = known {
-        return Ok(Inserted::Known(token(&text)?));
-    }
-    let key = sqlx::query(HAS_KEY).bind(row.data_key.0.as_slice()).fetch_optional(connection);
-    Ok(if key.await?.is_some() { Inserted::TokenTaken } else { Inserted::KeyGone })
 }
 
 fn sealed_row(row: &SqliteRow) -> Result<SealedRow, StoreError> {

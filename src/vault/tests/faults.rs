@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::super::opening::Opening;
 use super::super::store::sqlite::SqliteStore;
 use super::super::store::{
-    Fingerprint, Inserted, IssuedTokens, KeyRow, NewRow, StoreError, StoreFuture, TokenStore,
+    Inserted, IssuedTokens, KeyRow, NewRow, Sought, StoreError, StoreFuture, TokenStore,
 };
 use super::super::worker::QUEUE_MAX;
 use super::*;
@@ -45,9 +45,9 @@ impl TokenStore for Faulty {
         self.inner.keys(offered)
     }
 
-    fn find<'a>(&'a self, prints: &'a [Fingerprint]) -> StoreFuture<'a, Vec<SealedRow>> {
+    fn find<'a>(&'a self, sought: &'a Sought) -> StoreFuture<'a, Vec<SealedRow>> {
         self.switches.finds.fetch_add(1, Ordering::SeqCst);
-        self.inner.find(prints)
+        self.inner.find(sought)
     }
 
     fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {

@@ -45,7 +45,7 @@ async fn outage<T>(call: impl Future<Output = Result<T, StoreError>>) -> Outage 
 }
 
 async fn found(store: &PostgresStore, card: u8) -> usize {
-    store.find(&[Fingerprint([card; 32])]).await.unwrap().len()
+    store.find(&contract::either(&[card])).await.unwrap().len()
 }
 
 async fn insert(store: &PostgresStore, card: u8, token: u8) -> Inserted {
@@ -210,7 +210,7 @@ async fn every_outage_is_named_in_time_and_heals_by_itself() {
     assert!(matches!(insert(&store, 1, 2).await, Inserted::Created(_)));
 
     server.stop();
-    assert_eq!(outage(store.find(&[])).await, Outage::Unreachable);
+    assert_eq!(outage(store.find(&Sought::default())).await, Outage::Unreachable);
     assert_eq!(outage(store.insert(&[contract::row(3, 4)])).await, Outage::Unreachable);
     assert_eq!(outage(store.check()).await, Outage::Unreachable);
     server.start_again();
@@ -226,7 +226,7 @@ async fn every_outage_is_named_in_time_and_heals_by_itself() {
     // A black hole: what stands neither answers nor ends.
     server.freeze();
     assert_eq!(outage(store.insert(&[contract::row(8, 9)])).await, Outage::Stalled);
-    assert_eq!(outage(store.find(&[Fingerprint([1; 32])])).await, Outage::Stalled);
+    assert_eq!(outage(store.find(&contract::either(&[1]))).await, Outage::Stalled);
     server.thaw();
     // The server may have carried out what nobody waited for; the card has one token all the same.
     let healed = insert(&store, 8, 10).await;
@@ -295,7 +295,7 @@ async fn a_failover_to_the_standby_heals_without_a_restart_and_loses_nothing() {
     primary.kill9();
     assert_eq!(outage(store.insert(&[contract::row(3, 4)])).await, Outage::Unreachable);
     assert_eq!(outage(store.insert(&[contract::row(3, 4)])).await, Outage::ReadOnly);
-    assert_eq!(outage(store.find(&[])).await, Outage::ReadOnly, "a standby may lag");
+    assert_eq!(outage(store.find(&Sought::default())).await, Outage::ReadOnly, "a standby may lag");
     standby.sql("vault", "SELECT pg_promote()");
     eventually(async || store.insert(&[contract::row(3, 4)]).await.ok()).await;
     assert_eq!(found(&store, 1).await, 1);
