@@ -64,6 +64,7 @@ pub(crate) async fn few_and_many(folder: &Path, rows: u64) -> Result<(), Error> 
 
 /// Gives the tokens that both vaults have issued.
 async fn prepare([few, many]: [&PathBuf; 2], rows: u64) -> Result<Vec<Token>, Error> {
+    fs::create_dir_all(few)?;
     let vault = open(few).await?;
     let tokens = fill(&vault).await?;
     vault.close().await;

@@ -172,7 +172,8 @@ fn numbered(card: u32, choice: u8) -> NewRow {
 async fn both_lookups_use_an_index(server: &Postgres) {
     let store = ready(server, "plans").await;
     let mut held = store.reader.hold().await.unwrap();
-    let explain = format!("EXPLAIN {}", FIND.replace("$1", "'{}'::bytea[]"));
+    let find = FIND.replace("$1", "'{}'::bytea[]").replace("$2", "'{}'::bytea[]");
+    let explain = format!("EXPLAIN {find}");
     let plan = sqlx::raw_sql(sqlx::AssertSqlSafe(explain)).fetch_all(&mut held.connection).await;
     let steps: Vec<String> = plan.unwrap().iter().map(|row| row.get(0)).collect();
     assert!(steps.iter().filter(|step| step.contains("Index")).count() >= 2, "{steps:?}");
