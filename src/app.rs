@@ -1,5 +1,7 @@
 //! Wiring: the only place where every part meets.
 
+mod control;
+mod inherited;
 mod parts;
 mod session;
 mod sockets;
@@ -9,42 +11,42 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{Loaded, Startup};
 use crate::keys::KeyError;
 use crate::policy::Live;
-use crate::proxy::{Generation, Proxy, Services, TargetError};
-use crate::reload::{Reloader, WatchError, Watcher};
-use crate::server::{Admin, Drained, ListenError, TokenError, Worker, WorkerError, obtain_token};
+use crate::proxy::{Generation, Leave, Proxy, Services, TargetError};
+use crate::reload::{Listening, Reloader, WatchError, Watcher};
+use crate::server::{
+    Admin, Drained, ListenError, Supervisor, TokenError, Worker, WorkerError, obtain_token,
+};
 use crate::telemetry::audit::AuditError;
 use crate::telemetry::{AuditEvent, CardsSeen, Metrics, SeenReport};
 use crate::tls::{
     Authority, AuthorityCertificate, AuthorityError, Identities, IdentityError, IdentityWarning,
 };
 use crate::{reload, vault};
-use sockets::Sockets;
+use control::Control;
+use inherited::Inherited;
+use sockets::{SharedSockets, Sockets};
 
+pub use inherited::ActivationError;
 pub use session::{Found, VaultSession, VaultStatus};
 pub use upkeep::{CheckedLog, KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
-
-/// How often the list of seen cards is written.
-const SEEN_EVERY: Duration = Duration::from_secs(10);
-
-/// How often what was counted is written.
-const COUNTS_EVERY: Duration = Duration::from_secs(30);
 
 /// Why we cannot start.
 #[derive(Debug, Error)]
 pub enum AppError {
+    /// The service manager's sockets cannot be used.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
     /// The audit log cannot be opened.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
@@ -129,7 +131,7 @@ pub enum AppError {
 /// A server that listens on every address.
 pub struct Running {
     addresses: Addresses,
-    closing: CancellationToken,
+    leave: Leave,
     /// Cancelled when the last customer is gone: until then the admin page answers.
     ended: CancellationToken,
     control: JoinHandle<()>,
@@ -186,41 +188,47 @@ pub fn start(
     let policy = Arc::new(Live::new(generation));
     let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
 
-    let mut sockets = Sockets::bind(&startup, (&identities, &proxy))?;
-    let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
-    let workers = (0..sockets.workers).map(|index| {
-        let shares = sockets.shares();
-        Worker::start(index, shares, Arc::clone(&proxy), closing.clone())
-    });
+    let (leave, ended) = (Leave::default(), CancellationToken::new());
+    let inherited = Inherited::of_manager()?;
+    let owners = (leave.clone(), runtime.handle().clone());
+    let mut sockets = Sockets::bind(&startup, (&identities, &proxy), inherited, owners)?;
+    let workers = (0..sockets.workers_max())
+        .map(|index| Worker::start(index, Arc::clone(&proxy), leave.closing.clone()));
     let workers = workers.collect::<Result<Vec<_>, _>>()?;
 
     let token = obtain_token(&startup.data_dir)?;
-    let admin = Admin::new(Arc::clone(&services), Arc::clone(&policy), token, closing.clone());
+    let closing = leave.closing.clone();
+    let admin = Admin::new(Arc::clone(&services), Arc::clone(&policy), token, closing);
+    let handles: Vec<_> = workers.iter().map(Worker::handle).collect();
+    let addresses = sockets.addresses();
+    sockets.accept(handles.clone());
+    let sockets = SharedSockets(Arc::new(Mutex::new(sockets)));
     let reloader = watched.map(|path| {
         let live = (policy, identities);
         let loaded = (startup, digest);
-        Reloader::new(path.to_owned(), loaded, live, Arc::clone(&services), watcher)
+        let addresses: (Box<dyn Listening>, _) = (Box::new(sockets.clone()), watcher);
+        Reloader::new(path.to_owned(), loaded, live, Arc::clone(&services), addresses)
     });
     let mut control = Control {
         admin,
-        closing: closing.clone(),
+        leave: leave.clone(),
         ended: ended.clone(),
         reloader,
         changes,
         services: Arc::clone(&services),
+        sockets,
+        supervisor: Arc::new(Supervisor::from_environment()),
+        workers: handles,
     };
-    let addresses = sockets.addresses.clone();
     let version = env!("CARGO_PKG_VERSION");
     services.audit.record(SystemTime::now(), AuditEvent::Started { version });
     // A file may have changed between its reading and the first look of the watcher. Before "ready":
     // who changes one after that is not read halfway.
     control.reload();
-    let control = control.start(runtime, sockets.admin)?;
-    sockets.listeners.iter().for_each(|(role, name, address)| {
-        services.metrics.listening(*role, name.as_deref(), *address);
-    });
-    info!(version, workers = workers.len(), "ready");
-    Ok(Running { addresses, closing, ended, control, workers, services })
+    let control = control.start(runtime)?;
+    let count = workers.len();
+    info!(version, workers = count, "ready");
+    Ok(Running { addresses, leave, ended, control, workers, services })
 }
 
 /// Validates what loading alone does not: keys that must fit chains, upstreams that must be nameable.
@@ -260,7 +268,7 @@ impl Running {
 
     /// Ends it: what is under way is finished within the grace.
     pub fn shutdown(self) {
-        self.closing.cancel();
+        self.leave.now();
         self.wait();
     }
 
@@ -287,102 +295,5 @@ impl Running {
         self.services.audit.record(SystemTime::now(), AuditEvent::Stopped);
         self.services.access.close();
         info!("stopped");
-    }
-}
-
-/// The thread that serves no customer: signals, reloads, the admin page.
-struct Control {
-    admin: Arc<Admin>,
-    closing: CancellationToken,
-    ended: CancellationToken,
-    reloader: Option<Reloader>,
-    changes: mpsc::Receiver<()>,
-    services: Arc<Services>,
-}
-
-impl Control {
-    fn start(
-        self,
-        runtime: tokio::runtime::Runtime,
-        admin: std::net::TcpListener,
-    ) -> Result<JoinHandle<()>, AppError> {
-        let (listener, signals) = {
-            let _entered = runtime.enter();
-            let listener = TcpListener::from_std(admin).map_err(AppError::System)?;
-            (listener, Signals::new().map_err(AppError::System)?)
-        };
-        let thread = std::thread::Builder::new().name("control".to_owned());
-        let work = move || runtime.block_on(self.run(listener, signals));
-        thread.spawn(work).map_err(AppError::System)
-    }
-
-    async fn run(mut self, listener: TcpListener, signals: Signals) {
-        let tasks = TaskTracker::new();
-        tasks.spawn(Arc::clone(&self.admin).serve(listener, tasks.clone()));
-        let Signals { mut hangup, mut ending } = signals;
-        let mut seen = tokio::time::interval(SEEN_EVERY);
-        let mut counts = tokio::time::interval(COUNTS_EVERY);
-        loop {
-            tokio::select! {
-                _ = seen.tick() => self.services.seen.save(),
-                _ = counts.tick() => self.services.counts.save_changes(SystemTime::now()),
-                Some(()) = self.changes.recv() => self.reload(),
-                Some(()) = hangup.recv() => {
-                    if let Err(error) = self.services.access.reopen() {
-                        warn!(%error, "cannot reopen the access log");
-                    }
-                    self.reload();
-                }
-                () = ending.told() => break,
-                () = self.closing.cancelled() => break,
-            }
-        }
-        info!("draining");
-        // For whoever takes over while customers are still being served here.
-        self.services.counts.save(SystemTime::now());
-        self.closing.cancel();
-        tokio::select! {
-            () = self.ended.cancelled() => {}
-            () = ending.told() => {
-                warn!("told twice to stop: what is under way is cut off");
-                std::process::exit(1);
-            }
-        }
-    }
-
-    /// Reading files and checking keys takes milliseconds, and this thread has nothing better to do.
-    fn reload(&mut self) {
-        if let Some(reloader) = &mut self.reloader {
-            reloader.reload();
-        }
-    }
-}
-
-struct Signals {
-    hangup: Signal,
-    ending: Ending,
-}
-
-/// The signals that end a process.
-struct Ending {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { hangup: signal(SignalKind::hangup())?, ending: Ending { interrupt, terminate } })
-    }
-}
-
-impl Ending {
-    /// Resolves at the next of them.
-    async fn told(&mut self) {
-        tokio::select! {
-            _told = self.terminate.recv() => {}
-            _told = self.interrupt.recv() => {}
-        }
     }
 }

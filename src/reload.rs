@@ -2,12 +2,14 @@
 //!
 //! A reload compiles everything first: a configuration and the certificates it names become valid
 //! together, and one that fails changes nothing. Requests under way keep the generation they began
-//! with; what needs a restart is told and left as it was.
+//! with; what needs a restart is told and left as it was. Addresses come and go, and connections at the
+//! others notice nothing.
 
 mod lookout;
 mod trail;
 mod watch;
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,6 +27,19 @@ use crate::tls::{AuthorityCertificate, AuthorityError, Coverage, Expiry, Identit
 /// What the configuration that a process starts with is called.
 const FIRST_GENERATION: u64 = 1;
 
+/// The addresses we listen on, as far as a reload adds and removes some.
+pub trait Listening: Send {
+    /// Listens where it is new; nothing is accepted there yet, and nothing else changes.
+    ///
+    /// # Errors
+    /// When an address is taken or not ours; nothing is then left of it.
+    fn prepare(&mut self, startup: &Startup) -> Result<(), Box<dyn Error>>;
+
+    /// Accepts at what was prepared, and no longer at what is not named any more. Connections there
+    /// have the grace to end.
+    fn commit(&mut self, grace: Duration);
+}
+
 /// Publishes new generations of the policy and of the certificates.
 pub struct Reloader {
     path: PathBuf,
@@ -32,6 +47,7 @@ pub struct Reloader {
     policy: Arc<Live<Generation>>,
     identities: Arc<Live<Identities>>,
     services: Arc<Services>,
+    listening: Box<dyn Listening>,
     watcher: Watcher,
     generation: u64,
     /// Of what the policy in force was compiled from.
@@ -46,10 +62,10 @@ impl Reloader {
         (startup, digest): (Startup, Vec<u8>),
         (policy, identities): (Arc<Live<Generation>>, Arc<Live<Identities>>),
         services: Arc<Services>,
-        watcher: Watcher,
+        (listening, watcher): (Box<dyn Listening>, Watcher),
     ) -> Self {
         let generation = FIRST_GENERATION;
-        Self { path, startup, policy, identities, services, watcher, generation, digest }
+        Self { path, startup, policy, identities, services, listening, watcher, generation, digest }
     }
 
     /// Looks at the files and publishes what is new, if all of it is sound.
@@ -77,6 +93,11 @@ impl Reloader {
                 Err(error) => return self.refuse_policy(&[error.to_string()]),
             }
         };
+        if generation.is_some()
+            && let Err(error) = self.listening.prepare(&startup)
+        {
+            return self.refuse_policy(&[explained(&*error)]);
+        }
         // Without certificates nobody is to speak TLS; whoever still does keeps those there were.
         let wanted = !self.startup.self_signed && !identities.is_empty();
         if wanted && !identities.same_as(&self.identities.load()) {
@@ -84,15 +105,21 @@ impl Reloader {
         }
         if let Some(generation) = generation {
             if let Err(error) = self.cover(&generation) {
+                // Nothing is new to the addresses that are in force.
+                let _cannot_fail = self.listening.prepare(&self.startup);
                 return self.refuse_policy(&[error.to_string()]);
             }
             self.digest = digest;
+            let grace = generation.snapshot.timeouts.drain;
             self.publish(generation, &startup, &warnings);
+            self.listening.commit(grace);
+            self.startup.listens = startup.listens;
+            self.startup.gateways = startup.gateways;
         }
     }
 
-    /// What would open a gateway to strangers: its address stays as it was until a restart, and so must
-    /// the question who calls there.
+    /// What would open a gateway to strangers: connections at the address that it leaves are still
+    /// there when the new policy is in force, and so must be the question who calls.
     fn opened(&self, snapshot: &Snapshot) -> Option<String> {
         let exposed =
             self.startup.gateways.iter().filter(|bound| !bound.address.ip().is_loopback());
@@ -102,8 +129,8 @@ impl Reloader {
         });
         let GatewayAddress { name, address, .. } = opened.next()?;
         Some(format!(
-            "gateway.access: gateway {name:?} listens on {address} until a restart, and others reach \
-             it there; keep `access`, or restart"
+            "gateway.access: gateway {name:?} listens on {address}, where others reach it; change \
+             `listen` first and keep `access`, which can be removed once that is in force"
         ))
     }
 
@@ -158,6 +185,16 @@ impl Reloader {
     fn audit(&self, event: AuditEvent) {
         self.services.audit.record(SystemTime::now(), event);
     }
+}
+
+/// An error with what it came from, on one line.
+fn explained(error: &dyn Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// Tells what a process starts with, whether it will be reloaded or not.

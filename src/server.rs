@@ -11,8 +11,10 @@ mod connection;
 mod forward;
 mod listen;
 mod proxy_protocol;
+mod supervisor;
 mod worker;
 
 pub use admin::{Admin, TokenError, message, obtain_token, read_token};
 pub use listen::{Bound, Kind, ListenError, Share};
-pub use worker::{Drained, Worker, WorkerError};
+pub use supervisor::{PERSONAL_VARIABLES, Supervisor};
+pub use worker::{Drained, Worker, WorkerError, WorkerHandle};

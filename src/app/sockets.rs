@@ -1,97 +1,301 @@
 //! The addresses we listen on, what each is for, and how TLS is spoken there.
+//!
+//! An address is known by what the file says of it, not by what it came to be: a reload and an upgrade
+//! keep the socket of one that is still named, with every client that waits there.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustls::ServerConfig;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
 
+use super::inherited::Inherited;
 use super::{Addresses, AppError};
-use crate::config::{GatewayAddress, Startup};
+use crate::config::Startup;
 use crate::policy::Live;
-use crate::proxy::{Proxy, Role};
-use crate::server::{Bound, Kind, ListenError, Share};
+use crate::proxy::{Leave, Proxy, Role};
+use crate::reload::Listening;
+use crate::server::{Bound, Kind, ListenError, Share, WorkerHandle};
 use crate::telemetry::ListenerRole;
 use crate::tls::{Acceptor, Identities};
 
-/// Every listening socket, before it is handed out.
-pub(super) struct Sockets {
-    pub(super) workers: usize,
-    bound: Vec<(Bound, Kind)>,
-    pub(super) admin: TcpListener,
-    pub(super) addresses: Addresses,
-    pub(super) listeners: Vec<(ListenerRole, Option<String>, SocketAddr)>,
+/// An address as the file names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Place {
+    pub(super) purpose: Purpose,
+    pub(super) asked: SocketAddr,
+    /// How many before it are written alike: only those that let the system choose a port.
+    pub(super) repeat: usize,
 }
 
+/// What is done with who comes there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    Admin,
+    Forward,
+    Gateway(String),
+    Listen,
+}
+
+/// What may be said of an address beside where it is.
+#[derive(Clone, Copy)]
+struct Manner {
+    tls: bool,
+    redirect: bool,
+    proxy_protocol: bool,
+}
+
+/// An address where connections are accepted, or soon will be.
+struct Door {
+    place: Place,
+    manner: Manner,
+    bound: Bound,
+    kind: Arc<Live<Kind>>,
+    leave: Leave,
+}
+
+/// Every listening socket.
+pub(super) struct Sockets {
+    pub(super) admin: Bound,
+    doors: Vec<Door>,
+    /// Of a reload that is not yet in force.
+    fresh: Vec<Door>,
+    /// All that the reload names.
+    wanted: Vec<(Place, Manner)>,
+    workers: Vec<WorkerHandle>,
+    workers_max: usize,
+    https_config: Arc<ServerConfig>,
+    identities: Arc<Live<Identities>>,
+    proxy: Arc<Proxy>,
+    leave: Leave,
+    tasks: TaskTracker,
+    runtime: Handle,
+}
+
+/// The same, for the reloader and for who hands them on.
+#[derive(Clone)]
+pub(super) struct SharedSockets(pub(super) Arc<Mutex<Sockets>>);
+
 impl Sockets {
-    /// Listens everywhere.
+    /// Listens everywhere; nothing is accepted yet.
     pub(super) fn bind(
         startup: &Startup,
         (identities, proxy): (&Arc<Live<Identities>>, &Arc<Proxy>),
+        mut inherited: Inherited,
+        (leave, runtime): (Leave, Handle),
     ) -> Result<Self, AppError> {
         let cores = std::thread::available_parallelism();
-        let workers = startup.workers.map_or_else(|| cores.map_or(1, Into::into), Into::into);
-        let admin = Bound::single(startup.admin)?;
-        let admin_address = admin.local_addr().map_err(AppError::System)?;
+        let workers_max = startup.workers.map_or_else(|| cores.map_or(1, Into::into), Into::into);
+        let admin = Place { purpose: Purpose::Admin, asked: startup.admin, repeat: 0 };
         let mut sockets = Self {
-            workers,
-            bound: Vec::new(),
-            admin,
-            addresses: Addresses {
-                https: Vec::new(),
-                http: Vec::new(),
-                admin: admin_address,
-                gateways: Vec::new(),
-                forward: None,
-            },
-            listeners: vec![(ListenerRole::Admin, None, admin_address)],
+            admin: listen(&admin, 1, &mut inherited)?,
+            doors: Vec::new(),
+            fresh: Vec::new(),
+            wanted: Vec::new(),
+            workers: Vec::new(),
+            workers_max,
+            https_config: Acceptor::new(Arc::clone(identities)).config(),
+            identities: Arc::clone(identities),
+            proxy: Arc::clone(proxy),
+            leave,
+            tasks: TaskTracker::new(),
+            runtime,
         };
-        let https_config = Acceptor::new(Arc::clone(identities)).config();
-        // Those with TLS first: a redirect must know where to send people.
-        let mut listens = startup.listens.clone();
-        listens.sort_by_key(|listen| !listen.tls);
-        for listen in listens {
-            let https = sockets.addresses.https.first().map_or(443, SocketAddr::port);
-            let redirect = listen.redirect_to_https.then_some(Role::RedirectToHttps(https));
-            let role = redirect.unwrap_or(Role::Site);
-            let tls = listen.tls.then(|| Arc::clone(&https_config));
-            let kind = Kind { role, tls, proxy_protocol: listen.proxy_protocol };
-            let address = sockets.add(listen.address, kind, None)?;
-            match listen.tls {
-                true => sockets.addresses.https.push(address),
-                false => sockets.addresses.http.push(address),
-            }
-        }
-        for GatewayAddress { name, address, tls } in &startup.gateways {
-            let role = Role::Gateway(Arc::clone(name));
-            let tls = tls.then(|| gateway_tls(name, identities, proxy));
-            let kind = Kind { role, tls, proxy_protocol: false };
-            let address = sockets.add(*address, kind, Some(name))?;
-            sockets.addresses.gateways.push((name.to_string(), address));
-        }
-        if let Some(address) = startup.forward {
-            let kind = Kind { role: Role::Forward, tls: None, proxy_protocol: false };
-            sockets.addresses.forward = Some(sockets.add(address, kind, None)?);
-        }
+        sockets.open(startup, &mut inherited)?;
+        inherited.all_taken()?;
         Ok(sockets)
     }
 
-    fn add(
-        &mut self,
-        address: SocketAddr,
-        kind: Kind,
-        name: Option<&Arc<str>>,
-    ) -> Result<SocketAddr, ListenError> {
-        let bound = Bound::new(address, self.workers)?;
-        let address = bound.address;
-        let role = kind.role.listener(kind.tls.is_some());
-        self.listeners.push((role, name.map(ToString::to_string), address));
-        self.bound.push((bound, kind));
-        Ok(address)
+    /// How many threads are to serve them.
+    pub(super) fn workers_max(&self) -> usize {
+        self.workers_max
     }
 
-    /// The next worker's part of every listener.
-    pub(super) fn shares(&mut self) -> Vec<Share> {
-        self.bound.iter_mut().filter_map(|(bound, kind)| bound.share(kind)).collect()
+    /// Accepts with these threads.
+    pub(super) fn accept(&mut self, workers: Vec<WorkerHandle>) {
+        self.workers = workers;
+        let metrics = &self.proxy.services().metrics;
+        metrics.listening(ListenerRole::Admin, None, self.admin.address);
+        self.put_in_force(Duration::ZERO);
+    }
+
+    /// Lets go of all of them.
+    pub(super) fn close(&mut self) {
+        self.doors.clear();
+        self.fresh.clear();
+    }
+
+    /// Where we listen, with the ports the system chose.
+    pub(super) fn addresses(&self) -> Addresses {
+        let mut addresses = Addresses {
+            https: Vec::new(),
+            http: Vec::new(),
+            admin: self.admin.address,
+            gateways: Vec::new(),
+            forward: None,
+        };
+        for Door { place, manner, bound, .. } in self.doors.iter().chain(&self.fresh) {
+            match &place.purpose {
+                Purpose::Admin => {}
+                Purpose::Forward => addresses.forward = Some(bound.address),
+                Purpose::Gateway(name) => addresses.gateways.push((name.clone(), bound.address)),
+                Purpose::Listen if manner.tls => addresses.https.push(bound.address),
+                Purpose::Listen => addresses.http.push(bound.address),
+            }
+        }
+        addresses
+    }
+
+    /// Binds what the file names and is not open.
+    fn open(&mut self, startup: &Startup, inherited: &mut Inherited) -> Result<(), ListenError> {
+        self.fresh.clear();
+        self.wanted = wanted(startup);
+        let mut fresh = Vec::new();
+        for (place, manner) in &self.wanted {
+            if self.doors.iter().any(|door| door.place == *place) {
+                continue;
+            }
+            let bound = listen(place, self.workers_max, inherited)?;
+            let kind = Kind { role: Role::Site, tls: None, proxy_protocol: manner.proxy_protocol };
+            let (kind, leave) = (Arc::new(Live::new(kind)), self.leave.part());
+            fresh.push(Door { place: place.clone(), manner: *manner, bound, kind, leave });
+        }
+        self.fresh = fresh;
+        Ok(())
+    }
+
+    fn put_in_force(&mut self, grace: Duration) {
+        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.doors)
+            .into_iter()
+            .partition(|door| self.wanted.iter().any(|(place, _)| *place == door.place));
+        go.into_iter().for_each(|door| door.end(grace, (&self.tasks, &self.runtime)));
+        let fresh = std::mem::take(&mut self.fresh);
+        let first_fresh = stay.len();
+        self.doors = stay.into_iter().chain(fresh).collect();
+        for door in &mut self.doors {
+            let found = self.wanted.iter().find(|(place, _)| *place == door.place);
+            door.manner = found.map_or(door.manner, |(_, manner)| *manner);
+        }
+        // Before anybody is accepted: what a newcomer is taken for must be known.
+        let https = self.doors.iter().find(|door| door.is_https());
+        let https = https.map_or(443, |door| door.bound.address.port());
+        for door in &self.doors {
+            door.kind.publish(self.kind(door, https));
+        }
+        for door in self.doors.iter().skip(first_fresh) {
+            door.accept(&self.workers);
+            let role = door.kind.peek().role.listener(door.manner.tls);
+            let name = match &door.place.purpose {
+                Purpose::Gateway(name) => Some(name.as_str()),
+                Purpose::Admin | Purpose::Forward | Purpose::Listen => None,
+            };
+            self.proxy.services().metrics.listening(role, name, door.bound.address);
+        }
+    }
+
+    fn kind(&self, door: &Door, https: u16) -> Kind {
+        let Manner { tls, redirect, proxy_protocol } = door.manner;
+        let common = tls.then(|| Arc::clone(&self.https_config));
+        let (role, tls) = match &door.place.purpose {
+            Purpose::Forward => (Role::Forward, None),
+            Purpose::Gateway(name) => {
+                let (name, kept): (Arc<str>, _) =
+                    (name.as_str().into(), door.kind.peek().tls.clone());
+                let made = || gateway_tls(&name, &self.identities, &self.proxy);
+                let tls = tls.then(|| kept.unwrap_or_else(made));
+                (Role::Gateway(name), tls)
+            }
+            Purpose::Admin | Purpose::Listen if redirect => (Role::RedirectToHttps(https), common),
+            Purpose::Admin | Purpose::Listen => (Role::Site, common),
+        };
+        Kind { role, tls, proxy_protocol }
+    }
+}
+
+impl Listening for SharedSockets {
+    fn prepare(&mut self, startup: &Startup) -> Result<(), Box<dyn std::error::Error>> {
+        Ok(self.0.lock().open(startup, &mut Inherited::nothing())?)
+    }
+
+    fn commit(&mut self, grace: Duration) {
+        self.0.lock().put_in_force(grace);
+    }
+}
+
+impl Door {
+    fn is_https(&self) -> bool {
+        self.place.purpose == Purpose::Listen && self.manner.tls
+    }
+
+    /// Each worker accepts there.
+    fn accept(&self, workers: &[WorkerHandle]) {
+        for (index, worker) in workers.iter().enumerate() {
+            match self.bound.sockets_of(index, workers.len()) {
+                Ok(sockets) => sockets.into_iter().for_each(|socket| {
+                    let (kind, leave) = (Arc::clone(&self.kind), self.leave.clone());
+                    worker.listen(Share { kind, leave, socket });
+                }),
+                Err(error) => {
+                    let address = self.bound.address;
+                    error!(%error, %address, "a worker cannot listen");
+                }
+            }
+        }
+    }
+
+    /// Accepts no more; its connections are told at once, and once more when the grace is over.
+    fn end(self, grace: Duration, (tasks, runtime): (&TaskTracker, &Handle)) {
+        info!(address = %self.bound.address, "no longer listening");
+        self.leave.closing.cancel();
+        let hurry = self.leave.hurry;
+        if let Purpose::Gateway(_) = self.place.purpose {
+            // Nobody stays where calls may have been admitted by other rules.
+            return hurry.cancel();
+        }
+        let later = async move {
+            tokio::time::sleep(grace).await;
+            hurry.cancel();
+        };
+        tasks.spawn_on(later, runtime);
+    }
+}
+
+fn wanted(startup: &Startup) -> Vec<(Place, Manner)> {
+    let mut wanted: Vec<(Place, Manner)> = Vec::new();
+    let mut want = |purpose: Purpose, asked: SocketAddr, manner: Manner| {
+        let alike =
+            |(place, _): &&(Place, Manner)| (&place.purpose, place.asked) == (&purpose, asked);
+        let repeat = wanted.iter().filter(alike).count();
+        wanted.push((Place { purpose, asked, repeat }, manner));
+    };
+    for listen in &startup.listens {
+        let manner = Manner {
+            tls: listen.tls,
+            redirect: listen.redirect_to_https,
+            proxy_protocol: listen.proxy_protocol,
+        };
+        want(Purpose::Listen, listen.address, manner);
+    }
+    for gateway in &startup.gateways {
+        let manner = Manner { tls: gateway.tls, redirect: false, proxy_protocol: false };
+        want(Purpose::Gateway(gateway.name.to_string()), gateway.address, manner);
+    }
+    if let Some(address) = startup.forward {
+        let manner = Manner { tls: false, redirect: false, proxy_protocol: false };
+        want(Purpose::Forward, address, manner);
+    }
+    wanted
+}
+
+/// Takes the sockets that somebody opened for us, or opens some.
+fn listen(place: &Place, count: usize, inherited: &mut Inherited) -> Result<Bound, ListenError> {
+    match inherited.take(place) {
+        sockets if sockets.is_empty() => Bound::new(place.asked, count),
+        sockets => Bound::adopt(place.asked, sockets),
     }
 }
 

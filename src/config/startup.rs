@@ -165,8 +165,6 @@ impl Startup {
             ("data_dir", self.data_dir == other.data_dir),
             ("workers", self.workers == other.workers),
             ("admin.listen", self.admin == other.admin),
-            ("listen", self.listens == other.listens),
-            ("gateway.listen", self.gateways == other.gateways),
             ("forward_proxy.listen", self.forward == other.forward),
             ("vault.store", self.vault.store == other.vault.store),
             ("vault.master_key", self.vault.master_key == other.vault.master_key),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use super::Dialer;
+use super::{Dialer, Leave};
 use crate::policy::Destination;
 use crate::telemetry::ListenerRole;
 
@@ -25,6 +25,8 @@ pub struct Peer {
     pub dialer: Arc<Dialer>,
     /// Owns what outlives a request: upgraded connections.
     pub tasks: TaskTracker,
+    /// Tells when it must end.
+    pub leave: Leave,
 }
 
 /// What a listener does with requests.

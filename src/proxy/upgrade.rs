@@ -105,7 +105,7 @@ impl Proxy {
             }
             // One that was not offered: its frames are then refused.
             head.headers.remove(SEC_WEBSOCKET_EXTENSIONS);
-            let frames = self.frames(place, exchange, switch.idle);
+            let frames = self.frames(place, (peer, exchange), switch.idle);
             if let Some(Look { editor, rules }) = &frames.responses {
                 cards::rewrite_head(editor, rules, None, &mut head.headers).await?;
             }
@@ -116,7 +116,12 @@ impl Proxy {
         Ok(Response::from_parts(head, Body::Empty))
     }
 
-    fn frames(&self, place: &Place<'_>, exchange: &Arc<Exchange>, idle: Duration) -> Frames {
+    fn frames(
+        &self,
+        place: &Place<'_>,
+        (peer, exchange): (&Peer, &Arc<Exchange>),
+        idle: Duration,
+    ) -> Frames {
         let cards = &place.route.cards;
         let look = |rules: &Arc<_>| {
             let rules = Arc::clone(rules);
@@ -129,6 +134,7 @@ impl Proxy {
             responses: self.response_editor(place, &exchange).map(look(&cards.response_rules)),
             message_bytes_max: place.route.limits.request_body_bytes_max,
             idle,
+            leave: peer.leave.clone(),
             refused: Box::new(move |rejection| {
                 let (reason, id) = (rejection.reason(), exchange.id.as_str());
                 services.metrics.request_rejected(&site, reason, id, rejection);

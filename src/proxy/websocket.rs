@@ -24,6 +24,7 @@ use tracing::debug;
 pub use frame::{Head, Key, Opcode, Sender, Violation};
 pub use relay::{Outgoing, Relay};
 
+use super::Leave;
 use super::cards::Editor;
 use super::pipe::Silence;
 use super::reject::Rejection;
@@ -34,6 +35,8 @@ use crate::telemetry::CardPlace;
 const READ_BYTES: usize = 16 << 10;
 /// How long both sides have to read that we close, and to hang up.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// A server that ends (RFC 6455 §7.4.1).
+const GOING_AWAY: u16 = 1001;
 
 type Io = TokioIo<Upgraded>;
 
@@ -53,6 +56,8 @@ pub(super) struct Frames {
     pub(super) message_bytes_max: u64,
     /// How long a side may be silent.
     pub(super) idle: Duration,
+    /// Tells when the connection must end.
+    pub(super) leave: Leave,
     /// Is told why a connection is closed by us.
     pub(super) refused: Box<dyn Fn(&Rejection) + Send + Sync>,
 }
@@ -101,9 +106,15 @@ impl Frames {
                 down.run(upstream_in, client_out, &closing, refused),
             )
         };
+        let leaving = async {
+            self.leave.hurry.cancelled().await;
+            closing.go_away();
+            closing.overdue().await;
+        };
         tokio::select! {
             _ = both => {}
             () = closing.overdue() => {}
+            () = leaving => {}
         }
     }
 }
@@ -194,11 +205,20 @@ impl<'a> Lane<'a> {
 }
 
 impl Closing {
-    /// The first refusal counts.
     fn begin(&self, rejection: &Rejection) {
+        self.with(rejection.close_code(), rejection.words());
+    }
+
+    /// We end, and the client may come again at once.
+    fn go_away(&self) {
+        self.with(GOING_AWAY, "going away, please connect again");
+    }
+
+    /// The first reason counts.
+    fn with(&self, code: u16, words: &str) {
         let mut payload = BytesMut::new();
-        payload.put_u16(rejection.close_code());
-        payload.put_slice(rejection.words().as_bytes());
+        payload.put_u16(code);
+        payload.put_slice(words.as_bytes());
         self.payload.get_or_init(|| payload.freeze());
         self.begun.cancel();
     }

@@ -7,7 +7,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -17,7 +18,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
@@ -25,7 +25,7 @@ use super::coalesce::Coalesced;
 use super::listen::Kind;
 use super::{forward, proxy_protocol};
 use crate::policy::Timeouts;
-use crate::proxy::{Dialer, Finished, Peer, Proxy, Role};
+use crate::proxy::{Dialer, Finished, Leave, Peer, Proxy, Role};
 use crate::telemetry::ProxyHeaderFault;
 use crate::tls::HandshakeFailure;
 
@@ -50,6 +50,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long an idle HTTP/2 client has to take in that its connection ends.
 const GOAWAY_WAIT: Duration = Duration::from_secs(1);
+/// The same where nobody waits for us to end.
+const GOAWAY_PATIENCE: Duration = Duration::from_secs(10);
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\
     connection: close\r\n\r\n";
@@ -58,16 +60,15 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length:
 pub(super) struct Context {
     pub(super) proxy: Arc<Proxy>,
     pub(super) dialer: Arc<Dialer>,
-    pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
 
 /// Serves one connection to its end. Nobody waits for the result; what went wrong is counted.
 pub(super) async fn serve(
     context: Arc<Context>,
-    mut tcp: TcpStream,
-    mut address: SocketAddr,
+    (mut tcp, mut address): (TcpStream, SocketAddr),
     Kind { role, tls, proxy_protocol }: Kind,
+    leave: Leave,
 ) {
     let metrics = &context.proxy.services().metrics;
     let open = metrics.connection_opened(role.listener(tls.is_some()));
@@ -87,6 +88,7 @@ pub(super) async fn serve(
         certified: false,
         dialer: Arc::clone(&context.dialer),
         tasks: context.tasks.clone(),
+        leave,
     };
     if peer.role == Role::Forward {
         return forward::serve(&context, tcp, peer, &timeouts, open).await;
@@ -160,14 +162,15 @@ async fn serve_http1<S>(context: &Arc<Context>, stream: S, peer: Peer, timeouts:
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let activity = Activity::new();
+    let (activity, leave) = (Activity::new(), peer.leave.clone());
     let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
-    drive_http1(context, stream, (activity, service), timeouts).await;
+    let service = last_when(leave.clone(), service);
+    drive_http1((context, &leave), stream, (activity, service), timeouts).await;
 }
 
 /// Drives one HTTP/1.1 connection to its end, or to where it leaves HTTP.
 pub(super) async fn drive_http1<S>(
-    context: &Arc<Context>,
+    (context, leave): (&Arc<Context>, &Leave),
     stream: S,
     (activity, service): (Arc<Activity>, impl Fn(Request<Incoming>) -> Answering + Send),
     timeouts: &Timeouts,
@@ -183,7 +186,9 @@ pub(super) async fn drive_http1<S>(
         .half_close(false);
     let mut connection =
         Box::pin(builder.serve_connection(io, service_fn(service)).with_upgrades());
-    let mut closing = pin!(context.closing.cancelled());
+    // Until then it is ended by its next answer: a client may send a request at any moment, and must
+    // not find the door shut.
+    let mut hurry = pin!(leave.hurry.cancelled());
     let mut told = false;
     loop {
         let mut overdue = pin!(activity.overdue(timeouts, Phases::HeadAndIdle));
@@ -196,7 +201,7 @@ pub(super) async fn drive_http1<S>(
                 }
                 return;
             }
-            () = &mut closing, if !told => {
+            () = &mut hurry, if !told => {
                 // hyper keeps a connection that has never had a request.
                 if activity.is_resting(Phases::HeadAndIdle) {
                     return;
@@ -232,7 +237,7 @@ async fn serve_http2<S>(context: &Arc<Context>, stream: S, peer: Peer, timeouts:
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let activity = Activity::new();
+    let (activity, leave) = (Activity::new(), peer.leave.clone());
     let mut builder = http2::Builder::new(Spawner(context.tasks.clone()));
     builder
         .timer(TokioTimer::new())
@@ -248,15 +253,19 @@ where
     let io = TokioIo::new(Coalesced::new(watched));
     let connection = builder.serve_connection(io, service_fn(service));
     let mut connection = pin!(connection);
-    let mut closing = pin!(context.closing.cancelled());
-    let mut told = false;
+    let mut closing = pin!(leave.closing.cancelled());
+    let mut hurry = pin!(leave.hurry.cancelled());
+    let (mut told, mut hurried) = (false, false);
     loop {
+        // A client that was not told in time sends on, and would lose what it sends.
+        let wait = if hurried { GOAWAY_WAIT } else { GOAWAY_PATIENCE };
         tokio::select! {
             _ended = &mut connection => return,
             () = &mut closing, if !told => {
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
+            () = &mut hurry, if !hurried => hurried = true,
             overdue = activity.overdue(timeouts, Phases::Idle), if !told => {
                 if overdue == Overdue::Write {
                     return;
@@ -265,7 +274,7 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             // A client that asks for nothing need not confirm that it was told.
-            () = tokio::time::sleep(GOAWAY_WAIT), if told => {
+            () = tokio::time::sleep(wait), if told => {
                 if activity.is_resting(Phases::Idle) {
                     return;
                 }
@@ -288,6 +297,24 @@ fn answering(
         Box::pin(async move {
             let answer = proxy.handle(&peer, request).await;
             Ok(answer.map(|body| WhileBusy::new(body, busy)))
+        })
+    }
+}
+
+/// Says with an answer that it is the connection's last (RFC 9112 §9.6), once that is so.
+fn last_when(
+    leave: Leave,
+    answer: impl Fn(Request<Incoming>) -> Answering,
+) -> impl Fn(Request<Incoming>) -> Answering {
+    move |request| {
+        let (answering, leave) = (answer(request), leave.clone());
+        Box::pin(async move {
+            let mut response = answering.await?;
+            if leave.closing.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         })
     }
 }

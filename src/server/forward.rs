@@ -25,10 +25,10 @@ pub(super) async fn serve(
     timeouts: &Timeouts,
     open: ConnectionGuard,
 ) {
-    let activity = Activity::new();
+    let (activity, leave) = (Activity::new(), peer.leave.clone());
     let caller = Caller { context: Arc::clone(context), peer, _open: open };
     let service = connecting(Arc::new(caller), Arc::clone(&activity));
-    drive_http1(context, tcp, (activity, service), timeouts).await;
+    drive_http1((context, &leave), tcp, (activity, service), timeouts).await;
 }
 
 /// Who is at the other end, for as long as the connection lasts in any form.
@@ -86,6 +86,7 @@ async fn answer_for(caller: Arc<Caller>, intercept: Intercept) {
         certified: false,
         dialer: Arc::clone(&peer.dialer),
         tasks: peer.tasks.clone(),
+        leave: peer.leave.clone(),
     };
     let timeouts = context.proxy.timeouts();
     serve_tls(context, (tls, client), inside, &timeouts).await;

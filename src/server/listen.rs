@@ -1,4 +1,7 @@
 //! Listening sockets: one per worker and address, sharing the port.
+//!
+//! Sockets that another process has opened (the service manager) are
+//! taken as they are: whatever their number, each is served by a worker and each worker has one.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,7 +11,8 @@ use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
-use crate::proxy::Role;
+use crate::policy::Live;
+use crate::proxy::{Leave, Role};
 
 /// Connections that the kernel holds for one socket until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -22,7 +26,7 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// An address that is being listened on, with a socket for each worker.
+/// An address that is being listened on, with sockets for each worker.
 pub struct Bound {
     /// The real address, also where port 0 was asked for.
     pub address: SocketAddr,
@@ -42,8 +46,10 @@ pub struct Kind {
 
 /// One worker's part of a listener.
 pub struct Share {
-    /// What it is for.
-    pub kind: Kind,
+    /// What it is for, as of this moment.
+    pub kind: Arc<Live<Kind>>,
+    /// When it ends.
+    pub leave: Leave,
     /// The socket.
     pub socket: TcpListener,
 }
@@ -64,17 +70,38 @@ impl Bound {
         Ok(Self { address, sockets })
     }
 
+    /// Takes sockets that listen already; at least one, and all at one address.
+    ///
+    /// # Errors
+    /// When one cannot be used.
+    pub fn adopt(asked: SocketAddr, sockets: Vec<TcpListener>) -> Result<Self, ListenError> {
+        let failed = |source| ListenError { address: asked, source };
+        let mut address = asked;
+        for socket in &sockets {
+            socket.set_nonblocking(true).map_err(failed)?;
+            address = socket.local_addr().map_err(failed)?;
+        }
+        Ok(Self { address, sockets })
+    }
+
     /// Listens with one socket, for a page that one thread serves.
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn single(address: SocketAddr) -> Result<TcpListener, ListenError> {
-        listen(address).map_err(|source| ListenError { address, source })
+    pub fn single(address: SocketAddr) -> Result<Self, ListenError> {
+        Self::new(address, 1)
     }
 
-    /// Takes a worker's socket.
-    pub fn share(&mut self, kind: &Kind) -> Option<Share> {
-        Some(Share { kind: kind.clone(), socket: self.sockets.pop()? })
+    /// The sockets of one worker out of so many. None is left out, because clients would wait there
+    /// for ever; a socket is shared where there are too few.
+    ///
+    /// # Errors
+    /// When there are no more descriptors.
+    pub fn sockets_of(&self, worker: usize, workers: usize) -> io::Result<Vec<TcpListener>> {
+        let (sockets, workers) = (self.sockets.len().max(1), workers.max(1));
+        let places = (worker..sockets.max(workers)).step_by(workers);
+        let chosen = places.filter_map(|place| self.sockets.get(place % sockets));
+        chosen.map(TcpListener::try_clone).collect()
     }
 }
 
@@ -90,4 +117,20 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_has_a_socket_and_every_socket_a_worker() {
+        for (sockets, workers) in [(1, 4), (4, 1), (3, 2), (2, 3), (2, 2)] {
+            let bound = Bound::new("127.0.0.1:0".parse().unwrap(), sockets).unwrap();
+            let held = (0..workers).map(|worker| bound.sockets_of(worker, workers).unwrap().len());
+            let held: Vec<_> = held.collect();
+            assert!(held.iter().all(|held| *held > 0), "{sockets} for {workers}: {held:?}");
+            assert_eq!(held.iter().sum::<usize>(), sockets.max(workers));
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +16,8 @@ use tracing::{error, info};
 
 use super::connection::{self, Context};
 use super::listen::{Kind, Share};
-use crate::proxy::Proxy;
+use crate::policy::Live;
+use crate::proxy::{Leave, Proxy};
 
 /// How long accepting rests when there are no file descriptors left: connections that end give some
 /// back.
@@ -24,6 +26,18 @@ const NO_DESCRIPTORS_REST: Duration = Duration::from_millis(100);
 /// A running worker.
 pub struct Worker {
     thread: JoinHandle<Drained>,
+    handle: WorkerHandle,
+}
+
+/// Tells a worker what to do.
+#[derive(Clone)]
+pub struct WorkerHandle(mpsc::UnboundedSender<Order>);
+
+enum Order {
+    /// To accept here as well.
+    Listen(Share),
+    /// To show that its thread turns.
+    Answer(oneshot::Sender<()>),
 }
 
 /// How a worker ended.
@@ -42,43 +56,41 @@ pub enum Drained {
 /// Why a worker cannot start.
 #[derive(Debug, Error)]
 pub enum WorkerError {
-    /// A socket cannot be handed to the runtime.
-    #[error("cannot use a listening socket")]
-    Socket(#[source] io::Error),
     /// No thread, or no runtime for it.
     #[error("cannot start a worker thread")]
     Thread(#[source] io::Error),
 }
 
 impl Worker {
-    /// Starts a thread that accepts from its share of every listener until `closing`.
+    /// Starts a thread that accepts wherever it is told to, until `closing`.
     ///
     /// # Errors
     /// When there is no thread or runtime to be had.
     pub fn start(
         index: usize,
-        shares: Vec<Share>,
         proxy: Arc<Proxy>,
         closing: CancellationToken,
     ) -> Result<Self, WorkerError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(WorkerError::Thread)?;
-        let listeners = {
-            let _entered = runtime.enter();
-            let adopt = |share: Share| Ok((TcpListener::from_std(share.socket)?, share.kind));
-            shares.into_iter().map(adopt).collect::<io::Result<Vec<_>>>()
-        };
-        let listeners = listeners.map_err(WorkerError::Socket)?;
         let context =
-            Arc::new(Context { proxy, dialer: Arc::default(), closing, tasks: TaskTracker::new() });
+            Arc::new(Context { proxy, dialer: Arc::default(), tasks: TaskTracker::new() });
+        let (orders, inbox) = mpsc::unbounded_channel();
         let work = move || {
-            let drained = runtime.block_on(work(context, listeners));
+            let drained = runtime.block_on(work(context, inbox, closing));
             // What is still there has had its grace.
             runtime.shutdown_background();
             drained
         };
         let builder = std::thread::Builder::new().name(format!("worker-{index}"));
-        Ok(Self { thread: builder.spawn(work).map_err(WorkerError::Thread)? })
+        let thread = builder.spawn(work).map_err(WorkerError::Thread)?;
+        Ok(Self { thread, handle: WorkerHandle(orders) })
+    }
+
+    /// For who tells it what to do.
+    #[must_use]
+    pub fn handle(&self) -> WorkerHandle {
+        self.handle.clone()
     }
 
     /// Waits until the worker has drained.
@@ -87,10 +99,43 @@ impl Worker {
     }
 }
 
-async fn work(context: Arc<Context>, listeners: Vec<(TcpListener, Kind)>) -> Drained {
+impl WorkerHandle {
+    /// Accepts there too. A worker that is ending does not.
+    pub fn listen(&self, share: Share) {
+        let _ending = self.0.send(Order::Listen(share));
+    }
+
+    /// Resolves when the worker's thread has taken a turn; fails where it has ended.
+    ///
+    /// # Errors
+    /// When the thread is gone.
+    pub async fn answers(&self) -> Result<(), oneshot::error::RecvError> {
+        let (answer, answered) = oneshot::channel();
+        let _ending = self.0.send(Order::Answer(answer));
+        answered.await
+    }
+}
+
+async fn work(
+    context: Arc<Context>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    closing: CancellationToken,
+) -> Drained {
     let accepting = TaskTracker::new();
-    for (listener, kind) in listeners {
-        accepting.spawn(accept(Arc::clone(&context), listener, kind));
+    loop {
+        let order = tokio::select! {
+            Some(order) = orders.recv() => order,
+            () = closing.cancelled() => break,
+        };
+        match order {
+            Order::Answer(answer) => _ = answer.send(()),
+            Order::Listen(Share { kind, leave, socket }) => match TcpListener::from_std(socket) {
+                Ok(listener) => {
+                    accepting.spawn(accept(Arc::clone(&context), listener, kind, leave));
+                }
+                Err(error) => error!(%error, "a listening socket cannot be used"),
+            },
+        }
     }
     accepting.close();
     accepting.wait().await;
@@ -103,20 +148,24 @@ async fn work(context: Arc<Context>, listeners: Vec<(TcpListener, Kind)>) -> Dra
 }
 
 /// Accepts until the end; who had come by then is still served.
-async fn accept(context: Arc<Context>, listener: TcpListener, kind: Kind) {
+async fn accept(context: Arc<Context>, listener: TcpListener, kind: Arc<Live<Kind>>, leave: Leave) {
     let mut starved = false;
+    let serve = |tcp, address| {
+        let kind = Kind::clone(&kind.load());
+        let serving = connection::serve(Arc::clone(&context), (tcp, address), kind, leave.clone());
+        context.tasks.spawn(serving);
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = context.closing.cancelled() => break,
+            () = leave.closing.cancelled() => break,
         };
         match accepted {
             Ok((tcp, address)) => {
                 if std::mem::take(&mut starved) {
                     info!("accepting again");
                 }
-                let serving = connection::serve(Arc::clone(&context), tcp, address, kind.clone());
-                context.tasks.spawn(serving);
+                serve(tcp, address);
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -128,8 +177,7 @@ async fn accept(context: Arc<Context>, listener: TcpListener, kind: Kind) {
         }
     }
     while let Some(Ok((tcp, address))) = listener.accept().now_or_never() {
-        let serving = connection::serve(Arc::clone(&context), tcp, address, kind.clone());
-        context.tasks.spawn(serving);
+        serve(tcp, address);
     }
 }
 

@@ -85,6 +85,8 @@ mod seen;
 #[cfg(test)]
 mod suspicion;
 #[cfg(test)]
+mod systemd;
+#[cfg(test)]
 mod thirdparty;
 #[cfg(test)]
 mod tls;

@@ -1,5 +1,6 @@
 //! Configurations replaced under traffic (issue item 9, promises P4, P5 and P6).
 
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -7,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    DEADLINE, HOST, Identity, ONLY_ACCOUNTS, Setup, Sidecar, Tls, Upstream, cards, eventually,
+    Client, DEADLINE, HOST, Identity, ONLY_ACCOUNTS, Setup, Sidecar, Tls, Upstream, cards,
+    eventually,
 };
 
 /// A shop that answers `/slow` only when told.
@@ -184,6 +186,57 @@ fn what_needs_a_restart_is_said_and_left_as_it_was() {
     sidecar.wait_for_log(mark, "reloaded");
     assert_eq!(sidecar.https().get("/").status, 200);
     assert!(!sidecar.folder().join("elsewhere").exists());
+}
+
+#[test]
+fn addresses_come_and_go_and_connections_at_the_others_notice_nothing() {
+    let shop = Upstream::ok();
+    let setup = Setup::new(&shop);
+    let sidecar = setup.start();
+    let (mut kept, mut leaving) = (sidecar.https(), sidecar.http());
+    assert_eq!((kept.get("/").status, leaving.get("/").status), (200, 200));
+    let first = "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[[certificate]]";
+    let added = "[[listen]]\naddress = \"127.0.0.2:0\"\n\n[[certificate]]";
+    let mark = sidecar.mark();
+    publish(&sidecar, &setup.text().replace(first, added));
+    let address = sidecar.wait_for_log(mark, "listening")["address"].as_str().unwrap().to_owned();
+    assert_eq!(Client::plain(address.parse().unwrap()).get("/").status, 200);
+    let gone = sidecar.address("http");
+    eventually("nobody listens there", || TcpStream::connect(gone).err());
+    let last = leaving.get("/");
+    assert_eq!((last.status, last.field("connection")), (200, Some("close")));
+    assert_eq!(kept.get("/").field("connection"), None);
+    assert_eq!(kept.get("/").status, 200);
+}
+
+#[test]
+fn p4_an_address_that_is_taken_changes_nothing() {
+    let shop = Upstream::ok();
+    let setup = Setup::new(&shop);
+    let sidecar = setup.start();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mark = sidecar.mark();
+    let more = format!("[limits]\nbody = \"1KiB\"\n[[listen]]\naddress = \"{address}\"");
+    sidecar.write_config(&Setup::new(&shop).tables(&more).text());
+    let refused = sidecar.wait_for_log(mark, "reload refused")["problem"].to_string();
+    assert!(refused.contains(&address) && refused.contains("in use"), "{refused}");
+    assert_eq!(sidecar.https().post("/", "text/plain", vec![b'a'; 2_000]).status, 200);
+}
+
+#[test]
+fn what_is_spoken_at_an_address_changes_with_the_file() {
+    let shop = Upstream::ok();
+    let setup = Setup::new(&shop);
+    let sidecar = setup.start();
+    let plain = "[[listen]]\naddress = \"127.0.0.1:0\"\n\n[[certificate]]";
+    let redirect =
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nredirect_to_https = true\n\n[[certificate]]";
+    assert_eq!(sidecar.http().get("/").status, 200);
+    publish(&sidecar, &setup.text().replace(plain, redirect));
+    let answer = sidecar.http().get("/");
+    let port = sidecar.address("https").port().to_string();
+    assert!(answer.status == 308 && answer.field("location").unwrap().contains(&port));
 }
 
 /// The issue's last condition: 30 s, 100 connections, ten new configurations and certificates.

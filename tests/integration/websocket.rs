@@ -216,3 +216,19 @@ fn a_protocol_nobody_can_read_is_refused_where_cards_are_guarded() {
     client.send("hello");
     assert_eq!(client.bytes(5), b"hello");
 }
+
+#[test]
+fn a_shutdown_tells_both_sides_to_go_away() {
+    let shop = Shop::echo();
+    let sidecar = Sidecar::start(&shop.upstream, "");
+    let mut socket = WebSocket::open(&sidecar);
+    socket.send(true, TEXT, "still here");
+    assert_eq!(socket.message(), "still here");
+    sidecar.sigterm();
+    let frame = socket.receive();
+    assert_eq!((frame.opcode, frame.close().0), (CLOSE, 1001));
+    let told = shop.wait(2).remove(1);
+    assert_eq!((told.opcode, told.close().0), (CLOSE, 1001));
+    drop(socket);
+    assert_eq!(sidecar.exit_status().code(), Some(0));
+}

@@ -14,12 +14,12 @@ use crate::config::source::At;
 pub(in crate::config) struct GatewaySchema {
     /// For metrics, logs and the audit file.
     pub(in crate::config) name: At<String>,
-    /// Where the shop calls us. Restart to change.
+    /// Where the shop calls us.
     pub(in crate::config) listen: Option<At<String>>,
     /// Names that the shop calls through `[forward_proxy]`, with a port where it is not 443; not
     /// together with `access`.
     pub(in crate::config) hosts: Option<At<Vec<At<String>>>>,
-    /// Whether TLS is spoken there, with the certificates of this file. Restart to change.
+    /// Whether TLS is spoken there, with the certificates of this file.
     #[schemars(extend("default" = false))]
     pub(in crate::config) tls: Option<At<bool>>,
     /// Who may call there; whoever can where absent, which only an address of this machine allows.
