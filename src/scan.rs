@@ -30,6 +30,7 @@ mod rows;
 mod scientific;
 mod search;
 mod shape;
+mod sieve;
 mod simd;
 mod stream;
 mod stretch;

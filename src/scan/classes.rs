@@ -1,6 +1,8 @@
 //! The byte classes the filter asks for, 64 bytes at a time, and how many of them make a stretch of
 //! text worth a closer look. `simd` computes the same faster.
 
+use crate::card::luhn;
+
 /// Bytes of which the digits are counted together.
 pub(super) const BLOCK: usize = 128;
 /// Blocks per step of the coarse level, which takes 0.50 instructions a byte; four do not fit the
@@ -10,6 +12,8 @@ pub(super) const BLOCKS: usize = 2;
 pub(super) const STEP: usize = BLOCK * BLOCKS;
 /// Bytes per set of masks.
 pub(super) const LANES: usize = 64;
+/// Digits whose check digit is asked for at once: all of nearly every number.
+pub(super) const LUHN_LANES: usize = 16;
 
 /// Digits and bytes of other scripts in two neighbouring blocks that rule a number out below.
 const WEIGHT_MIN: u64 = 12;
@@ -26,6 +30,10 @@ pub(super) trait Vectors: Copy {
     fn plain(self, lanes: &[u8; LANES]) -> Option<Plain>;
     /// How many bytes at the beginning of `text` are [`quiet`].
     fn quiet(self, text: &[u8]) -> usize;
+    /// Whether the last `count` of these bytes, at least one and all digits, satisfy the Luhn formula.
+    fn luhn(self, lanes: &[u8; LUHN_LANES], count: usize) -> bool {
+        luhn::holds(lanes.get(LUHN_LANES - count..).unwrap_or_default())
+    }
 }
 
 /// One bit per byte, the first byte lowest.

@@ -4,18 +4,15 @@
 
 use std::sync::LazyLock;
 
-use crate::card::iin::{self, LengthsByHead};
-
 use super::classes::{LANES, Vectors};
-use super::filter::{Codes, Mesh, Numbers};
+use super::filter::{Codes, Mesh};
+use super::sieve::{Promise, Sieve, TWELVE, run_length};
 use super::simd::{Kernel, Loop};
 use super::stretch::{Ground, Pair, Stretch, wide};
-use super::{cluster, field, markup, shape};
+use super::{cluster, field, markup};
 
 /// How many digits a verification code has.
 const CODE_DIGITS: std::ops::RangeInclusive<u32> = 3..=4;
-/// Twelve, as masks count.
-const TWELVE: u32 = 12;
 
 static KERNEL: LazyLock<Kernel> = LazyLock::new(Kernel::detect);
 
@@ -25,17 +22,9 @@ pub(super) struct Search<'a> {
     until: usize,
     mesh: Mesh<'a>,
     stretch: Stretch,
-    lengths: &'static LengthsByHead,
+    sieve: Sieve<'a>,
     /// The place that was found last, if it is certainly worth a decision.
     sure: Option<usize>,
-}
-
-/// What may be said about a place without a decision.
-enum Promise {
-    None,
-    Perhaps,
-    /// The place is worth one: it need not be asked again.
-    Sure,
 }
 
 impl<'a> Search<'a> {
@@ -43,7 +32,7 @@ impl<'a> Search<'a> {
     pub(super) fn new(text: &'a [u8], until: usize, mesh: Mesh<'a>) -> Self {
         let until = until.min(text.len());
         let stretch = Stretch::new(mesh.codes.is_some());
-        Self { text, until, mesh, stretch, lengths: iin::lengths(), sure: None }
+        Self { text, until, mesh, stretch, sieve: Sieve::new(text, mesh.numbers), sure: None }
     }
 
     /// The next place from `from` on that may be worth a decision.
@@ -60,24 +49,21 @@ impl<'a> Search<'a> {
     /// Whether the run from a bit on is long, or goes on behind a link; or an escape or base64
     /// begins there.
     #[inline(always)]
-    fn promise(&self, bit: u32, place: usize) -> Promise {
+    fn promise(&self, vectors: impl Vectors, bit: u32, place: usize) -> Promise {
         let Pair { here, ahead } = &self.stretch.pair;
         let perhaps = |holds: bool| if holds { Promise::Perhaps } else { Promise::None };
         if here.digit >> bit & 1 == 0 {
             return perhaps(self.leads(place));
         }
         // The run is followed over more than 64 digits only where it has so many.
-        let digits = match (here.digit >> bit | ahead.digit << 1 << (63 - bit)).trailing_ones() {
+        let digits = match run_length(here.digit, ahead.digit, bit) {
             u64::BITS => (wide(here.digit, ahead.digit) >> bit).trailing_ones(),
             digits => digits,
         };
         if digits < TWELVE {
             return perhaps(self.goes_on(bit, place, digits));
         }
-        match self.mesh.numbers {
-            Numbers::Any => Promise::Perhaps,
-            Numbers::Cards => self.long(place, digits),
-        }
+        self.sieve.promise(vectors, place, digits)
     }
 
     /// Whether a run of fewer digits is a verification code, or goes on.
@@ -102,22 +88,6 @@ impl<'a> Search<'a> {
         // Of the tags only those that follow digits alone.
         let digits = usize::try_from(digits).unwrap_or(0);
         end - place == digits && markup::may_split(self.text, end, digits)
-    }
-
-    /// What a long run of digits may be: as [`shape::ruled_out`] says too, where the bytes on both
-    /// sides leave no doubt that it is a number by itself.
-    #[inline(always)]
-    fn long(&self, place: usize, digits: u32) -> Promise {
-        let end = place + usize::try_from(digits).unwrap_or(0);
-        let before = place.checked_sub(1).and_then(|at| self.text.get(at));
-        let (Some(&before), Some(&after)) = (before, self.text.get(end)) else {
-            return Promise::Perhaps;
-        };
-        if !ends_word(before) || !ends_word(after) {
-            return Promise::Perhaps;
-        }
-        let run = self.text.get(place..end).unwrap_or_default();
-        if shape::may_be_card(self.lengths, run) { Promise::Sure } else { Promise::None }
     }
 
     /// Whether a run of so many digits may be a verification code, or the beginning of one. A short
@@ -163,7 +133,7 @@ impl Loop for Next<'_, '_> {
     #[inline(always)]
     fn run(self, vectors: impl Vectors) -> Option<usize> {
         let Self { search, from } = self;
-        let ground = Ground { text: search.text, until: search.until };
+        let ground = Ground { text: search.text, until: search.until, sieve: search.sieve };
         let (mut at, mut follows) = (from, false);
         let mut open = search.stretch.reopen(search.text, from);
         loop {
@@ -178,7 +148,7 @@ impl Loop for Next<'_, '_> {
                 if place >= search.until {
                     return None;
                 }
-                let promise = search.promise(bit, place);
+                let promise = search.promise(vectors, bit, place);
                 if starts.encoded >> bit & 1 == 1 || !matches!(promise, Promise::None) {
                     search.sure = matches!(promise, Promise::Sure).then_some(place);
                     return Some(place);
@@ -195,45 +165,11 @@ fn may_write_digit(byte: u8) -> bool {
     matches!(byte, 0 | b'%' | b'&' | b'=' | b'\\' | 0x80..)
 }
 
-/// Bytes that belong to no word, escape or entity. A table, for it is asked twice about every long
-/// number: what the compiler makes of a match is a jump that no processor foresees.
-static ENDS_WORD: [bool; 256] = {
-    let mut table = [false; 256];
-    let (mut place, mut byte) = (0, 0_u8);
-    while place < table.len() {
-        table[place] = matches!(
-            byte,
-            b' ' | b'"'
-                | b'\''
-                | b','
-                | b':'
-                | b'>'
-                | b'<'
-                | b'/'
-                | b'|'
-                | b'('
-                | b')'
-                | b'['
-                | b']'
-                | b'}'
-                | b'\n'
-                | b'\r'
-                | b'\t'
-        );
-        (place, byte) = (place + 1, byte.wrapping_add(1));
-    }
-    table
-};
-
-fn ends_word(byte: u8) -> bool {
-    ENDS_WORD.get(usize::from(byte)).copied().unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scan::cluster::Cluster;
-    use crate::scan::filter::{behind, settle, worth};
+    use crate::scan::filter::{Numbers, behind, settle, worth};
     use crate::scan::lists::Lists;
     use crate::scan::view::View;
     use crate::scan::{FieldRules, Rules, base64};

@@ -1,6 +1,6 @@
 //! Which stretches of a cluster can be card numbers, by their digits and grouping alone.
 
-use crate::card::iin::{self, Issuer, LengthsByHead, Strength};
+use crate::card::iin::{self, Issuer, Strength};
 use crate::card::{MaskedPan, PAN_DIGITS_MAX, PAN_DIGITS_MIN, luhn};
 
 use super::boundary;
@@ -134,20 +134,16 @@ pub(super) fn ruled_out(view: &View<'_>, place: usize) -> Option<usize> {
         return None;
     }
     let digits = view.seen(place, end);
-    (!may_be_card(iin::lengths(), digits)).then_some(end)
+    (!may_be_card(digits)).then_some(end)
 }
 
-/// Whether these ASCII digits may be a card number by themselves; the cheap questions first. Compiled
-/// into the search, which asks it of every long number.
-#[inline(always)]
-pub(super) fn may_be_card(lengths: &LengthsByHead, digits: &[u8]) -> bool {
+/// Whether these ASCII digits may be a card number by themselves; the cheap questions first.
+pub(super) fn may_be_card(digits: &[u8]) -> bool {
+    let [tens, ones, ..] = digits else { return false };
     if digits.len() > PAN_DIGITS_MAX {
         return hexed::may_write_card(digits);
     }
-    let lengths = lengths.of(digits);
-    let has = |set: u32| set >> digits.len() & 1 == 1;
-    // Both are computed, for chance decides both and no processor foresees it.
-    has(lengths.any) & (has(lengths.unchecked) | luhn::holds(digits))
+    iin::lengths().of([*tens, *ones]).fit(digits.len(), luhn::holds(digits))
         && issuer_of(digits, Luhn::Holds).is_some()
 }
 

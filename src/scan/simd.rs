@@ -65,7 +65,7 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::classes::{LANES, Masks};
+    use crate::scan::classes::{LANES, LUHN_LANES, Masks};
 
     struct MasksOf<'a>(&'a [u8; LANES]);
 
@@ -82,6 +82,15 @@ mod tests {
         type Output = usize;
         fn run(self, vectors: impl Vectors) -> usize {
             vectors.quiet(self.0)
+        }
+    }
+
+    struct LuhnOf<'a>(&'a [u8; LUHN_LANES], usize);
+
+    impl Loop for LuhnOf<'_> {
+        type Output = bool;
+        fn run(self, vectors: impl Vectors) -> bool {
+            vectors.luhn(self.0, self.1)
         }
     }
 
@@ -128,6 +137,20 @@ mod tests {
                     let fast = Kernel::detect().run(QuietOf(&text[..end]));
                     assert_eq!(fast, Kernel::Portable.run(QuietOf(&text[..end])));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn check_digits_are_told_alike_whatever_stands_before_them() {
+        for seed in 1..2000_u64 {
+            let mut lanes = [0; LUHN_LANES];
+            lanes.copy_from_slice(&noise(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), LUHN_LANES));
+            for count in 1..=LUHN_LANES {
+                let digits = &mut lanes[LUHN_LANES - count..];
+                digits.iter_mut().for_each(|byte| *byte = b'0' + *byte % 10);
+                let fast = Kernel::detect().run(LuhnOf(&lanes, count));
+                assert_eq!(fast, Kernel::Portable.run(LuhnOf(&lanes, count)), "{count}: {lanes:?}");
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use super::base64;
 use super::classes::{LANES, Masks, Plain, Vectors};
+use super::sieve::Sieve;
 
 /// How far a text that is not quiet is read in detail before the coarse level is asked again; twice
 /// as far each time in vain, up to the most: a catalogue is loud throughout, a page for one price.
@@ -171,6 +172,8 @@ fn bits(mut left: u128) -> impl Iterator<Item = u32> {
 pub(super) struct Ground<'a> {
     pub(super) text: &'a [u8],
     pub(super) until: usize,
+    /// What is passed on the way.
+    pub(super) sieve: Sieve<'a>,
 }
 
 /// Where the walk is.
@@ -189,10 +192,11 @@ impl Stretch {
     pub(super) fn advance(
         &mut self,
         vectors: impl Vectors,
-        Ground { text, until }: Ground<'_>,
+        ground: Ground<'_>,
         from: usize,
         follows: bool,
     ) -> bool {
+        let Ground { text, until, .. } = ground;
         let adjoins = self.loaded && from == self.base + LANES;
         let mut pace = Pace {
             base: from,
@@ -209,7 +213,7 @@ impl Stretch {
             }
             let mut here = pace.here.unwrap_or_else(|| masks(vectors, text, pace.base));
             if let Some(plain) = here.alone() {
-                let plain = self.walk_plain(vectors, (text, until), (&mut pace, plain));
+                let plain = self.walk_plain(vectors, ground, (&mut pace, plain));
                 let Some(plain) = plain else { return true };
                 if pace.base >= until {
                     return false;
@@ -247,7 +251,7 @@ impl Stretch {
     fn walk_plain(
         &mut self,
         vectors: impl Vectors,
-        (text, until): (&[u8], usize),
+        Ground { text, until, sieve }: Ground<'_>,
         (pace, mut here): (&mut Pace, Plain),
     ) -> Option<Plain> {
         let end = if self.every { until } else { until.min(self.loud) };
@@ -256,7 +260,10 @@ impl Stretch {
             && let Some(ahead) = vectors.plain(lanes)
         {
             let runs = here.digit & !(here.digit << 1 | pace.carried);
-            let any = if self.every { runs } else { runs & long(here.plain, ahead.plain) };
+            let long = || runs & long(here.plain, ahead.plain);
+            let digits = (here.digit, ahead.digit);
+            let any =
+                if self.every { runs } else { sieve.rest(vectors, (pace.base, long()), digits) };
             if any != 0 {
                 let pair = Pair { here: here.into(), ahead: ahead.into() };
                 self.hold(pace.base, pair, Starts { any, encoded: 0 });
