@@ -98,6 +98,11 @@ impl Heads {
         matches!(self.at, At::Head | At::Unasked)
     }
 
+    /// Whether a body is under way that has chunks.
+    pub fn is_in_chunks(&self) -> bool {
+        matches!(self.at, At::Chunk(_))
+    }
+
     /// Takes lines up to the empty one.
     fn lines(&mut self, bytes: &[u8]) -> Result<usize, BareLineFeed> {
         let mut begin = 0;

@@ -28,6 +28,8 @@ pub(super) struct Strict<S> {
     /// What came behind a head, until it is known what that is.
     kept: BytesMut,
     fault: Option<HeadFault>,
+    /// Whether something was written and may not have left yet.
+    unflushed: bool,
 }
 
 /// Why a head is no request.
@@ -51,7 +53,8 @@ impl HeadFault {
 
 impl<S> Strict<S> {
     pub(super) fn new(stream: Watched<S>) -> Self {
-        Self { stream, heads: Heads::default(), kept: BytesMut::new(), fault: None }
+        let (heads, kept) = (Heads::default(), BytesMut::new());
+        Self { stream, heads, kept, fault: None, unflushed: false }
     }
 
     /// The stream, and what was wrong with the last head.
@@ -133,11 +136,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
         if this.fault.is_none() {
             match ready!(this.read(context, buffer))? {
                 Ok(()) => return Poll::Ready(Ok(())),
+                // A trailer: whoever reads that body says so.
+                Err(_) if this.heads.is_in_chunks() => {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
                 Err(fault) => this.fault = Some(fault),
             }
         }
-        if this.stream.activity.has_requests() {
-            // Those before it are answered first; hyper asks again when they are.
+        if this.stream.activity.has_requests() || this.unflushed {
+            // Those before it are answered first; `poll_flush` calls when they are.
             return Poll::Pending;
         }
         Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
@@ -151,6 +158,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.unflushed = true;
         match this.bare_answer(bytes) {
             None => Pin::new(&mut this.stream).poll_write(context, bytes),
             Some((0, status)) => {
@@ -173,7 +181,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         match slices {
             [one] => self.poll_write(context, one),
             // hyper's answer is one slice, once the others have left.
-            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+            _ => {
+                self.unflushed = true;
+                Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+            }
         }
     }
 
@@ -182,7 +193,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.unflushed = false;
+        if self.fault.is_some() && !self.stream.activity.has_requests() {
+            context.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

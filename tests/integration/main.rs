@@ -23,6 +23,8 @@ mod devices;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod early;
+#[cfg(test)]
 mod encoded;
 #[cfg(test)]
 mod formats;
@@ -36,6 +38,8 @@ mod gateway;
 mod guard;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod heads;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -62,6 +66,8 @@ mod operator;
 mod outages;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod paths;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
@@ -100,3 +106,5 @@ mod vault;
 mod webhook;
 #[cfg(test)]
 mod websocket;
+#[cfg(test)]
+mod websocket_h2;

@@ -38,7 +38,7 @@ impl Bootstrap {
         let protocol = request.extensions_mut().remove::<Protocol>();
         let extended = *request.method() == Method::CONNECT && request.version() == Version::HTTP_2;
         let Some(protocol) = protocol.filter(|_| extended) else { return Ok(None) };
-        if protocol.as_str() != "websocket" {
+        if !protocol.as_str().eq_ignore_ascii_case("websocket") {
             return Err(Rejection::UpgradeUnknown);
         }
         // RFC 6455 §10.3 wants it unlike any other, not secret.
