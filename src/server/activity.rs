@@ -3,16 +3,19 @@
 //! One timer per connection that looks now and then, instead of one per request that is set and
 //! cleared: a request costs two clock reads.
 
+mod busy;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http::{Method, Request};
+use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub(super) use busy::{Busy, Held, WhileBusy};
 
 use super::heads::Follows;
 use crate::policy::Timeouts;
@@ -198,95 +201,6 @@ impl Activity {
     }
 }
 
-/// A request under way.
-pub(super) struct Busy {
-    activity: Arc<Activity>,
-    connect: bool,
-    /// Whether a piece of its answer has been given and the next not yet asked for.
-    waits: bool,
-}
-
-/// A stream that has left HTTP.
-pub(super) struct Held {
-    activity: Arc<Activity>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.activity.tunnels.fetch_sub(1, Ordering::Relaxed);
-        self.activity.rested_at.store(self.activity.millis(), Ordering::Relaxed);
-    }
-}
-
-impl Busy {
-    /// The request is answered; it is under way until the body of the answer has ended.
-    pub(super) fn answer<B>(self, response: Response<B>) -> Response<WhileBusy<B>> {
-        let status = response.status();
-        if status == StatusCode::SWITCHING_PROTOCOLS || self.connect && status.is_success() {
-            self.activity.follows.store(ANYTHING, Ordering::Relaxed);
-        }
-        response.map(|body| WhileBusy::new(body, self))
-    }
-
-    fn asked(&mut self) {
-        if std::mem::take(&mut self.waits) {
-            self.activity.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    fn gave(&mut self) {
-        self.waits = true;
-        self.activity.waiting.fetch_add(1, Ordering::Relaxed);
-        self.activity.moved_at.store(self.activity.millis(), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.asked();
-        self.activity.rest();
-    }
-}
-
-/// The body of an answer, which keeps its request under way.
-pub(super) struct WhileBusy<B> {
-    body: B,
-    busy: Busy,
-}
-
-impl<B> WhileBusy<B> {
-    /// Waits to be asked for its first piece: a client may never let it be.
-    fn new(body: B, mut busy: Busy) -> Self {
-        busy.gave();
-        Self { body, busy }
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for WhileBusy<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.busy.asked();
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if frame.is_some() {
-            self.busy.gave();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// A stream that tells when bytes come, and when none can be written.
 pub(super) struct Watched<S> {
     pub(super) stream: S,
@@ -352,6 +266,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn timeouts() -> Timeouts {
