@@ -134,9 +134,13 @@ impl Token {
         places.reverse();
         let before = places.len();
         let mut next = at;
-        while let Some((place, _)) =
-            character(view, next).filter(|_| places.len() < before + AROUND)
-        {
+        while places.len() < before + AROUND {
+            // Lines are broken behind a group: what follows three characters is another text.
+            let place =
+                if places.len().is_multiple_of(4) { next + line_break(view, next) } else { next };
+            if view.byte(place).and_then(value).is_none() {
+                break;
+            }
             places.push(place);
             next = place + 1;
         }
@@ -170,11 +174,16 @@ fn places_before(view: &View<'_>, at: usize) -> Vec<usize> {
 }
 
 /// Whether a text ends with a line of base64, not with the data of a track (ISO/IEC 7813) behind its
-/// `^`: with that before it, the number on the next line would be none until it is masked.
+/// `^`, or behind its number and `=`: with that before it, the number on the next line would be none
+/// until it is masked.
 fn ends_with_line(text: &[u8]) -> bool {
     let written = text.iter().rev().take_while(|byte| value(**byte).is_some()).count();
-    let head = text.get(..text.len() - written).unwrap_or_default();
-    written > 0 && head.last() != Some(&b'^') && !ends_with_plain_digits(text)
+    let of_track = match text.get(..text.len() - written) {
+        Some([.., b'^']) => true,
+        Some([number @ .., b'=']) => ends_with_plain_digits(number),
+        _ => false,
+    };
+    written > 0 && !of_track && !ends_with_plain_digits(text)
 }
 
 /// Whether a text ends with digits that stand for themselves, as those of a number, a code or a track

@@ -210,6 +210,7 @@ mod tests {
             "4111 1111 1111 1111=1111111141111111111111",
             "%B4111111111111111^DOE/J^2512101000SETA",
             "4111111111111111",
+            "4111 1111 1111 1111=1111111141111111111111N",
         ];
         let rules = || Rules::requests(FieldRules::default());
         for (line, line_break) in lines.iter().flat_map(|line| [(line, "\r\n"), (line, "\\n")]) {
@@ -223,6 +224,16 @@ mod tests {
         );
         let code = format!("cvv=1234\n{encoded}");
         assert_eq!(masked(rules, Carrier::Text, &code), "cvv=****\nNDExMTExKioqKioqMTExMQ");
+    }
+
+    #[test]
+    fn digits_behind_base64_without_padding_are_none_of_it() {
+        // 30569309025904, whose last two digits take three characters.
+        let encoded = "MzA1NjkzMDkwMjU5MDQ";
+        for (line_break, next) in [("\n", "5"), ("\r\n", "12 34"), ("\\n", "0"), ("%0A", "4111")] {
+            let once = masked(response, Carrier::Text, &format!("{encoded}{line_break}{next}"));
+            assert_eq!(once, format!("MzA1NjkzKioqKjU5MDQ{line_break}{next}"));
+        }
     }
 
     #[test]
