@@ -288,6 +288,10 @@ pub(super) fn prose_says_other(text: &[u8]) -> bool {
     }
     let trimmed = text.trim_ascii_end();
     let trimmed = trimmed.strip_suffix(b":").or(trimmed.strip_suffix(b"#")).unwrap_or(trimmed);
+    // None of the words ends with a digit, as most of what stands among numbers does.
+    if !trimmed.last().is_some_and(u8::is_ascii_alphabetic) {
+        return false;
+    }
     let letters = trimmed.iter().rev().take(PROSE_LENGTH_MAX + 1);
     let length = letters.take_while(|byte| byte.is_ascii_alphanumeric()).count();
     let word = trimmed.get(trimmed.len() - length..).unwrap_or_default();

@@ -148,7 +148,11 @@ impl Loop for Next<'_, '_> {
                 if place >= search.until {
                     return None;
                 }
-                let promise = search.promise(vectors, bit, place);
+                let promise = if starts.sure >> bit & 1 == 1 {
+                    Promise::Sure
+                } else {
+                    search.promise(vectors, bit, place)
+                };
                 if starts.encoded >> bit & 1 == 1 || !matches!(promise, Promise::None) {
                     search.sure = matches!(promise, Promise::Sure).then_some(place);
                     return Some(place);

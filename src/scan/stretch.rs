@@ -31,6 +31,8 @@ pub(super) struct Stretch {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Starts {
     pub(super) any: u64,
+    /// Those where a number certainly begins that is worth a decision.
+    pub(super) sure: u64,
     /// Those where base64 of digits may begin.
     pub(super) encoded: u64,
 }
@@ -77,7 +79,7 @@ impl Pair {
         let all = every || self.goes_on();
         let runs = if all { runs } else { runs & long(self.here.plain, self.ahead.plain) };
         let encoded = self.encoded(place, open);
-        Starts { any: runs | self.here.lead & open | encoded, encoded }
+        Starts { any: runs | self.here.lead & open | encoded, sure: 0, encoded }
     }
 
     /// Whether a run of digits and separators is followed by what may join it to another.
@@ -260,13 +262,15 @@ impl Stretch {
             && let Some(ahead) = vectors.plain(lanes)
         {
             let runs = here.digit & !(here.digit << 1 | pace.carried);
-            let long = || runs & long(here.plain, ahead.plain);
-            let digits = (here.digit, ahead.digit);
-            let any =
-                if self.every { runs } else { sieve.rest(vectors, (pace.base, long()), digits) };
-            if any != 0 {
+            let starts = if self.every {
+                Starts { any: runs, ..Starts::default() }
+            } else {
+                let long = runs & long(here.plain, ahead.plain);
+                sieve.rest(vectors, (pace.base, long), (here.digit, ahead.digit))
+            };
+            if starts.any != 0 {
                 let pair = Pair { here: here.into(), ahead: ahead.into() };
-                self.hold(pace.base, pair, Starts { any, encoded: 0 });
+                self.hold(pace.base, pair, starts);
                 return None;
             }
             pace.carried = here.digit >> (LANES - 1);
