@@ -1,9 +1,9 @@
 //! What the vault said lately, remembered by each thread for itself.
 //!
 //! Fingerprints and tokens, never a number; only what is durable is kept (promise P2). A returning card
-//! then costs two HMACs and no turn of another thread. An entry counts for [`LIFE`], the longest that an
-//! erasure by another instance on the same PostgreSQL goes unnoticed; where the store has a ledger, every
-//! erasure is noticed at once.
+//! then costs two HMACs and no turn of another thread. Every erasure is noticed at once: where the store
+//! has a ledger, by that; on PostgreSQL by a notification, and while the connection for those is away, an
+//! erasure by another instance goes unnoticed for [`LIFE`] at most.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};

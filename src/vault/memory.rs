@@ -8,7 +8,7 @@ use super::cache::{Cache, Moment};
 use super::cipher::Cipher;
 use super::filter::Filter;
 use super::recent::Recent;
-use super::store::{Fingerprint, Ledger, SealedRow, Sought};
+use super::store::{Erasures, Fingerprint, Ledger, SealedRow, Sought};
 use super::{Presented, Standing, Tokenized};
 use crate::card::{Pan, TokenFormat};
 
@@ -16,19 +16,28 @@ use crate::card::{Pan, TokenFormat};
 pub(super) struct Memory {
     cache: Cache,
     filter: Arc<Filter>,
-    /// None where nobody here hears of an erasure at once.
+    /// None where an erasure by others may be heard of late.
     ledger: Option<Arc<Ledger>>,
+    /// Those that were heard of there.
+    erasures: Arc<Erasures>,
     recent: Recent,
 }
 
 impl Memory {
-    pub(super) fn new(filter: Arc<Filter>, ledger: Option<Arc<Ledger>>) -> Self {
-        Self { cache: Cache::new(), filter, ledger, recent: Recent::new() }
+    pub(super) fn new(
+        filter: Arc<Filter>,
+        ledger: Option<Arc<Ledger>>,
+        erasures: Arc<Erasures>,
+    ) -> Self {
+        Self { cache: Cache::new(), filter, ledger, erasures, recent: Recent::new() }
     }
 
     /// Now, as far as erasures go; `None` if that cannot be known.
     pub(super) fn moment(&self) -> Option<Moment> {
-        let erasure = self.ledger.as_ref().map_or(Some(0), |ledger| ledger.erasure())?;
+        let erasure = match &self.ledger {
+            Some(ledger) => ledger.erasure()?,
+            None => self.erasures.count(),
+        };
         Some(Moment { at: Instant::now(), erasure })
     }
 

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::filter::Filter;
 use super::memory::Memory;
 use super::standin::RedisStandIns;
-use super::store::TokenStore;
+use super::store::{Erasures, TokenStore};
 use super::unlock::Unlocked;
 use super::worker::{QUEUE_MAX, Queues, Worker};
 use super::{
@@ -77,9 +77,11 @@ impl Vault {
                     let ledger = store.issued().map(|issued| Arc::clone(issued.ledger()));
                     let filter = Arc::new(Filter::new(ledger.clone()));
                     let keys_shared = (Arc::clone(&keys.cipher), Arc::clone(&keys.listener));
-                    let shared = (keys_shared, Memory::new(Arc::clone(&filter), ledger));
-                    if opened.send(Ok(shared)).is_ok() {
-                        let worker = Worker { store, filter, health, renewals, stand_ins, stop };
+                    let erasures = Arc::new(Erasures::default());
+                    let memory = Memory::new(Arc::clone(&filter), ledger, Arc::clone(&erasures));
+                    if opened.send(Ok((keys_shared, memory))).is_ok() {
+                        let worker =
+                            Worker { store, filter, erasures, health, renewals, stand_ins, stop };
                         worker.serve(queues, keys).await;
                     }
                 }

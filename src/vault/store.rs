@@ -15,8 +15,11 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::future::BoxFuture;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 use super::Outage;
 use crate::card::{Brand, Token, TokenFormat};
@@ -56,6 +59,15 @@ pub(super) trait TokenStore: Send + Sync {
     /// Writes something harmless, to learn whether writing works.
     fn check(&self) -> StoreFuture<'_, ()>;
 
+    /// Counts what other instances erase until stopped. None where a ledger tells of it.
+    fn hear_erasures<'a>(
+        &'a self,
+        _erasures: &'a Erasures,
+        _stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
     /// Closes the connections, and returns when their files are closed.
     fn close(&self) -> StoreFuture<'_, ()> {
         Box::pin(async { Ok(()) })
@@ -82,6 +94,10 @@ pub(super) trait IssuedTokens: Send + Sync {
     /// Returns the next rows after a number, as they are while nobody writes.
     fn tail(&self, after: i64) -> StoreFuture<'_, Tail>;
 }
+
+/// How often an erasure by another instance was heard of, or may have been missed.
+#[derive(Default)]
+pub(super) struct Erasures(AtomicU64);
 
 /// A page of tokens in the order of their fingerprints.
 pub(super) struct PrintPage {
@@ -191,6 +207,16 @@ impl StoreError {
             Self::Damaged { .. } => Outage::Corrupt,
             Self::Down { outage, .. } => *outage,
         }
+    }
+}
+
+impl Erasures {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn heard(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
     }
 }
 

@@ -17,7 +17,9 @@ use tracing::{error, info};
 
 use super::filter::{self, Filter};
 use super::issued;
-use super::store::{Fingerprint, Inserted, NewRow, SealedRow, Sought, StoreError, TokenStore};
+use super::store::{
+    Erasures, Fingerprint, Inserted, NewRow, SealedRow, Sought, StoreError, TokenStore,
+};
 use super::unlock::{KEYS_EVERY, KEYS_GAP, Renewal, Unlocked, next_renewal};
 use super::{Health, MemoryStandIns, VaultError};
 use crate::card::TokenFormat;
@@ -59,6 +61,7 @@ pub(super) struct Found {
 pub(super) struct Worker {
     pub(super) store: Box<dyn TokenStore>,
     pub(super) filter: Arc<Filter>,
+    pub(super) erasures: Arc<Erasures>,
     pub(super) health: watch::Sender<Health>,
     pub(super) renewals: mpsc::Sender<Renewal>,
     /// Verification codes that are held here, if they are.
@@ -90,6 +93,7 @@ impl Worker {
             self.renew(renewals, keys),
             self.sweep(),
             issued::follow(self.store.issued(), &self.filter, &self.stop),
+            self.store.hear_erasures(&self.erasures, &self.stop),
         );
         let _closed = self.store.close().await;
     }

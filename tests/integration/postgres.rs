@@ -8,6 +8,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use crate::commands::{done, run};
 use crate::harness::canary::{self, Tape};
 use crate::harness::{Client, Identity, Postgres, Setup, Sidecar, Upstream, cards, eventually};
 use crate::keys::{assert_all_revealed, rotate};
@@ -82,6 +83,37 @@ fn two_instances_agree_on_every_card_that_both_see_at_once() {
         let gateway = &mut gateways[place % 2];
         assert_eq!(gateway.json("/charge", &format!("{{\"card\":\"{token}\"}}")).status, 200);
         assert_eq!(provider.last().json()["card"], *card);
+    }
+    shared.look();
+}
+
+#[test]
+fn an_erased_card_is_forgotten_by_every_instance_at_once() {
+    let Some(mut shared) = Shared::start() else { return };
+    let shops = [Upstream::ok(), Upstream::ok()];
+    let sidecars = shops.each_ref().map(|shop| Sidecar::start(shop, &shared.tables()));
+    let card = cards::fresh("visa");
+    // One connection each: what is remembered is remembered by a thread.
+    let mut clients = sidecars.each_ref().map(Sidecar::https);
+    let mut bought = |place: usize| {
+        assert_eq!(buy(&mut clients[place], &card), 200);
+        shops[place].last().form("number")
+    };
+    let mut token = bought(0);
+    for lost in [false, true] {
+        assert_eq!((bought(0), bought(1)), (token.clone(), token.clone()), "both remember it");
+        if lost {
+            // Who did not hear of it for a while trusts nothing that it remembers from before.
+            shared.server.kill9();
+            shared.server.start_again();
+            sidecars.iter().for_each(heals);
+        }
+        done(&run(&sidecars[0], &["erase", "--token", &token, "--yes"]));
+        // Far sooner than what is remembered ends by its age.
+        let gone = std::mem::take(&mut token);
+        token = eventually("the other instance has forgotten the token", || {
+            Some(bought(1)).filter(|new| *new != gone)
+        });
     }
     shared.look();
 }

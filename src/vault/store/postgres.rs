@@ -5,6 +5,7 @@
 //! was cut off may have been committed all the same; whoever asks again finds its card known.
 
 mod connect;
+mod erasures;
 mod failure;
 mod lane;
 mod migrate;
@@ -15,18 +16,20 @@ mod upkeep;
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 use self::connect::{Access, Connector};
 pub use self::failure::PostgresFailure;
 use self::lane::{CALL_WAIT, Lane, Lanes, WRITERS, in_time};
 use self::migrate::Age;
 use super::{
-    Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, Sought, StoreError,
-    StoreFuture, TokenStore,
+    Erasures, Fingerprint, Inserted, KeyId, KeyPurpose, KeyRow, NewRow, SealedRow, Sought,
+    StoreError, StoreFuture, TokenStore,
 };
 use crate::card::{Token, TokenFormat};
 use crate::keys::MasterId;
@@ -87,6 +90,17 @@ pub enum PostgresOpenError {
         /// What the database said.
         source: Box<MigrateError>,
     },
+    /// A table of another program is in the way.
+    #[error(
+        "{address} is no vault, but has a table `{table}`; nothing was changed: give the vault a \
+         database of its own"
+    )]
+    Foreign {
+        /// Its servers and its name.
+        address: String,
+        /// The table.
+        table: String,
+    },
     /// A newer program has changed the tables.
     #[error(
         "{address} belongs to a newer version of this program (its tables have format {version}); \
@@ -97,6 +111,16 @@ pub enum PostgresOpenError {
         address: String,
         /// The first change that is not known here.
         version: i64,
+    },
+    /// Not the tables of this program, as far as it can be seen.
+    #[error(
+        "the tables of {address} were made by another program, or by a version of this one that was \
+         never released; nothing was changed: give the vault a database of its own, and take cards \
+         over with `vault export` of that version and `vault import`"
+    )]
+    Unlike {
+        /// Its servers and its name.
+        address: String,
     },
     /// A row holds what no row can hold.
     #[error("{address} holds keys with an unreadable {column}")]
@@ -110,6 +134,7 @@ pub enum PostgresOpenError {
 
 /// Rows in a PostgreSQL database.
 pub(in crate::vault) struct PostgresStore {
+    connector: Connector,
     keeper: Lane,
     reader: Lane,
     writers: Lanes,
@@ -128,6 +153,7 @@ impl PostgresStore {
             keeper: Lane::new(connector.clone(), Access::Upkeep),
             reader: Lane::new(connector.clone(), Access::Read),
             writers: Lanes::new(&connector, Access::Write),
+            connector,
         })
     }
 
@@ -199,6 +225,14 @@ impl TokenStore for PostgresStore {
         WRITERS
     }
 
+    fn hear_erasures<'a>(
+        &'a self,
+        erasures: &'a Erasures,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(erasures::follow(&self.connector, erasures, stop))
+    }
+
     fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let mut held = self.writers.hold().await?;
@@ -220,16 +254,17 @@ async fn reach(
     }
 }
 
-/// How old the tables are, unless a newer program has made them.
+/// How old the tables are, unless a newer or another program has made them.
 async fn age(
     connection: &mut PgConnection,
     address: &PostgresAddress,
 ) -> Result<Age, PostgresOpenError> {
+    let place = || address.to_string();
     match migrate::age(connection).await.map_err(unprepared(address))? {
-        Age::Newer { version } => {
-            Err(PostgresOpenError::Newer { address: address.to_string(), version })
-        }
-        age => Ok(age),
+        Age::Foreign { table } => Err(PostgresOpenError::Foreign { address: place(), table }),
+        Age::Newer { version } => Err(PostgresOpenError::Newer { address: place(), version }),
+        Age::Unlike => Err(PostgresOpenError::Unlike { address: place() }),
+        age @ (Age::Current | Age::Missing | Age::Older) => Ok(age),
     }
 }
 

@@ -23,7 +23,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(3);
 /// - The functions of the vault count on "read committed", see `keep_tokens`.
 /// - A plan made while a table was empty reads the table from end to end, and stays until the
 ///   statistics change: indexes only. Making a plan for each call costs more than the lookup.
-const SESSION: &str = "
+pub(super) const SESSION: &str = "
     SELECT set_config('synchronous_commit', 'on', false)
      WHERE current_setting('synchronous_commit') <> 'remote_apply';
     SET default_transaction_isolation = 'read committed';
@@ -89,6 +89,11 @@ impl Connector {
             }
         }
         Err(failure)
+    }
+
+    /// The way to each server of the address.
+    pub(super) fn all_options(&self) -> impl Iterator<Item = PgConnectOptions> {
+        self.address.hosts.iter().map(|host| self.options(host))
     }
 
     async fn connect_to(

@@ -84,6 +84,7 @@ async fn the_contract_of_a_store_is_kept() {
     large_and_small_groups_at_once_agree(&server).await;
     both_lookups_use_an_index(&server).await;
     a_newer_vault_is_refused_untouched(&server).await;
+    what_is_no_vault_of_ours_is_refused_untouched(&server).await;
     a_role_that_may_not_create_tables_can_serve(&server).await;
 }
 
@@ -190,6 +191,32 @@ async fn a_newer_vault_is_refused_untouched(server: &Postgres) {
     let refused = try_open(&url).await.err().unwrap();
     assert!(matches!(refused, PostgresOpenError::Newer { version: 2, .. }), "{refused}");
     assert_eq!(server.sql("newer", tables), before);
+}
+
+async fn what_is_no_vault_of_ours_is_refused_untouched(server: &Postgres) {
+    let refused = async |name: &str| {
+        let (url, facts) = (server.url(name), "SELECT oid, relname FROM pg_class ORDER BY 1");
+        let before = server.sql(name, facts);
+        let peeked = PostgresStore::peek(&address(&url)).await.err().unwrap();
+        let opened = try_open(&url).await.err().unwrap();
+        assert_eq!(peeked.to_string(), opened.to_string());
+        assert_eq!(server.sql(name, facts), before);
+        assert!(opened.to_string().contains("nothing was changed"), "{opened}");
+        opened
+    };
+    server.database("shop");
+    server.sql("shop", "CREATE TABLE tokens (id int)");
+    let said = refused("shop").await;
+    assert!(
+        matches!(&said, PostgresOpenError::Foreign { table, .. } if table == "tokens"),
+        "{said}"
+    );
+    let _store = ready(server, "older").await;
+    server.sql("older", "UPDATE _sqlx_migrations SET checksum = '\\x00'");
+    assert!(matches!(refused("older").await, PostgresOpenError::Unlike { .. }));
+    let _store = ready(server, "other").await;
+    server.sql("other", "UPDATE _sqlx_migrations SET version = 20260101000000");
+    assert!(matches!(refused("other").await, PostgresOpenError::Unlike { .. }));
 }
 
 async fn a_role_that_may_not_create_tables_can_serve(server: &Postgres) {

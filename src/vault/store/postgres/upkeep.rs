@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgRow};
 
+use super::erasures::NOTIFY;
 use super::lane::{UPKEEP_WAIT, in_time};
 use super::{LOCK_KEYS, PostgresStore, keep_keys, kept_keys, key_row, sealed_row, value};
 use crate::card::{Brand, TokenFormat};
@@ -174,6 +175,7 @@ async fn erase(connection: &mut PgConnection, tokens: &[Fingerprint]) -> Result<
     sqlx::query(LOCK_KEYS).execute(&mut *transaction).await?;
     let prints: Vec<_> = tokens.iter().map(|print| print.0).collect();
     let done = sqlx::query(ERASE).bind(prints).execute(&mut *transaction).await?;
+    sqlx::raw_sql(NOTIFY).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(done.rows_affected())
 }
