@@ -4,6 +4,11 @@
 //! so that every refusal has its status; larger ones are edited as they stream, and a refusal cuts
 //! them off before their end. Answers are edited as they stream. A coded body that holds nothing
 //! arrives as the very bytes that were sent.
+//!
+//! A body that is cut off never looks whole: on HTTP/1.1 the connection ends before the announced length
+//! or the last chunk (RFC 9112 section 8), on HTTP/2 the stream is reset with INTERNAL_ERROR. Masking what
+//! the vault cannot judge instead would be as safe for cards, and is done for pages; a provider's answer
+//! with a token masked for ever would break the next payment without a word.
 
 mod editor;
 mod head;

@@ -113,12 +113,6 @@ impl Ending {
             self.refused = self.refused.or(Some(reason));
         }
         let place = self.metrics.as_ref().map(|metrics| metrics.names());
-        // What came up after the head had left cut the answer off, and was told nobody yet.
-        let late = self.exchange.take_refusal().map(|rejection| {
-            let (site, id) = (place.map_or("none", |(site, _)| site), self.exchange.id.as_str());
-            self.services.metrics.request_rejected(site, rejection.reason(), id, &rejection);
-            rejection.reason()
-        });
         let asked = &self.exchange.asked;
         self.services.access.record(&AccessRecord {
             time: self.exchange.time,
@@ -140,7 +134,7 @@ impl Ending {
             request_cards: u64::from(tally.cards_in.load(Ordering::Relaxed)),
             response_cards: u64::from(tally.cards_out.load(Ordering::Relaxed)),
             login: self.exchange.login(),
-            rejection: self.refused.or(late),
+            rejection: self.refused,
             tls: self.tls_version,
         });
     }

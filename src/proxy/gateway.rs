@@ -77,14 +77,11 @@ impl Proxy {
         headers::strip_answer(&mut head.headers);
         let source = self.note_decline(place, exchange, (&head, source)).await;
         let told = self.tokenize_answer(place, exchange, (&mut head.headers, source)).await;
-        let body = told.map_err(|why| match why {
-            Rejection::UpstreamBody(_) | Rejection::UpstreamCoding(_) => why,
-            ours => Rejection::AnswerHeld(Box::new(ours)),
-        })?;
-        Ok(Response::from_parts(head, body))
+        Ok(Response::from_parts(head, told.map_err(Rejection::holding_an_answer)?))
     }
 
-    /// A short answer is edited before its head is sent, so that the shop learns why it has none.
+    /// A short answer is edited before its head is sent, so that the shop learns why it has none. A
+    /// longer one that cannot be edited to its end is cut off there: nothing of it was whole.
     async fn tokenize_answer(
         &self,
         place: &GatewayPlace<'_>,

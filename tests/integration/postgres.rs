@@ -176,6 +176,49 @@ fn p3_a_providers_answer_that_cannot_be_tokenized_is_refused_in_words() {
 }
 
 #[test]
+fn p3_a_long_answer_of_a_provider_is_cut_where_its_card_cannot_be_tokenized() {
+    let Some(mut shared) = Shared::start() else { return };
+    let card = cards::fresh("visa");
+    // Longer than what is looked through before the head leaves.
+    let rows = "{\"id\":\"ch_1\"},".repeat(200_000);
+    let long = format!("[{rows}{{\"number\":\"{card}\"}}]");
+    let length = long.len();
+    let provider = Upstream::start_tls(&Identity::new(&["localhost"]), move |exchange| {
+        let (seen, json) = (exchange.request()?, ("content-type", "application/json"));
+        if seen.target() == "/counted" {
+            return exchange.answer(200, &[json], long.as_bytes());
+        }
+        let chunks = format!("{:x}\r\n{long}\r\n0\r\n\r\n", long.len());
+        exchange.raw(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")?;
+        exchange.raw(b"transfer-encoding: chunked\r\n\r\n")?;
+        exchange.raw(chunks.as_bytes())
+    });
+    let shop = Upstream::ok();
+    let sidecar = Setup::new(&shop).gateway("pay", &provider).tables(&shared.tables()).start();
+    shared.server.stop();
+    for (times, target) in [(1.0, "/counted"), (2.0, "/chunked")] {
+        let mut client = sidecar.gateway("pay");
+        client.send(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+        assert_eq!(client.head().status, 200);
+        let told = client.rest();
+        assert!(!told.is_empty() && told.len() < length, "{} of {length}", told.len());
+        assert!(memchr::memmem::find(&told, card.as_bytes()).is_none());
+        assert!(!told.ends_with(b"0\r\n\r\n"), "a cut answer looks whole");
+        eventually("it is counted", || {
+            let held = sidecar.metric("tillgate_requests_rejected_total", &["answer_held"]);
+            (held == times).then_some(())
+        });
+        let line = sidecar.wait_for_access(|line| line.contains(target));
+        assert_eq!(line["rejection"], "answer_held", "{line}");
+    }
+    shared.server.start_again();
+    heals(&sidecar);
+    let whole = sidecar.gateway("pay").get("/chunked");
+    assert!(whole.status == 200 && whole.body.len() == length);
+    shared.look();
+}
+
+#[test]
 fn p3_a_policy_that_refuses_tokens_elsewhere_refuses_what_the_vault_cannot_judge() {
     let Some(mut shared) = Shared::start() else { return };
     let (shop, provider) = (Upstream::ok(), provider());

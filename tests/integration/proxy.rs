@@ -4,8 +4,10 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::harness::raw_h2::{END_STREAM, get};
 use crate::harness::{
-    Client, DEADLINE, HOST, Identity, Setup, Sidecar, Tls, Upstream, cards, certificates,
+    Client, DEADLINE, HOST, Identity, Outcome, RawH2, Setup, Sidecar, Tls, Upstream, cards,
+    certificates,
 };
 
 #[test]
@@ -527,6 +529,11 @@ fn an_answer_that_is_cut_short_is_cut_for_the_client_too() {
     let sidecar = Sidecar::start(&shop, "");
     let mut client = sidecar.https();
     assert!(client.try_request("GET", "/", &[], b"").is_err(), "a cut answer looks whole");
+    let mut client = RawH2::connect(sidecar.address("https"));
+    client.head(1, &get("/"), END_STREAM);
+    assert_eq!(client.outcome(1), Outcome::Answered(200));
+    const INTERNAL_ERROR: u32 = 2;
+    assert_eq!(client.outcome(1), Outcome::Reset(INTERNAL_ERROR));
 }
 
 #[test]

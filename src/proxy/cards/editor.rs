@@ -97,7 +97,12 @@ impl Editor {
 
     /// Keeps a refusal for whoever answers the client.
     pub(in crate::proxy) fn refuse(&self, rejection: Rejection) {
-        self.exchange.refuse(rejection);
+        let is_providers =
+            matches!(self.action, Action::Tokenize { .. }) && self.direction == Direction::Response;
+        self.exchange.refuse(match is_providers {
+            true => rejection.holding_an_answer(),
+            false => rejection,
+        });
     }
 
     /// Whose fault a body is that cannot be decoded.

@@ -3,6 +3,15 @@
 use super::Rejection;
 
 impl Rejection {
+    /// The same where a provider's answer cannot be told because of it: the card may have been charged.
+    /// What the provider itself did wrong stays that.
+    pub(in crate::proxy) fn holding_an_answer(self) -> Self {
+        match self {
+            Self::AnswerHeld(_) | Self::UpstreamBody(_) | Self::UpstreamCoding(_) => self,
+            ours => Self::AnswerHeld(Box::new(ours)),
+        }
+    }
+
     /// The word for a login that is to be paid for with work.
     pub(in crate::proxy) const PROOF_WANTED: &str = "proof_wanted";
     /// The word for a network that the operator denies.
