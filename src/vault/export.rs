@@ -1,22 +1,25 @@
-//! Every card of a vault with its token, in a file that only its key opens; and back.
+//! Every card of a vault with its token, and every token whose card was erased, in a file that only its
+//! key opens; and back.
 //!
 //! Both ways can be killed at any moment and gone on with. An export remembers nothing outside its
-//! file: the last row there says where it stands. An import takes in what is not there yet.
+//! file: what stands last there says how far it came. An import takes in what is not there yet, erased
+//! tokens first: a card that was erased while it was being exported stays erased.
 
 mod file;
-mod frames;
+pub(super) mod frames;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use self::file::{Left, Next, Reader, Writer};
-use self::frames::{CardRow, FRAME_ROWS, Head};
+use self::file::{Left, Next, Place, Reader, Writer};
+use self::frames::{CardRow, ErasedToken, FRAME_ROWS, Head};
+use super::VaultError;
 use super::intake::{Incoming, Refusal, Taken, Wish};
 use super::keeper::{Keeper, Record};
+use super::store::{Fingerprint, KeptErased};
 use super::worker::GROUP_MAX;
-use super::{VaultError, store::Fingerprint};
 use crate::card::Token;
 use crate::keys::{MasterKey, WrapError};
 
@@ -120,6 +123,8 @@ pub struct Exported {
     pub resumed: bool,
     /// How many rows the file holds.
     pub rows: u64,
+    /// How many tokens of erased cards it holds.
+    pub erased: u64,
     /// Rows that came into the vault since, and may be missing.
     pub since: u64,
     /// How many rows did not open and are missing.
@@ -135,14 +140,16 @@ pub struct Imported {
     pub new: u64,
     /// Rows that were here already.
     pub known: u64,
-    /// How many rows were refused.
+    /// Tokens of erased cards that are kept here now, never to be given again.
+    pub erased: u64,
+    /// How many rows or erased tokens were refused.
     pub refused: u64,
     /// Their tokens and why, at most a hundred.
     pub refusals: Vec<(Token, Refusal)>,
 }
 
 impl Keeper {
-    /// Writes every card to a file, sealed under a key of its own that `key` wraps. With `resume`,
+    /// Writes every card and every erased token to a file, sealed under a key of its own that `key` wraps. With `resume`,
     /// goes on with what an earlier command left there.
     ///
     /// # Errors
@@ -157,33 +164,43 @@ impl Keeper {
         let (rows, vault) = (self.census().await?.rows, self.name().ok_or(VaultError::Damaged)?);
         let left = if resume { Writer::resume(path, key, vault)? } else { Left::Nothing };
         let mut exported = Exported::default();
-        let (writer, last) = match left {
-            Left::Begun(writer, last) => {
+        let (mut writer, place) = match left {
+            Left::Begun(writer, place) => {
                 exported.resumed = true;
-                (writer, last)
+                (writer, place)
             }
-            Left::Nothing => (Writer::create(path, key, Head { vault, rows })?, None),
+            Left::Nothing => (Writer::create(path, key, Head { vault, rows })?, Place::Rows(None)),
             Left::Whole(done) => {
-                let since = rows.saturating_sub(done);
-                return Ok(Exported { resumed: true, rows: done, since, ..exported });
+                let (since, erased) = (rows.saturating_sub(done.rows), done.erased);
+                return Ok(Exported { resumed: true, rows: done.rows, erased, since, ..exported });
             }
         };
         let cipher = self.keys.cipher.load();
-        let after = last.map(|token| cipher.fingerprint(token.as_bytes()));
-        exported.rows = self.export_from(writer, after, &mut exported, (rows, tell)).await?;
+        let print = |token: Token| cipher.fingerprint(token.as_bytes());
+        let mut erased_after = None;
+        match place {
+            Place::Erased(last) => erased_after = Some(print(last)),
+            Place::Rows(last) => {
+                let news = (rows, tell);
+                self.export_rows(&mut writer, last.map(print), &mut exported, news).await?;
+            }
+        }
+        self.export_erased(&mut writer, erased_after).await?;
+        let done = writer.finish()?;
+        (exported.rows, exported.erased) = (done.rows, done.erased);
         exported.since = self.census().await?.rows.saturating_sub(exported.rows + exported.damaged);
         Ok(exported)
     }
 
-    async fn export_from(
+    async fn export_rows(
         &mut self,
-        mut writer: Writer,
+        writer: &mut Writer,
         mut after: Option<Fingerprint>,
         exported: &mut Exported,
         (total, tell): (u64, &mut dyn FnMut(TransferProgress)),
-    ) -> Result<u64, ExportError> {
+    ) -> Result<(), ExportError> {
         loop {
-            tell(TransferProgress { done: writer.rows(), total });
+            tell(TransferProgress { done: writer.counts().rows, total });
             let opened = match self.open_page(after).await {
                 // A rotation has dropped the key under which the page was read.
                 Err(VaultError::UnknownKey) => {
@@ -194,7 +211,7 @@ impl Keeper {
             };
             let OpenedPage { rows, damaged, last } = opened?;
             if last.is_none() {
-                return writer.finish();
+                return Ok(());
             }
             after = last;
             exported.damaged += count(damaged.len());
@@ -203,6 +220,25 @@ impl Keeper {
             if !rows.is_empty() {
                 writer.add(&rows)?;
             }
+        }
+    }
+
+    /// After all rows, so that none is erased in between and told of nowhere.
+    async fn export_erased(
+        &self,
+        writer: &mut Writer,
+        mut after: Option<Fingerprint>,
+    ) -> Result<(), ExportError> {
+        loop {
+            let page = self.patiently(|store| store.erased_page(after, FRAME_ROWS)).await;
+            let page = page.map_err(VaultError::from)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.token_print);
+            let tokens: Vec<_> = page
+                .iter()
+                .map(|row| ErasedToken { token: row.token, format: row.format })
+                .collect();
+            writer.add_erased(&tokens)?;
         }
     }
 
@@ -233,20 +269,45 @@ impl Keeper {
         tell: &mut dyn FnMut(TransferProgress),
     ) -> Result<Imported, ExportError> {
         let mut look = Reader::open(path, key)?;
-        while let Next::Rows(_) = look.next()? {
-            tell(TransferProgress { done: look.rows(), total: look.expected() });
+        while !matches!(look.next()?, Next::End) {
+            tell(TransferProgress { done: look.counts().rows, total: look.expected() });
         }
-        let total = look.rows();
-        let (mut reader, mut imported) = (Reader::open(path, key)?, Imported::default());
-        while let Next::Rows(rows) = reader.next()? {
+        let (total, mut imported) = (look.counts().rows, Imported::default());
+        if look.counts().erased > 0 {
+            self.import_erased(Reader::open(path, key)?, &mut imported).await?;
+        }
+        let mut reader = Reader::open(path, key)?;
+        loop {
+            let rows = match reader.next()? {
+                Next::End => return Ok(imported),
+                Next::Erased(_) => continue,
+                Next::Rows(rows) => rows,
+            };
             let cards: Vec<_> = rows.into_iter().map(Incoming::of).collect();
             for group in cards.chunks(GROUP_MAX) {
                 let taken = self.take_in(group).await?;
                 taken.iter().zip(group).for_each(|(taken, card)| imported.count(card, *taken));
             }
-            tell(TransferProgress { done: reader.rows(), total });
+            tell(TransferProgress { done: reader.counts().rows, total });
         }
-        Ok(imported)
+    }
+
+    async fn import_erased(
+        &mut self,
+        mut reader: Reader,
+        imported: &mut Imported,
+    ) -> Result<(), ExportError> {
+        loop {
+            let tokens = match reader.next()? {
+                Next::End => return Ok(()),
+                Next::Erased(tokens) => tokens,
+                Next::Rows(_) => continue,
+            };
+            for group in tokens.chunks(GROUP_MAX) {
+                let kept = self.take_in_erased(group).await?;
+                kept.iter().zip(group).for_each(|(kept, one)| imported.count_erased(one, *kept));
+            }
+        }
     }
 }
 
@@ -269,13 +330,25 @@ impl Imported {
             Taken::Known(_) => self.known += 1,
             Taken::New(_) => self.new += 1,
             Taken::Refused(why) => {
-                self.refused += 1;
-                if let (Wish::Exactly(token), true) =
-                    (incoming.wish, self.refusals.len() < NAMED_MAX)
-                {
-                    self.refusals.push((token, why));
+                if let Wish::Exactly(token) = incoming.wish {
+                    self.refuse(token, why);
                 }
             }
+        }
+    }
+
+    fn count_erased(&mut self, erased: &ErasedToken, kept: KeptErased) {
+        match kept {
+            KeptErased::InUse => self.refuse(erased.token, Refusal::ErasedThere),
+            KeptErased::Known => {}
+            KeptErased::New => self.erased += 1,
+        }
+    }
+
+    fn refuse(&mut self, token: Token, why: Refusal) {
+        self.refused += 1;
+        if self.refusals.len() < NAMED_MAX {
+            self.refusals.push((token, why));
         }
     }
 }

@@ -6,8 +6,11 @@
 use aws_lc_rs::rand;
 use tokio::time::{Instant, sleep};
 
+use super::export::frames::ErasedToken;
 use super::keeper::Keeper;
-use super::store::{Fingerprint, Inserted, KeyId, NewRow, SealedRow, Sought};
+use super::store::{
+    ErasedRow, Fingerprint, Inserted, KeptErased, KeyId, NewRow, SealedRow, Sought,
+};
 use super::tokenize::ROUNDS_MAX;
 use super::{Outage, VaultError, cipher, draw};
 use crate::card::{Pan, Token, TokenFormat};
@@ -49,6 +52,8 @@ pub enum Refusal {
     CardHasToken,
     /// The card's number is a token here, or was one.
     CardIsToken,
+    /// The token's card was erased where it comes from, and here it is in use.
+    ErasedThere,
     /// The number belongs to no known issuer.
     NoIssuer,
     /// So short a number has no token of this format.
@@ -103,6 +108,27 @@ impl Keeper {
             sleep(began.elapsed()).await;
         }
         affairs.into_iter().zip(cards).map(|(affair, incoming)| affair.end(incoming)).collect()
+    }
+
+    /// Keeps tokens of cards that were erased elsewhere, and says of each, in order, what became of it.
+    pub(super) async fn take_in_erased(
+        &mut self,
+        tokens: &[ErasedToken],
+    ) -> Result<Vec<KeptErased>, VaultError> {
+        let cipher = self.keys.cipher.load();
+        let row = |erased: &ErasedToken| ErasedRow {
+            token: erased.token,
+            token_print: cipher.fingerprint(erased.token.as_bytes()),
+            format: erased.format,
+        };
+        let rows: Vec<_> = tokens.iter().map(row).collect();
+        let began = Instant::now();
+        let kept = self.patiently(|store| store.keep_erased(&rows)).await?;
+        if kept.contains(&KeptErased::New) {
+            // As much of the store is left to running instances.
+            sleep(began.elapsed()).await;
+        }
+        Ok(kept)
     }
 
     /// Which cards are there already. Only reads, so that an import that is resumed is quick about
@@ -202,6 +228,7 @@ impl Refusal {
         match self {
             Self::CardHasToken => "card_has_token",
             Self::CardIsToken => "card_is_token",
+            Self::ErasedThere => "erased_there",
             Self::NoIssuer => "no_issuer",
             Self::NoRoom => "no_room",
             Self::TokenTaken => "token_taken",
@@ -214,6 +241,9 @@ impl Refusal {
         match self {
             Self::CardHasToken => "its card has another token of this format here, which stays",
             Self::CardIsToken => "the card's number is, or was, a token here",
+            Self::ErasedThere => {
+                "its card was erased there and is still here: `vault erase` it too"
+            }
             Self::NoIssuer => "the number belongs to no known card issuer",
             Self::NoRoom => "so short a number has no token of this format",
             Self::TokenTaken => "the token is, or was, another card's here",

@@ -28,7 +28,8 @@ use crate::keys::MasterId;
 pub(super) use ledger::Ledger;
 pub use upkeep::{Census, KeyFacts, Kind};
 pub(super) use upkeep::{
-    KeyChange, KeysChanged, Obstacle, Resealed, StoreKeeper, StoredRow, Upkeep,
+    ErasedRow, KeptErased, KeyChange, KeysChanged, Obstacle, Resealed, StoreKeeper, StoredRow,
+    Upkeep,
 };
 
 /// What a store's call returns.
@@ -115,7 +116,7 @@ pub(super) struct Tail {
 }
 
 /// The keyed fingerprint of a card's digits or of a token's text.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Fingerprint(pub(super) [u8; 32]);
 
 /// Which rows are looked for. Each list is an index of its own that has to be read.

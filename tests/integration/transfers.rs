@@ -163,6 +163,60 @@ fn what_contradicts_a_vault_is_told_and_nothing_is_overwritten() {
 }
 
 #[test]
+fn an_erased_card_stays_erased_wherever_its_vault_is_exported_to() {
+    on_two_of_both_stores(|tables, others| {
+        let (shop, other_shop) = (Upstream::ok(), Upstream::ok());
+        let sidecar = Sidecar::start(&shop, tables);
+        let (stays, goes) = (cards::fresh("visa"), cards::fresh("amex"));
+        let (kept, gone) = (buy(&sidecar, &shop, &stays), buy(&sidecar, &shop, &goes));
+        let (old, new) = (file(&sidecar, "old.export"), file(&sidecar, "new.export"));
+        json(&sidecar, &["export", "--to", text(&old)]);
+        done(&run(&sidecar, &["erase", "--token", &gone, "--yes"]));
+        let exported = json(&sidecar, &["export", "--to", text(&new)]);
+        assert_eq!((&exported["rows"], &exported["erased"]), (&1.into(), &1.into()));
+        let again = json(&sidecar, &["export", "--to", text(&new), "--resume"]);
+        assert_eq!(again["erased"], 1);
+
+        let other = Sidecar::start(&other_shop, others);
+        let imported = json(&other, &["import", "--from", text(&new)]);
+        assert_eq!((&imported["new"], &imported["erased"]), (&1.into(), &1.into()));
+        let status = json(&other, &["status"]);
+        assert_eq!((&status["rows"], &status["erased"]), (&1.into(), &1.into()));
+        let imported = json(&other, &["import", "--from", text(&new)]);
+        assert_eq!((&imported["known"], &imported["erased"]), (&1.into(), &0.into()));
+        // No older export brings it back.
+        let import = ["import", "--from", text(&old), "--json"];
+        let output = run(&other, &import);
+        told(&output, 1);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            answer["refusals"],
+            serde_json::json!([{ "token": gone, "why": "token_taken" }])
+        );
+        assert_eq!(buy(&other, &other_shop, &stays), kept);
+        assert_ne!(buy(&other, &other_shop, &goes), gone);
+    });
+}
+
+#[test]
+fn a_card_that_was_erased_elsewhere_and_is_still_here_is_told_and_left() {
+    let (shop, other_shop) = (Upstream::ok(), Upstream::ok());
+    let (sidecar, other) = (Sidecar::start(&shop, ""), Sidecar::start(&other_shop, ""));
+    let card = cards::fresh("visa");
+    let token = buy(&sidecar, &shop, &card);
+    let (old, new) = (file(&sidecar, "old.export"), file(&sidecar, "new.export"));
+    json(&sidecar, &["export", "--to", text(&old)]);
+    json(&other, &["import", "--from", text(&old)]);
+    done(&run(&sidecar, &["erase", "--token", &token, "--yes"]));
+    json(&sidecar, &["export", "--to", text(&new)]);
+    let said = run(&other, &["import", "--from", text(&new)]);
+    told(&said, 1);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains(&token) && said.contains("`vault erase`"), "{said}");
+    assert_eq!(buy(&other, &other_shop, &card), token);
+}
+
+#[test]
 fn another_providers_list_is_taken_in_and_says_which_tokens_changed() {
     on_both_stores(|tables| {
         let shop = Upstream::ok();

@@ -83,8 +83,8 @@ pub(super) fn export(options: &ExportOptions) -> Result<ExitCode, CliError> {
         let tokens = exported.damaged_tokens.iter().map(ToString::to_string);
         let value = json!({
             "file": to.display().to_string(), "key": key.display().to_string(),
-            "resumed": exported.resumed, "rows": exported.rows, "since": exported.since,
-            "damaged": exported.damaged, "damaged_tokens": tokens.collect::<Vec<_>>(),
+            "resumed": exported.resumed, "rows": exported.rows, "erased": exported.erased,
+            "since": exported.since, "damaged": exported.damaged, "damaged_tokens": tokens.collect::<Vec<_>>(),
         });
         format!("{value}\n")
     } else {
@@ -95,9 +95,10 @@ pub(super) fn export(options: &ExportOptions) -> Result<ExitCode, CliError> {
 }
 
 fn exported_text(exported: &Exported, to: &Path, key: &Path) -> String {
-    let (to, key, rows) = (to.display(), key.display(), exported.rows);
+    let (to, key, rows, erased) = (to.display(), key.display(), exported.rows, exported.erased);
     let mut text = format!(
-        "{rows} cards are in {to}; {key} opens it: take the two elsewhere by different ways\n"
+        "{rows} cards and {erased} tokens of erased ones are in {to}; {key} opens it: take the two \
+         elsewhere by different ways\n"
     );
     if exported.since > 0 {
         text.push_str(&format!("{} cards are newer and may be missing\n", exported.since));
@@ -156,18 +157,23 @@ fn import_list(
 }
 
 fn imported_text(imported: &Imported, as_json: bool) -> String {
-    let (new, known, refused) = (imported.new, imported.known, imported.refused);
+    let Imported { new, known, erased, refused, .. } = *imported;
     let refusals = imported.refusals.iter();
     if as_json {
         let refusals =
             refusals.map(|(token, why)| json!({ "token": token.as_str(), "why": why.as_str() }));
         let value = json!({
-            "new": new, "known": known, "refused": refused,
+            "new": new, "known": known, "erased": erased, "refused": refused,
             "refusals": refusals.collect::<Vec<_>>(),
         });
         return format!("{value}\n");
     }
     let mut text = format!("{new} cards taken in, {known} were here, {refused} left out\n");
+    if erased > 0 {
+        text.push_str(&format!(
+            "{erased} tokens of erased cards are kept, never to be given again\n"
+        ));
+    }
     refusals.for_each(|(token, why)| text.push_str(&format!("{token}: {}\n", why.describe())));
     text
 }

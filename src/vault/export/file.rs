@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 
 use super::ExportError;
 use super::frames::{
-    CardRow, FRAME_BYTES_MAX, FrameCipher, HEAD_BYTES, Head, Kind, MAGIC, PREFIX_BYTES, VERSION,
-    WRAPPED_BYTES, read_rows, write_rows,
+    CardRow, ErasedToken, FRAME_BYTES_MAX, FrameCipher, HEAD_BYTES, Head, Kind, MAGIC,
+    PREFIX_BYTES, VERSION, WRAPPED_BYTES, read_erased, read_rows, write_counts, write_erased,
+    write_rows,
 };
 use crate::card::Token;
 use crate::keys::{MasterKey, SecretKey, WrapError, sync_folder};
@@ -22,7 +23,15 @@ pub(super) struct Writer {
     file: File,
     cipher: FrameCipher,
     index: u64,
-    rows: u64,
+    counts: Counts,
+}
+
+/// What an export holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Counts {
+    pub(super) rows: u64,
+    /// Tokens whose cards were erased.
+    pub(super) erased: u64,
 }
 
 /// An export that is being read.
@@ -32,7 +41,7 @@ pub(super) struct Reader {
     cipher: FrameCipher,
     head: Head,
     index: u64,
-    rows: u64,
+    counts: Counts,
     /// Where the next frame begins.
     at: u64,
 }
@@ -40,18 +49,28 @@ pub(super) struct Reader {
 /// The next thing in an export.
 pub(super) enum Next {
     Rows(Vec<CardRow>),
-    /// All rows have been read, and none is missing.
+    Erased(Vec<ErasedToken>),
+    /// All has been read, and nothing is missing.
     End,
 }
 
 /// What an earlier command left.
 pub(super) enum Left {
-    /// An export that goes on behind this token; from the beginning where there is none.
-    Begun(Writer, Option<Token>),
-    /// A whole export of so many rows.
-    Whole(u64),
+    /// An export that goes on from there.
+    Begun(Writer, Place),
+    /// A whole export.
+    Whole(Counts),
     /// Nothing that could be gone on with.
     Nothing,
+}
+
+/// How far an export has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Place {
+    /// All rows are there, and the erased tokens up to this one.
+    Erased(Token),
+    /// The rows are there up to this token; none where there is none.
+    Rows(Option<Token>),
 }
 
 impl Writer {
@@ -73,7 +92,7 @@ impl Writer {
         let mut file =
             options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
         file.write_all(&[head.as_slice(), &wrapped].concat()).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file, cipher, index: 0, rows: 0 })
+        Ok(Self { path: path.to_owned(), file, cipher, index: 0, counts: Counts::default() })
     }
 
     /// Goes on with what an earlier command left of this vault: whatever stands behind its last whole
@@ -97,40 +116,51 @@ impl Writer {
         if reader.head.vault != vault {
             return Err(ExportError::OtherVault { path: path.to_owned() });
         }
-        let mut last = None;
+        let mut place = Place::Rows(None);
         loop {
             match reader.next() {
-                Ok(Next::End) => return Ok(Left::Whole(reader.rows)),
-                Ok(Next::Rows(rows)) => last = rows.last().map(|row| row.token).or(last),
+                Ok(Next::End) => return Ok(Left::Whole(reader.counts)),
+                Ok(Next::Erased(tokens)) => {
+                    place = tokens.last().map_or(place, |last| Place::Erased(last.token));
+                }
+                Ok(Next::Rows(rows)) => {
+                    place = rows.last().map_or(place, |last| Place::Rows(Some(last.token)));
+                }
                 // What a power cut leaves need not be short: it may be noise.
                 Err(ExportError::Cut { .. } | ExportError::Damaged { .. }) => break,
                 Err(error) => return Err(error),
             }
         }
-        let Reader { cipher, index, rows, at, .. } = reader;
+        let Reader { cipher, index, counts, at, .. } = reader;
         let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
         file.set_len(at).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
         let path = path.to_owned();
-        Ok(Left::Begun(Self { path, file, cipher, index, rows }, last))
+        Ok(Left::Begun(Self { path, file, cipher, index, counts }, place))
     }
 
-    /// How many rows it holds.
-    pub(super) fn rows(&self) -> u64 {
-        self.rows
+    /// What it holds.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
     }
 
     pub(super) fn add(&mut self, rows: &[CardRow]) -> Result<(), ExportError> {
         self.frame(Kind::Rows, write_rows(rows))?;
-        self.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        self.counts.rows += count(rows.len());
+        Ok(())
+    }
+
+    pub(super) fn add_erased(&mut self, tokens: &[ErasedToken]) -> Result<(), ExportError> {
+        self.frame(Kind::Erased, write_erased(tokens))?;
+        self.counts.erased += count(tokens.len());
         Ok(())
     }
 
     /// Returns when it is whole, and on the disk.
-    pub(super) fn finish(mut self) -> Result<u64, ExportError> {
-        self.frame(Kind::End, Zeroizing::new(self.rows.to_be_bytes().to_vec()))?;
+    pub(super) fn finish(mut self) -> Result<Counts, ExportError> {
+        self.frame(Kind::End, write_counts(self.counts.rows, self.counts.erased))?;
         let synced = self.file.sync_all().and_then(|()| sync_folder(&self.path));
         synced.map_err(|source| ExportError::Write { path: self.path.clone(), source })?;
-        Ok(self.rows)
+        Ok(self.counts)
     }
 
     fn frame(&mut self, kind: Kind, text: Zeroizing<Vec<u8>>) -> Result<(), ExportError> {
@@ -169,12 +199,20 @@ impl Reader {
             other => ExportError::Wrap(other),
         })?;
         let cipher = FrameCipher::new(&file_key, *bytes).map_err(|_| ExportError::Random)?;
-        Ok(Self { path: named(), file, cipher, head, index: 0, rows: 0, at: whole })
+        Ok(Self {
+            path: named(),
+            file,
+            cipher,
+            head,
+            index: 0,
+            counts: Counts::default(),
+            at: whole,
+        })
     }
 
-    /// How many rows have been read.
-    pub(super) fn rows(&self) -> u64 {
-        self.rows
+    /// What has been read.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// How many rows there were when it was begun.
@@ -194,13 +232,17 @@ impl Reader {
         let mut sealed = vec![0; length];
         self.read(&mut sealed)?;
         let Some(text) = self.cipher.open(self.index, kind, sealed) else { return Err(damaged) };
+        let counts = write_counts(self.counts.rows, self.counts.erased);
         let next = match kind {
-            Kind::End if text.as_slice() == self.rows.to_be_bytes().as_slice() => Next::End,
+            Kind::End if *text == *counts => Next::End,
             Kind::End => return Err(damaged),
+            Kind::Erased => Next::Erased(read_erased(&text).ok_or(damaged)?),
             Kind::Rows => Next::Rows(read_rows(&text).ok_or(damaged)?),
         };
-        if let Next::Rows(rows) = &next {
-            self.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        match &next {
+            Next::End => {}
+            Next::Erased(tokens) => self.counts.erased += count(tokens.len()),
+            Next::Rows(rows) => self.counts.rows += count(rows.len()),
         }
         self.index += 1;
         self.at += u64::try_from(PREFIX_BYTES + length).unwrap_or(u64::MAX);
@@ -208,9 +250,13 @@ impl Reader {
     }
 
     fn read(&mut self, room: &mut [u8]) -> Result<(), ExportError> {
-        let rows = self.rows;
+        let rows = self.counts.rows;
         self.file.read_exact(room).map_err(|source| cut(&self.path, rows, source))
     }
+}
+
+fn count(of: usize) -> u64 {
+    u64::try_from(of).unwrap_or(u64::MAX)
 }
 
 fn cut(path: &Path, rows: u64, source: io::Error) -> ExportError {

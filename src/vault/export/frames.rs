@@ -1,8 +1,8 @@
 //! How an export is laid out and sealed.
 //!
 //! A head in clear (magic, version, the vault's name, rows) and the file's own key, wrapped by
-//! the export key and bound to the head; then frames of rows, then a last frame that says how many
-//! rows there were. After the STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár 2015) each
+//! the export key and bound to the head; then frames of rows, frames of tokens whose cards were
+//! erased, and a last frame that says how many there were of both. After the STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár 2015) each
 //! frame is bound to the head, to its number and to whether it is the last, so that frames cannot be
 //! changed, moved, left out or cut off unseen. Nonces are random, not counted: an export that is
 //! resumed seals a frame of the same number again.
@@ -19,7 +19,7 @@ use crate::vault::store::KeyId;
 pub(super) const MAGIC: &[u8; 16] = b"tillgate export\n";
 
 /// How this program lays one out.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// Magic, version, the vault's name and rows.
 pub(super) const HEAD_BYTES: usize = 16 + 1 + 16 + 8;
@@ -54,10 +54,18 @@ pub(super) struct CardRow {
     pub(super) card: Pan,
 }
 
+/// A token that stands for no card any more, and must never stand for another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::vault) struct ErasedToken {
+    pub(in crate::vault) token: Token,
+    pub(in crate::vault) format: TokenFormat,
+}
+
 /// What a frame is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Rows,
+    Erased,
     End,
 }
 
@@ -90,11 +98,12 @@ impl Kind {
         match self {
             Self::Rows => 0,
             Self::End => 1,
+            Self::Erased => 2,
         }
     }
 
     pub(super) fn of_byte(byte: u8) -> Option<Self> {
-        [Self::Rows, Self::End].into_iter().find(|kind| kind.to_byte() == byte)
+        [Self::Rows, Self::Erased, Self::End].into_iter().find(|kind| kind.to_byte() == byte)
     }
 }
 
@@ -139,30 +148,61 @@ impl FrameCipher {
     }
 }
 
+/// The last frame's text.
+pub(super) fn write_counts(rows: u64, erased: u64) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new([rows.to_be_bytes(), erased.to_be_bytes()].concat())
+}
+
 /// Rows one after another, each field behind its length.
 pub(super) fn write_rows(rows: &[CardRow]) -> Zeroizing<Vec<u8>> {
     // Room for all of them: a buffer that grows leaves card numbers in the old one.
     let mut text = Zeroizing::new(Vec::with_capacity(FRAME_BYTES_MAX));
     for row in rows {
         let fields = [row.token.as_bytes(), row.format.as_str().as_bytes(), row.card.expose()];
-        for field in fields {
-            text.push(u8::try_from(field.len()).unwrap_or(u8::MAX));
-            text.extend_from_slice(field);
-        }
+        fields.into_iter().for_each(|field| write_field(&mut text, field));
     }
     text
+}
+
+/// The same of tokens without cards.
+pub(super) fn write_erased(tokens: &[ErasedToken]) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::new());
+    for ErasedToken { token, format } in tokens {
+        let fields = [token.as_bytes(), format.as_str().as_bytes()];
+        fields.into_iter().for_each(|field| write_field(&mut text, field));
+    }
+    text
+}
+
+fn write_field(text: &mut Vec<u8>, field: &[u8]) {
+    text.push(u8::try_from(field.len()).unwrap_or(u8::MAX));
+    text.extend_from_slice(field);
 }
 
 /// The rows of a frame; nothing if they are not laid out so.
 pub(super) fn read_rows(mut text: &[u8]) -> Option<Vec<CardRow>> {
     let mut rows = Vec::new();
     while !text.is_empty() {
-        let token = Token::parse(field(&mut text)?).ok()?;
-        let format = TokenFormat::named(std::str::from_utf8(field(&mut text)?).ok()?)?;
+        let (token, format) = token(&mut text)?;
         let card = Pan::from_digits(field(&mut text)?)?;
         rows.push(CardRow { token, format, card });
     }
     Some(rows)
+}
+
+/// The same of tokens without cards.
+pub(super) fn read_erased(mut text: &[u8]) -> Option<Vec<ErasedToken>> {
+    let mut tokens = Vec::new();
+    while !text.is_empty() {
+        let (token, format) = token(&mut text)?;
+        tokens.push(ErasedToken { token, format });
+    }
+    Some(tokens)
+}
+
+fn token(text: &mut &[u8]) -> Option<(Token, TokenFormat)> {
+    let token = Token::parse(field(text)?).ok()?;
+    Some((token, TokenFormat::named(std::str::from_utf8(field(text)?).ok()?)?))
 }
 
 fn field<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {

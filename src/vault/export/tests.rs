@@ -1,8 +1,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::file::{Left, Next, Reader, Writer};
-use super::frames::{CardRow, Head, PREFIX_BYTES, WRAPPED_BYTES};
+use super::file::{Counts, Left, Next, Place, Reader, Writer};
+use super::frames::{CardRow, ErasedToken, Head, PREFIX_BYTES, WRAPPED_BYTES};
 use super::*;
 use crate::card::{Pan, TokenFormat};
 use crate::keys::{KEY_BYTES, MemoryKey, SecretKey};
@@ -23,16 +23,29 @@ fn row(last: u8) -> CardRow {
     }
 }
 
-/// An export of three frames of one row each, whole.
+fn erased(last: u8) -> ErasedToken {
+    let CardRow { token, format, .. } = row(last);
+    ErasedToken { token, format }
+}
+
+const WHOLE: Counts = Counts { rows: 2, erased: 1 };
+
+/// An export of two frames of one row each and one of an erased token, whole.
 fn written() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("export");
     let mut writer = Writer::create(&path, &key(1), HEAD).unwrap();
-    for last in 1..=3 {
-        writer.add(&[row(last)]).unwrap();
-    }
-    assert_eq!(writer.finish().unwrap(), 3);
+    (1..=3).for_each(|last| add(&mut writer, last));
+    assert_eq!(writer.finish().unwrap(), WHOLE);
     (folder, path)
+}
+
+/// Frame number `last`.
+fn add(writer: &mut Writer, last: u8) {
+    match last {
+        3 => writer.add_erased(&[erased(last)]).unwrap(),
+        _ => writer.add(&[row(last)]).unwrap(),
+    }
 }
 
 /// The tokens that can be read, and how it ends.
@@ -45,6 +58,7 @@ fn read(path: &Path) -> (Vec<String>, Result<(), ExportError>) {
     loop {
         match reader.next() {
             Ok(Next::Rows(rows)) => tokens.extend(rows.iter().map(|row| row.token.to_string())),
+            Ok(Next::Erased(rows)) => tokens.extend(rows.iter().map(|row| row.token.to_string())),
             Ok(Next::End) => return (tokens, Ok(())),
             Err(error) => return (tokens, Err(error)),
         }
@@ -90,7 +104,7 @@ fn frames_that_are_moved_left_out_repeated_or_relabelled_do_not_open() {
         assert!(matches!(read(&path).1, Err(ExportError::Damaged { .. })));
     }
     fs::write(&path, [head, part(0, 3)].concat()).unwrap();
-    assert!(matches!(read(&path).1, Err(ExportError::Cut { rows: 3, .. })));
+    assert!(matches!(read(&path).1, Err(ExportError::Cut { rows: 2, .. })));
 }
 
 #[test]
@@ -101,21 +115,24 @@ fn a_cut_at_any_byte_is_gone_on_with_from_the_last_whole_frame() {
     for length in 0..bytes.len() {
         fs::write(&path, &bytes[..length]).unwrap();
         let left = Writer::resume(&path, &key(1), HEAD.vault).unwrap();
-        let Left::Begun(mut writer, last) = left else {
+        let Left::Begun(mut writer, place) = left else {
             assert!(length < places[0] && !path.exists());
             continue;
         };
         let whole = places.iter().filter(|place| **place <= length).count() - 1;
-        assert_eq!(writer.rows(), u64::try_from(whole).unwrap());
-        assert_eq!(last.map(|token| token.as_bytes()[15] - b'0').map_or(0, usize::from), whole);
-        for last in whole + 1..=3 {
-            writer.add(&[row(u8::try_from(last).unwrap())]).unwrap();
-        }
-        writer.finish().unwrap();
+        let Counts { rows, erased } = writer.counts();
+        assert_eq!(rows + erased, u64::try_from(whole).unwrap());
+        let last = match place {
+            Place::Erased(token) | Place::Rows(Some(token)) => token.as_bytes()[15] - b'0',
+            Place::Rows(None) => 0,
+        };
+        assert_eq!((usize::from(last), matches!(place, Place::Erased(_))), (whole, whole == 3));
+        (last + 1..=3).for_each(|last| add(&mut writer, last));
+        assert_eq!(writer.finish().unwrap(), WHOLE);
         let (tokens, end) = read(&path);
         assert!(tokens.len() == 3 && end.is_ok());
     }
-    let Left::Whole(3) = Writer::resume(&path, &key(1), HEAD.vault).unwrap() else {
+    let Left::Whole(WHOLE) = Writer::resume(&path, &key(1), HEAD.vault).unwrap() else {
         panic!("a whole export was begun again")
     };
     let other = Writer::resume(&path, &key(1), KeyId([8; 16]));

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 
 use super::{
-    Fingerprint, Inserted, KeyChange, KeyId, KeyPurpose, KeyRow, KeysChanged, NewRow, Obstacle,
-    Resealed, SealedRow, Sought, StoreKeeper,
+    ErasedRow, Fingerprint, Inserted, KeptErased, KeyChange, KeyId, KeyPurpose, KeyRow,
+    KeysChanged, NewRow, Obstacle, Resealed, SealedRow, Sought, StoreKeeper,
 };
 use crate::card::{Brand, Token, TokenFormat};
 use crate::keys::MasterId;
@@ -29,6 +29,7 @@ pub(super) const CHECKS: &[Check] = &[
     |open| Box::pin(two_rotations_at_once_add_one_key(open)),
     |open| Box::pin(a_master_key_is_dropped_only_when_another_opens_everything(open)),
     |open| Box::pin(an_erased_card_leaves_its_token_never_to_be_given_again(open)),
+    |open| Box::pin(a_token_erased_elsewhere_is_kept_and_never_given(open)),
     |open| Box::pin(a_census_counts_rows_keys_and_times(open)),
 ];
 
@@ -306,6 +307,28 @@ async fn an_erased_card_leaves_its_token_never_to_be_given_again(open: Open<'_>)
     assert_ne!(again, Inserted::Created(token));
     let census = open().await.census().await.unwrap();
     assert_eq!((census.rows, census.erased), (2, 1));
+}
+
+async fn a_token_erased_elsewhere_is_kept_and_never_given(open: Open<'_>) {
+    let store = ready(open).await;
+    assert_eq!(store.insert(&[row(1, 2), row(3, 4)]).await.unwrap().len(), 2);
+    assert_eq!(store.erase(&[Fingerprint([4; 32])]).await.unwrap(), 1);
+    let erased = |token: u8| {
+        let SealedRow { token, token_print, format, .. } = row(0, token).row;
+        ErasedRow { token, token_print, format }
+    };
+    // One that is free, one that was erased here, one with a card here, and one that is a card here.
+    let kept = store.keep_erased(&[erased(9), erased(4), erased(2), erased(1)]).await.unwrap();
+    assert_eq!(kept, [KeptErased::New, KeptErased::Known, KeptErased::InUse, KeptErased::InUse]);
+    assert_eq!(store.keep_erased(&[erased(9)]).await.unwrap(), [KeptErased::Known]);
+    assert_eq!(insert(store.as_ref(), row(5, 9)).await, Inserted::TokenTaken);
+    assert_eq!(insert(store.as_ref(), row(9, 6)).await, Inserted::IsToken);
+    assert_eq!(store.find(&either(&[2])).await.unwrap().len(), 1, "its card is still there");
+    assert_eq!(store.erased_page(None, 1).await.unwrap(), [erased(4)]);
+    let rest = store.erased_page(Some(Fingerprint([4; 32])), 5).await.unwrap();
+    assert_eq!(rest, [erased(9)]);
+    let census = store.census().await.unwrap();
+    assert_eq!((census.rows, census.erased), (1, 2));
 }
 
 async fn a_census_counts_rows_keys_and_times(open: Open<'_>) {

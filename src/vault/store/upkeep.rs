@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::{Fingerprint, KeyId, KeyPurpose, KeyRow, SealedRow, StoreFuture, TokenStore};
-use crate::card::{Brand, TokenFormat};
+use crate::card::{Brand, Token, TokenFormat};
 use crate::keys::MasterId;
 
 /// The care of a store that serves at the same time, from this process or from others.
@@ -26,6 +26,18 @@ pub(in crate::vault) trait Upkeep: Send + Sync {
     /// many there were.
     fn erase<'a>(&'a self, tokens: &'a [Fingerprint]) -> StoreFuture<'a, u64>;
 
+    /// Returns at most `limit` erased rows in the order of their tokens' fingerprints, from the first
+    /// one after `after`.
+    fn erased_page(
+        &self,
+        after: Option<Fingerprint>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ErasedRow>>;
+
+    /// Keeps tokens of cards that were erased elsewhere: never to be given here. Says of each, in
+    /// order, what happened.
+    fn keep_erased<'a>(&'a self, rows: &'a [ErasedRow]) -> StoreFuture<'a, Vec<KeptErased>>;
+
     /// Counts. Reads every row's place in an index: not for a request.
     fn census(&self) -> StoreFuture<'_, Census>;
 }
@@ -42,6 +54,25 @@ pub(in crate::vault) struct StoredRow {
     pub(in crate::vault) brand: Brand,
     pub(in crate::vault) last_four: String,
     pub(in crate::vault) created_at: SystemTime,
+}
+
+/// What is left of a row whose card was erased.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::vault) struct ErasedRow {
+    pub(in crate::vault) token: Token,
+    pub(in crate::vault) token_print: Fingerprint,
+    pub(in crate::vault) format: TokenFormat,
+}
+
+/// What became of one that was to be kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::vault) enum KeptErased {
+    /// The token stands for a card, or is a card's number: nothing was changed.
+    InUse,
+    /// It was there.
+    Known,
+    /// It is kept.
+    New,
 }
 
 /// A row sealed anew.

@@ -1,5 +1,6 @@
 //! The commands' side of the PostgreSQL store, on a connection of its own that may take its time.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use sqlx::Connection;
@@ -7,12 +8,12 @@ use sqlx::postgres::{PgConnection, PgRow};
 
 use super::erasures::NOTIFY;
 use super::lane::{UPKEEP_WAIT, in_time};
-use super::{LOCK_KEYS, PostgresStore, keep_keys, kept_keys, key_row, sealed_row, value};
+use super::{LOCK_KEYS, PostgresStore, keep_keys, kept_keys, key_row, sealed_row, token, value};
 use crate::card::{Brand, TokenFormat};
 use crate::keys::MasterId;
 use crate::vault::store::{
-    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Kind, Obstacle,
-    Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
+    Census, ErasedRow, Fingerprint, KeptErased, KeyChange, KeyFacts, KeyId, KeyPurpose,
+    KeysChanged, Kind, Obstacle, Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
 };
 
 const PAGE: &str = "
@@ -43,6 +44,26 @@ const ERASE: &str = "
     UPDATE tokens SET card_print = NULL, data_key = NULL, sealed = NULL, brand = NULL,
                       last_four = NULL, erased_at = now()
      WHERE token_print = ANY($1) AND erased_at IS NULL";
+
+const ERASED_PAGE: &str = "
+    SELECT token, token_print, format FROM tokens
+     WHERE token_print > $1 AND erased_at IS NOT NULL
+     ORDER BY token_print LIMIT $2";
+
+/// The lock that whoever keeps rows shares, or holds alone: see `keep_tokens`.
+const LOCK_ALL: &str = "SELECT pg_advisory_xact_lock(1953066092, 65536)";
+
+/// Of which nothing is sealed: the version means nothing.
+const KEEP_ERASED: &str = "
+    INSERT INTO tokens (token_print, token, format, version, erased_at)
+    SELECT new.token_print, new.token, new.format, 0, now()
+      FROM unnest($1::bytea[], $2::text[], $3::text[]) AS new (token_print, token, format)
+     WHERE NOT EXISTS (SELECT FROM tokens AS t WHERE t.card_print = new.token_print)
+        ON CONFLICT DO NOTHING
+    RETURNING token_print";
+
+const WHICH_ERASED: &str = "
+    SELECT token_print FROM tokens WHERE token_print = ANY($1) AND erased_at IS NOT NULL";
 
 /// Rows and keys of one moment.
 const BEGIN_CENSUS: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -104,6 +125,35 @@ impl Upkeep for PostgresStore {
             let count = in_time(UPKEEP_WAIT, erase(&mut held.connection, tokens)).await?;
             held.keep();
             Ok(count)
+        })
+    }
+
+    fn erased_page(
+        &self,
+        after: Option<Fingerprint>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ErasedRow>> {
+        Box::pin(async move {
+            let mut held = self.keeper.hold().await?;
+            let after = after.map_or_else(Vec::new, |print| print.0.to_vec());
+            let query = sqlx::query(ERASED_PAGE).bind(after).bind(i64::from(limit));
+            let rows = in_time(UPKEEP_WAIT, query.fetch_all(&mut held.connection)).await?;
+            held.keep();
+            rows.iter().map(erased_row).collect()
+        })
+    }
+
+    fn keep_erased<'a>(&'a self, rows: &'a [ErasedRow]) -> StoreFuture<'a, Vec<KeptErased>> {
+        Box::pin(async move {
+            let mut held = self.keeper.hold().await?;
+            let [new, all] = in_time(UPKEEP_WAIT, keep_erased(&mut held.connection, rows)).await?;
+            held.keep();
+            let outcome = |row: &ErasedRow| match row.token_print.0 {
+                print if new.contains(&print) => KeptErased::New,
+                print if all.contains(&print) => KeptErased::Known,
+                _ => KeptErased::InUse,
+            };
+            Ok(rows.iter().map(outcome).collect())
         })
     }
 
@@ -180,6 +230,26 @@ async fn erase(connection: &mut PgConnection, tokens: &[Fingerprint]) -> Result<
     Ok(done.rows_affected())
 }
 
+/// Gives the fingerprints that are new, and all that are there as erased ones now.
+async fn keep_erased(
+    connection: &mut PgConnection,
+    rows: &[ErasedRow],
+) -> Result<[HashSet<[u8; 32]>; 2], sqlx::Error> {
+    let prints: Vec<_> = rows.iter().map(|row| row.token_print.0).collect();
+    let mut transaction = connection.begin().await?;
+    sqlx::query(LOCK_ALL).execute(&mut *transaction).await?;
+    let new: Vec<[u8; 32]> = sqlx::query_scalar(KEEP_ERASED)
+        .bind(&prints)
+        .bind(rows.iter().map(|row| row.token.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.format.as_str()).collect::<Vec<_>>())
+        .fetch_all(&mut *transaction)
+        .await?;
+    let all: Vec<[u8; 32]> =
+        sqlx::query_scalar(WHICH_ERASED).bind(&prints).fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok([new, all].map(HashSet::from_iter))
+}
+
 /// What a census is made of.
 struct Counts {
     whole: PgRow,
@@ -216,6 +286,15 @@ fn census(counts: &Counts) -> Result<Census, StoreError> {
         bytes: number(&counts.size, "bytes")?,
         kinds: counts.kinds.iter().map(kind).collect::<Result<_, _>>()?,
         keys,
+    })
+}
+
+fn erased_row(row: &PgRow) -> Result<ErasedRow, StoreError> {
+    let format = value(row, "format")?;
+    Ok(ErasedRow {
+        token: token(value(row, "token")?)?,
+        token_print: Fingerprint(value(row, "token_print")?),
+        format: TokenFormat::named(format).ok_or(StoreError::Damaged { column: "format" })?,
     })
 }
 

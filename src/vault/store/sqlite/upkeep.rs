@@ -6,12 +6,12 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 
 use super::keys::{keep_keys, kept_keys};
-use super::{BEGIN, SqliteStore, bytes, sealed_row, settle};
+use super::{BEGIN, SqliteStore, bytes, sealed_row, settle, token};
 use crate::card::{Brand, TokenFormat};
 use crate::keys::MasterId;
 use crate::vault::store::{
-    Census, Fingerprint, KeyChange, KeyFacts, KeyId, KeyPurpose, KeysChanged, Kind, Ledger,
-    Obstacle, Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
+    Census, ErasedRow, Fingerprint, KeptErased, KeyChange, KeyFacts, KeyId, KeyPurpose,
+    KeysChanged, Kind, Ledger, Obstacle, Resealed, StoreError, StoreFuture, StoredRow, Upkeep,
 };
 
 const PAGE: &str = "
@@ -35,6 +35,21 @@ const ERASE: &str = "
     UPDATE tokens SET card_print = NULL, data_key = NULL, sealed = NULL, brand = NULL,
                       last_four = NULL, erased_at = unixepoch()
      WHERE token_print = ?1 AND erased_at IS NULL";
+
+const ERASED_PAGE: &str = "
+    SELECT token, token_print, format FROM tokens
+     WHERE token_print > ?1 AND erased_at IS NOT NULL
+     ORDER BY token_print LIMIT ?2";
+
+/// Of which nothing is sealed: the version means nothing.
+const KEEP_ERASED: &str = "
+    INSERT INTO tokens (token, token_print, format, version, erased_at)
+    SELECT ?1, ?2, ?3, 0, unixepoch()
+     WHERE NOT EXISTS (SELECT 1 FROM tokens WHERE card_print = ?2)
+        ON CONFLICT DO NOTHING";
+
+const IS_ERASED: &str = "
+    SELECT EXISTS (SELECT 1 FROM tokens WHERE token_print = ?1 AND erased_at IS NOT NULL)";
 
 /// Until then the old content of erased pages lies in the log.
 const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -87,6 +102,26 @@ impl Upkeep for SqliteStore {
         Box::pin(async move {
             let mut connection = self.writer.acquire().await?;
             let done = erase(&mut connection, tokens, &self.ledger).await;
+            settle(connection, done)
+        })
+    }
+
+    fn erased_page(
+        &self,
+        after: Option<Fingerprint>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ErasedRow>> {
+        Box::pin(async move {
+            let mut connection = self.readers.acquire().await?;
+            let done = erased_page(&mut connection, after, limit).await;
+            settle(connection, done)
+        })
+    }
+
+    fn keep_erased<'a>(&'a self, rows: &'a [ErasedRow]) -> StoreFuture<'a, Vec<KeptErased>> {
+        Box::pin(async move {
+            let mut connection = self.writer.acquire().await?;
+            let done = keep_erased(&mut connection, rows, &self.ledger).await;
             settle(connection, done)
         })
     }
@@ -176,6 +211,46 @@ async fn erase(
     Ok(count)
 }
 
+async fn erased_page(
+    connection: &mut SqliteConnection,
+    after: Option<Fingerprint>,
+    limit: u32,
+) -> Result<Vec<ErasedRow>, StoreError> {
+    let after = after.map_or_else(Vec::new, |print| print.0.to_vec());
+    let query = sqlx::query(ERASED_PAGE).bind(after).bind(i64::from(limit));
+    query.fetch_all(connection).await?.iter().map(erased_row).collect()
+}
+
+async fn keep_erased(
+    connection: &mut SqliteConnection,
+    rows: &[ErasedRow],
+    ledger: &Ledger,
+) -> Result<Vec<KeptErased>, StoreError> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let mut kept = Vec::with_capacity(rows.len());
+    for row in rows {
+        let print = row.token_print.0.as_slice();
+        let done = sqlx::query(KEEP_ERASED)
+            .bind(row.token.as_str())
+            .bind(print)
+            .bind(row.format.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let is_new = done.rows_affected() == 1;
+        let is_erased = || sqlx::query_scalar(IS_ERASED).bind(print);
+        kept.push(match is_new {
+            true => KeptErased::New,
+            false if is_erased().fetch_one(&mut *transaction).await? => KeptErased::Known,
+            false => KeptErased::InUse,
+        });
+    }
+    if kept.contains(&KeptErased::New) {
+        ledger.issue()?;
+    }
+    transaction.commit().await?;
+    Ok(kept)
+}
+
 async fn census(connection: &mut SqliteConnection) -> Result<Census, StoreError> {
     // One transaction: rows and keys are of one moment.
     let mut transaction = connection.begin().await?;
@@ -202,6 +277,15 @@ async fn census(connection: &mut SqliteConnection) -> Result<Census, StoreError>
         bytes: number(&size, "bytes")?,
         kinds: kinds.iter().map(kind).collect::<Result<_, _>>()?,
         keys,
+    })
+}
+
+fn erased_row(row: &SqliteRow) -> Result<ErasedRow, StoreError> {
+    let format: String = row.try_get("format")?;
+    Ok(ErasedRow {
+        token: token(row.try_get("token")?)?,
+        token_print: Fingerprint(bytes(row, "token_print")?),
+        format: TokenFormat::named(&format).ok_or(StoreError::Damaged { column: "format" })?,
     })
 }
 
