@@ -6,7 +6,8 @@
 //! within [`CALL_DEADLINE`], and when the store is down it says so instead of guessing.
 //!
 //! Returning cards, and numbers that are no tokens, are answered without the store: a core remembers
-//! fingerprints and tokens for a minute, and a filter knows all that was ever issued. On SQLite, the
+//! fingerprints and tokens for a minute, and on SQLite a filter knows all that was ever issued, and the
+//! cards, so that a new one is kept without being looked for first. On SQLite, the
 //! sealed rows of tokens that were given in the last quarter of an hour are remembered too, and
 //! revealing those wakes no other thread.
 //!

@@ -45,9 +45,6 @@ const FILL: &str = "
            (SELECT id FROM data_keys WHERE purpose = 'seal' LIMIT 1), randomblob(44), 'visa', '1111'
       FROM counted";
 
-/// As the vault's own: KiB, by their sign.
-const READER_CACHE: &str = "-2000";
-
 /// Rows per transaction of a filling.
 const FILL_ROWS: u64 = 250_000;
 
@@ -79,14 +76,6 @@ impl Loop {
             .pragma("secure_delete", "ON")
             .disable_statement_logging();
         Ok(Self { connection: options.connect().await?, next: 0 })
-    }
-
-    /// The same as it is read: with the pages that a reader of the vault keeps in memory.
-    pub(crate) async fn reader(folder: &Path) -> Result<Self, Error> {
-        let mut reader = Self::open_existing(folder).await?;
-        let pages = AssertSqlSafe(format!("PRAGMA cache_size = {READER_CACHE}"));
-        sqlx::query(pages).execute(&mut reader.connection).await?;
-        Ok(reader)
     }
 
     /// Inserts rows and commits after every `group`; gives how long that took.

@@ -105,7 +105,8 @@ async fn followed(vault: &Vault, begun: Instant) -> Result<Duration, Error> {
 
 impl Side {
     async fn open(folder: &Path) -> Result<Self, Error> {
-        let (reader, chooser) = (Loop::reader(folder).await?, Loop::open_existing(folder).await?);
+        let reader = Loop::open_existing(folder).await?;
+        let chooser = Loop::open_existing(folder).await?;
         Ok(Self { reader, chooser, walls: Vec::new(), costs: Vec::new() })
     }
 

@@ -7,6 +7,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use aws_lc_rs::rand;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
@@ -17,6 +18,22 @@ use crate::scan::{Carrier, FieldRules, Rules, find_all};
 
 /// Fills a buffer with random bytes.
 pub(super) type Entropy<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<(), Outage>;
+
+/// Bytes of the system's generator, asked for many at a time: a call costs the same for one as for all.
+pub(super) fn entropy() -> impl FnMut(&mut [u8]) -> Result<(), Outage> {
+    let (mut ahead, mut left) = (Zeroizing::new([0; 64]), 0);
+    move |buffer| {
+        for byte in buffer {
+            if left == 0 {
+                rand::fill(ahead.as_mut_slice()).map_err(|_| Outage::Random)?;
+                left = ahead.len();
+            }
+            left -= 1;
+            *byte = ahead.get(left).copied().ok_or(Outage::Random)?;
+        }
+        Ok(())
+    }
+}
 
 /// How many candidates are tried for one token. In the narrowest range of the table one in 200 is
 /// of the card's brand, so that all of them miss once in 10^8 draws.
@@ -171,10 +188,19 @@ fn below(bound: u8, entropy: Entropy<'_>) -> Result<u8, VaultError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_lc_rs::rand;
 
     fn system(buffer: &mut [u8]) -> Result<(), Outage> {
-        rand::fill(buffer).map_err(|_| Outage::Random)
+        entropy()(buffer)
+    }
+
+    #[test]
+    fn no_random_byte_is_given_twice() {
+        let (mut next, mut seen) = (entropy(), std::collections::HashSet::new());
+        for length in [16, 64, 100, 7, 24] {
+            let mut bytes = vec![0; length];
+            next(&mut bytes).unwrap();
+            assert!(bytes.chunks_exact(8).all(|part| seen.insert(part.to_vec())));
+        }
     }
 
     fn pan(digits: &[u8]) -> Pan {

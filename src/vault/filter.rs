@@ -1,11 +1,12 @@
-//! Which numbers are certainly no issued token, known without asking the store.
+//! Which numbers are certainly neither an issued token nor a card that has one, known without asking the
+//! store: what a shop shows of other things, and new cards.
 //!
-//! A Bloom filter over the fingerprints of all tokens ever issued, erased ones among them: 16 bits a
-//! token, in blocks of half a cache line with one bit in each of eight words (Putze, Sanders and
-//! Singler, 2007), so that one number in 800 that is no token is asked for anyway. It answers only while
-//! the store's ledger says that no token is missing: an issued token is never taken for a number.
+//! A Bloom filter over the fingerprints of all tokens ever issued, erased ones among them, and of their
+//! cards: 16 bits each, in blocks of half a cache line with one bit in each of eight words (Putze, Sanders and
+//! Singler, 2007), so that one number in 800 that is neither is asked for anyway. It answers only while
+//! the store's ledger says that none is missing: an issued token is never taken for a number.
 //!
-//! It is filled in the background after the start, and grows by layers that double: 2 to 4 MiB per
+//! It is filled in the background after the start, and grows by layers that double: 4 to 8 MiB per
 //! million tokens.
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::store::{Fingerprint, Ledger};
 use crate::policy::Live;
 
-/// How many tokens the first layer takes at least.
+/// How many tokens and cards the first layer takes at least.
 const TOKENS_MIN: usize = 1 << 16;
 /// How many a block of 256 bits takes.
 const TOKENS_PER_BLOCK: usize = 16;
@@ -52,8 +53,8 @@ impl Filter {
         Self { ledger, layers: Live::new(Vec::new()) }
     }
 
-    /// Whether this is the fingerprint of no token that was ever issued. `false` where that is not
-    /// certain.
+    /// Whether this is the fingerprint of no token that was ever issued, and of no card that has one.
+    /// `false` where that is not certain.
     pub(super) fn excludes(&self, print: &Fingerprint) -> bool {
         let Some(ledger) = &self.ledger else { return false };
         // First the ledger: what it says is known now stays known.
@@ -63,14 +64,14 @@ impl Filter {
         }
     }
 
-    /// Makes room for so many tokens at once.
+    /// Makes room for so many tokens and cards at once.
     pub(super) fn reserve(&self, tokens: usize) {
         if self.ledger.is_some() {
             self.grow(tokens);
         }
     }
 
-    /// Adds a token. Only one thread may: the vault's.
+    /// Adds a token or a card. Only one thread may: the vault's.
     pub(super) fn add(&self, key: FilterKey) {
         if self.ledger.is_none() {
             return;

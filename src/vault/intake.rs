@@ -3,7 +3,6 @@
 //! Nothing that is there is overwritten, and a card that is there keeps its token: taking in the same
 //! cards again changes nothing.
 
-use aws_lc_rs::rand;
 use tokio::time::{Instant, sleep};
 
 use super::export::frames::ErasedToken;
@@ -156,7 +155,7 @@ impl Keeper {
     ) -> Result<NewRow, VaultError> {
         let (card, format, cipher) = (&incoming.card, incoming.format, self.keys.cipher.load());
         let brand = draw::issuer_of(card)?.brand;
-        let mut entropy = |buffer: &mut [u8]| rand::fill(buffer).map_err(|_| Outage::Random);
+        let mut entropy = draw::entropy();
         let token = match wish {
             Wish::Any => draw::draw(card, format, &mut entropy)?,
             Wish::Exactly(token) | Wish::IfFree(token) => token,

@@ -1,4 +1,4 @@
-//! Fills the filter of issued tokens from the store, and keeps it full while others issue some.
+//! Fills the filter of issued tokens and their cards from the store, and keeps it full while others issue some.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::filter::Filter;
-use super::store::{Fingerprint, IssuedTokens, StoreError};
+use super::store::{Fingerprint, IssuedTokens, StoreError, Whose};
 
 /// How soon tokens of another process are known here; until then the store is asked.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
@@ -48,8 +48,9 @@ struct Follower<'a> {
 #[derive(Clone, Copy)]
 enum Stage {
     Begin,
-    /// All that follows a fingerprint is still to come, of the rows up to `last`.
+    /// All that follows a fingerprint is still to come, of the rows up to `last`; cards after tokens.
     Fill {
+        whose: Whose,
         after: Option<Fingerprint>,
         last: i64,
     },
@@ -65,7 +66,7 @@ impl Follower<'_> {
         while !self.stop.is_cancelled() && !self.issued.ledger().is_followed() {
             self.stage = match self.stage {
                 Stage::Begin => self.begin().await?,
-                Stage::Fill { after, last } => self.fill(after, last).await?,
+                Stage::Fill { whose, after, last } => self.fill(whose, after, last).await?,
                 Stage::Follow { last } => self.tail(last).await?,
             };
         }
@@ -75,17 +76,25 @@ impl Follower<'_> {
     async fn begin(&self) -> Result<Stage, StoreError> {
         let last = self.issued.last().await?;
         let rows = usize::try_from(last).unwrap_or(0);
-        // Half as many again: room for the tokens of the next months in the same layer.
-        self.filter.reserve(rows.saturating_add(rows / 2));
-        Ok(Stage::Fill { after: None, last })
+        // Two of each row, and half as many again: room for the next months in the same layer.
+        self.filter.reserve(rows.saturating_mul(3));
+        Ok(Stage::Fill { whose: Whose::Tokens, after: None, last })
     }
 
-    /// A page in the order of the index that holds nothing but fingerprints.
-    async fn fill(&self, after: Option<Fingerprint>, last: i64) -> Result<Stage, StoreError> {
-        let page = self.issued.prints(after).await?;
+    /// A page in the order of an index that holds little but fingerprints.
+    async fn fill(
+        &self,
+        whose: Whose,
+        after: Option<Fingerprint>,
+        last: i64,
+    ) -> Result<Stage, StoreError> {
+        let page = self.issued.prints(whose, after).await?;
         page.keys.iter().for_each(|key| self.filter.add(*key));
         if page.last.is_some() {
-            return Ok(Stage::Fill { after: page.last, last });
+            return Ok(Stage::Fill { whose, after: page.last, last });
+        }
+        if whose == Whose::Tokens {
+            return Ok(Stage::Fill { whose: Whose::Cards, after: None, last });
         }
         info!(rows = last, "issued tokens are known in memory");
         Ok(Stage::Follow { last })

@@ -52,10 +52,11 @@ impl Memory {
         prints.iter().map(|print| self.cache.tokenized(print, format, now)).collect()
     }
 
-    /// What the store has to be asked of these cards: of most it is certain that they are no tokens.
+    /// What the store has to be asked of these cards before they are kept: nothing of new ones.
     pub(super) fn sought(&self, prints: &[Fingerprint]) -> Sought {
-        let may_be_tokens = prints.iter().filter(|print| !self.filter.excludes(print));
-        Sought { cards: prints.to_vec(), tokens: may_be_tokens.copied().collect() }
+        let seen = prints.iter().filter(|print| !self.filter.excludes(print));
+        let cards: Vec<_> = seen.copied().collect();
+        Sought { tokens: cards.clone(), cards }
     }
 
     /// The same of a number in an answer.

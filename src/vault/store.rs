@@ -81,7 +81,14 @@ pub(super) trait TokenStore: Send + Sync {
     }
 }
 
-/// The tokens ever issued, erased ones among them, as the filter's keys.
+/// Whose fingerprints.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Whose {
+    Cards,
+    Tokens,
+}
+
+/// The tokens ever issued, erased ones among them, and their cards, as the filter's keys.
 pub(super) trait IssuedTokens: Send + Sync {
     /// Where every process says at once that it issues or erases.
     fn ledger(&self) -> &Arc<Ledger>;
@@ -90,7 +97,7 @@ pub(super) trait IssuedTokens: Send + Sync {
     fn last(&self) -> StoreFuture<'_, i64>;
 
     /// Returns the next page in the order of fingerprints.
-    fn prints(&self, after: Option<Fingerprint>) -> StoreFuture<'_, PrintPage>;
+    fn prints(&self, whose: Whose, after: Option<Fingerprint>) -> StoreFuture<'_, PrintPage>;
 
     /// Returns the next rows after a number, as they are while nobody writes.
     fn tail(&self, after: i64) -> StoreFuture<'_, Tail>;
@@ -100,14 +107,14 @@ pub(super) trait IssuedTokens: Send + Sync {
 #[derive(Default)]
 pub(super) struct Erasures(AtomicU64);
 
-/// A page of tokens in the order of their fingerprints.
+/// A page of tokens or cards in the order of their fingerprints.
 pub(super) struct PrintPage {
     pub(super) keys: Vec<u64>,
     /// Where the next one begins; `None` after the last.
     pub(super) last: Option<Fingerprint>,
 }
 
-/// A page of tokens in the order in which they were issued.
+/// A page of tokens, with their cards, in the order in which they were issued.
 pub(super) struct Tail {
     pub(super) keys: Vec<u64>,
     pub(super) last: i64,

@@ -1,6 +1,6 @@
 //! How cards that have no token are given one: drawn, sealed and inserted, in rounds.
 
-use aws_lc_rs::rand;
+use std::sync::Arc;
 
 use super::cache::Moment;
 use super::call::issued;
@@ -19,7 +19,12 @@ impl Vault {
         format: TokenFormat,
         now: Option<Moment>,
     ) -> Result<Vec<Tokenized>, VaultError> {
-        let found = self.find(self.memory.sought(prints)).await?;
+        let sought = self.memory.sought(prints);
+        // A new card is asked for when it is kept, and only then.
+        let found = match sought.cards.is_empty() {
+            true => Arc::default(),
+            false => self.find(sought).await?,
+        };
         let mut answers = Vec::with_capacity(pans.len());
         for (pan, print) in pans.iter().zip(prints) {
             answers.push(self.stored(&found, (pan, *print), format, now)?);
@@ -64,7 +69,7 @@ impl Vault {
     ) -> Result<NewRow, VaultError> {
         // Loaded for each row: an earlier round may have found that the newest key is another one.
         let cipher = self.cipher.load();
-        let mut entropy = |buffer: &mut [u8]| rand::fill(buffer).map_err(|_| Outage::Random);
+        let mut entropy = draw::entropy();
         let brand = draw::issuer_of(pan)?.brand;
         for _ in 0..ROUNDS_MAX {
             let token = draw::draw(pan, format, &mut entropy)?;

@@ -150,7 +150,10 @@ impl Worker {
             rows.extend(job.rows);
         }
         // Beforehand, and whatever becomes of them: once it is issued, a token is known here.
-        rows.iter().for_each(|new| self.filter.add(filter::key_of(&new.row.token_print)));
+        for SealedRow { token_print, card_print, .. } in rows.iter().map(|new| &new.row) {
+            self.filter.add(filter::key_of(token_print));
+            self.filter.add(filter::key_of(card_print));
+        }
         let outcomes = self.noted(self.store.insert(&rows).await);
         let is_new = |outcome: &Inserted| matches!(outcome, Inserted::Created(_));
         // A card that is known already writes nothing, which proves nothing.

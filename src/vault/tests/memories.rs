@@ -37,6 +37,28 @@ async fn a_returning_card_and_a_number_that_is_no_token_are_answered_without_the
 }
 
 #[tokio::test]
+async fn a_new_card_is_kept_without_being_looked_for_and_one_of_an_earlier_start_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (vault, switches) = faulty(folder.path(), 1000).await;
+    until_followed(&vault).await;
+    let mut tokens = Vec::new();
+    for number in 0..100 {
+        tokens.push(token(vault.tokenize(vec![card(number)], FORMAT).await.unwrap()[0]));
+    }
+    // The filter lets through one in 800.
+    assert!(switches.finds.load(Ordering::SeqCst) < 5);
+    vault.close().await;
+    let again = opened(folder.path()).await;
+    until_followed(&again).await;
+    for (number, token) in (0..).zip(tokens) {
+        let print = again.prints(std::iter::once(card(number).expose()));
+        assert_eq!(again.memory.sought(&print).cards.len(), 1, "card {number} is looked for");
+        let known = again.tokenize(vec![card(number)], FORMAT).await.unwrap();
+        assert_eq!(known, [Tokenized::Known(token)]);
+    }
+}
+
+#[tokio::test]
 async fn a_token_given_lately_is_revealed_without_the_store_until_something_is_erased() {
     let folder = tempfile::tempdir().unwrap();
     let (vault, switches) = faulty(folder.path(), 1000).await;

@@ -1,4 +1,4 @@
-//! Which tokens were ever issued, in pages for the filter in memory.
+//! Which tokens were ever issued, and for which cards, in pages for the filter in memory.
 //!
 //! A page is one row of text: a database gives ten thousand rows of their own ten times slower.
 
@@ -7,24 +7,31 @@ use sqlx::{Connection, Row, SqliteConnection};
 
 use super::{BEGIN, SqliteStore, bytes, settle};
 use crate::vault::store::{
-    Fingerprint, IssuedTokens, Ledger, PrintPage, StoreError, StoreFuture, Tail,
+    Fingerprint, IssuedTokens, Ledger, PrintPage, StoreError, StoreFuture, Tail, Whose,
 };
 
-/// How many tokens a page has.
+/// How many tokens or cards a page has.
 const PAGE_ROWS: i64 = 8192;
 
 /// The first characters that a fingerprint is written with, which are the filter's key.
 const KEY_DIGITS: usize = 16;
 
-// Read from the index of fingerprints alone, which is a tenth of the table.
-const PRINTS: &str = "
+// Read from the indexes of fingerprints alone, each of which is a tenth of the table.
+const TOKENS: &str = "
     SELECT max(print) AS last, group_concat(hex(substr(print, 1, 8)), '') AS keys
       FROM (SELECT token_print AS print FROM tokens WHERE token_print > ?1
              ORDER BY token_print LIMIT ?2)";
 
+const CARDS: &str = "
+    SELECT max(print) AS last, group_concat(hex(substr(print, 1, 8)), '') AS keys
+      FROM (SELECT card_print AS print FROM tokens WHERE card_print > ?1
+             ORDER BY card_print LIMIT ?2)";
+
+// Erased rows have no card.
 const TAIL: &str = "
-    SELECT max(id) AS last, group_concat(hex(substr(print, 1, 8)), '') AS keys
-      FROM (SELECT id, token_print AS print FROM tokens WHERE id > ?1 ORDER BY id LIMIT ?2)";
+    SELECT max(id) AS last, count(*) AS \"rows\",
+           group_concat(hex(substr(token_print, 1, 8)) || hex(substr(card_print, 1, 8)), '') AS keys
+      FROM (SELECT id, token_print, card_print FROM tokens WHERE id > ?1 ORDER BY id LIMIT ?2)";
 
 const LAST: &str = "SELECT coalesce(max(id), 0) FROM tokens";
 
@@ -41,10 +48,10 @@ impl IssuedTokens for SqliteStore {
         })
     }
 
-    fn prints(&self, after: Option<Fingerprint>) -> StoreFuture<'_, PrintPage> {
+    fn prints(&self, whose: Whose, after: Option<Fingerprint>) -> StoreFuture<'_, PrintPage> {
         Box::pin(async move {
             let mut connection = self.readers.acquire().await?;
-            let done = prints(&mut connection, after).await;
+            let done = prints(&mut connection, whose, after).await;
             settle(connection, done)
         })
     }
@@ -60,11 +67,16 @@ impl IssuedTokens for SqliteStore {
 
 async fn prints(
     connection: &mut SqliteConnection,
+    whose: Whose,
     after: Option<Fingerprint>,
 ) -> Result<PrintPage, StoreError> {
+    let page = match whose {
+        Whose::Cards => CARDS,
+        Whose::Tokens => TOKENS,
+    };
     // Every fingerprint comes after the empty one.
     let after = after.map_or_else(Vec::new, |print| print.0.to_vec());
-    let row = sqlx::query(PRINTS).bind(after).bind(PAGE_ROWS).fetch_one(connection).await?;
+    let row = sqlx::query(page).bind(after).bind(PAGE_ROWS).fetch_one(connection).await?;
     let keys = keys(&row)?;
     let last = if keys.is_empty() { None } else { Some(Fingerprint(bytes(&row, "last")?)) };
     Ok(PrintPage { keys, last })
@@ -82,7 +94,7 @@ async fn tail(
     transaction.rollback().await?;
     let keys = keys(&row)?;
     let last = row.try_get::<Option<i64>, _>("last")?.unwrap_or(after);
-    let is_all = i64::try_from(keys.len()).is_ok_and(|count| count < PAGE_ROWS);
+    let is_all = row.try_get::<i64, _>("rows")? < PAGE_ROWS;
     Ok(Tail { keys, last, issues: is_all.then_some(issues) })
 }
 
