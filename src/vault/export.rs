@@ -293,7 +293,7 @@ impl Keeper {
     }
 
     async fn import_erased(
-        &mut self,
+        &self,
         mut reader: Reader,
         imported: &mut Imported,
     ) -> Result<(), ExportError> {

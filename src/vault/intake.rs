@@ -111,7 +111,7 @@ impl Keeper {
 
     /// Keeps tokens of cards that were erased elsewhere, and says of each, in order, what became of it.
     pub(super) async fn take_in_erased(
-        &mut self,
+        &self,
         tokens: &[ErasedToken],
     ) -> Result<Vec<KeptErased>, VaultError> {
         let cipher = self.keys.cipher.load();
