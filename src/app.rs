@@ -30,7 +30,8 @@ use crate::server::{
 use crate::telemetry::audit::AuditError;
 use crate::telemetry::{AuditEvent, CardsSeen, Metrics, SeenReport};
 use crate::tls::{
-    Authority, AuthorityCertificate, AuthorityError, Identities, IdentityError, IdentityWarning,
+    Authority, AuthorityCertificate, AuthorityError, Challenges, Identities, IdentityError,
+    IdentityWarning, ListenerError, Listeners,
 };
 use crate::{reload, vault};
 use control::Control;
@@ -96,6 +97,9 @@ pub enum AppError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// TLS cannot be spoken as a listener says.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
     /// An access log cannot be opened.
     #[error("cannot open the access log")]
     Log(#[source] std::io::Error),
@@ -177,6 +181,8 @@ pub fn start(
         Identities::load(&certificates)?
     };
     let identities = Arc::new(Live::new(identities));
+    let listeners = Arc::new(Listeners::new(Arc::clone(&identities), Challenges::default()));
+    listeners.publish(listeners.prepare(&snapshot.tls)?, &snapshot.tls);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AppError::System)?;
     let mut services = runtime.block_on(parts::services(&startup, metrics))?;
@@ -191,7 +197,8 @@ pub fn start(
     let (leave, ended) = (Leave::default(), CancellationToken::new());
     let inherited = Inherited::of_manager()?;
     let owners = (leave.clone(), runtime.handle().clone());
-    let mut sockets = Sockets::bind(&startup, (&identities, &proxy), inherited, owners)?;
+    let mut sockets =
+        Sockets::bind(&startup, (&identities, &proxy, &listeners), inherited, owners)?;
     let workers = (0..sockets.workers_max())
         .map(|index| Worker::start(index, Arc::clone(&proxy), leave.closing.clone()));
     let workers = workers.collect::<Result<Vec<_>, _>>()?;
@@ -204,7 +211,7 @@ pub fn start(
     sockets.accept(handles.clone());
     let sockets = SharedSockets(Arc::new(Mutex::new(sockets)));
     let reloader = watched.map(|path| {
-        let live = (policy, identities);
+        let live = (policy, identities, listeners);
         let loaded = (startup, digest);
         let addresses: (Box<dyn Listening>, _) = (Box::new(sockets.clone()), watcher);
         Reloader::new(path.to_owned(), loaded, live, Arc::clone(&services), addresses)
@@ -238,6 +245,9 @@ pub fn start(
 /// As a start would.
 pub fn check(loaded: Loaded) -> Result<Vec<IdentityWarning>, AppError> {
     let identities = Identities::load(&loaded.certificates)?;
+    let listeners =
+        Listeners::new(Arc::new(Live::new(Identities::default())), Challenges::default());
+    listeners.prepare(&loaded.snapshot.tls)?;
     Generation::new(loaded.snapshot, &Metrics::new())?;
     Ok(identities.warnings(SystemTime::now()))
 }

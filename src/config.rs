@@ -12,6 +12,7 @@ mod forward;
 mod gateways;
 mod guards;
 mod json;
+mod listeners;
 mod login_limits;
 mod master_key;
 mod networks;
@@ -60,7 +61,7 @@ pub use startup::{
 pub use summary::summary;
 
 use crate::policy::{CertificateFiles, Credentials, Listed, Pages, Secret, Snapshot, Trust};
-use compile::Compiler;
+use compile::{Compiler, Files};
 use environment::Lookup;
 use schema::{FileSchema, ListenSchema, SiteSchema};
 use shape::Shape;
@@ -139,6 +140,9 @@ pub fn for_upstream(
     let listen = ListenSchema {
         address: At::nowhere(address),
         tls: Some(At::nowhere(true)),
+        profile: None,
+        strict_sni: None,
+        client_auth: None,
         redirect_to_https: None,
         proxy_protocol: None,
     };
@@ -185,6 +189,12 @@ fn digest(text: &str, snapshot: &Snapshot) -> Vec<u8> {
             anchors.iter().for_each(|anchor| context.update(anchor));
         }
     }
+    for clients in snapshot.tls.listeners.iter().filter_map(|it| it.client_auth.as_ref()) {
+        if let Trust::Anchors(anchors) = &clients.trust {
+            anchors.iter().for_each(|anchor| context.update(anchor));
+        }
+        clients.revoked.iter().for_each(|list| context.update(list));
+    }
     let routes = snapshot.sites.iter().flat_map(|site| &site.routes);
     let lists = routes.map(|route| &route.access.networks).chain([&snapshot.networks]);
     for list in lists {
@@ -215,7 +225,8 @@ fn secrets(snapshot: &Snapshot) -> impl Iterator<Item = &Secret> {
         });
         gateway.access.bearer.iter().chain(credentials)
     });
-    gateways.chain(snapshot.webhooks.iter().flat_map(|webhook| &webhook.secrets))
+    let webhooks = snapshot.webhooks.iter().flat_map(|webhook| &webhook.secrets);
+    gateways.chain(webhooks).chain(&snapshot.tls.ticket_secret)
 }
 
 /// What a text would do as a file of this name in the folder where we are; nothing it names is watched.
@@ -274,7 +285,7 @@ fn compile(
     problems: Vec<Problem>,
     self_signed: bool,
 ) -> Result<Loaded, Problems> {
-    let (warnings, files) = (Vec::new(), Vec::new());
+    let (warnings, files) = (Vec::new(), Files::default());
     let mut compiler = Compiler { source, lookup, problems, warnings, files, self_signed };
     let Some(compiled) = compiler.compile(file) else {
         return Err(Problems::new(compiler.problems));
@@ -286,7 +297,7 @@ fn compile(
         snapshot: compiled.snapshot,
         certificates: compiled.certificates,
         digest: Vec::new(),
-        files: compiler.files,
+        files: compiler.files.in_order,
         warnings,
     })
 }

@@ -12,6 +12,7 @@ mod forward;
 mod gateway;
 mod guard;
 mod limits;
+mod listener;
 mod live;
 mod login;
 mod mac;
@@ -41,6 +42,7 @@ pub use guard::{
     Carrier, Condition, FieldPath, GuardKind, GuardRule, LOGIN, Place, Sign, ValuePattern, squeeze,
 };
 pub use limits::{Limits, Timeouts};
+pub use listener::{ClientAuth, ClientAuthMode, ListenKey, ListenerTls, TlsPolicy, TlsProfile};
 pub use live::Live;
 pub use login::{Counted, Delays, Dimension, Limit, LimitMode, Lockout, LoginLimits, Quota};
 pub use mac::{Mac, MacAlgorithm, MacEncoding};
@@ -87,6 +89,8 @@ pub struct Snapshot {
     pub pages: Option<Pages>,
     /// Waits that are the same for every route.
     pub timeouts: Timeouts,
+    /// How TLS is spoken with clients.
+    pub tls: TlsPolicy,
 }
 
 impl Snapshot {

@@ -22,7 +22,6 @@ mod guard;
 mod headers;
 mod leave;
 pub mod login;
-mod malformed;
 mod peer;
 mod pipe;
 mod pool;
@@ -57,7 +56,7 @@ use login::Attempt;
 use reject::{Accept, Rejection};
 use request_id::RequestId;
 use testing::Payer;
-use upgrade::{Bootstrap, Switch, Wanted};
+use upgrade::{Switch, Wanted};
 
 pub use connect::{Connect, Intercept, Onward, Tunnel};
 pub use finish::Finished;
@@ -65,7 +64,7 @@ pub use forward::{Dialer, TargetError};
 pub use gateway::GatewayWatch;
 pub use generation::Generation;
 pub use leave::Leave;
-pub use peer::{Hold, Peer, Role};
+pub use peer::{Peer, Role};
 pub use proof::Proofs;
 pub use services::{LockTeller, Services};
 pub use suspicion::SignalWatch;
@@ -73,7 +72,7 @@ pub use webhook::Deliveries;
 
 use crate::policy::{Limits, Live, Pages, RequestAction, ResponseAction, Timeouts};
 use crate::telemetry::{Direction, RouteMetrics};
-use crate::tls::Callers;
+use crate::tls::{Admission, Callers};
 
 /// Answers requests.
 pub struct Proxy {
@@ -112,6 +111,12 @@ impl Proxy {
     #[must_use]
     pub fn services(&self) -> &Arc<Services> {
         &self.services
+    }
+
+    /// Counts and logs what was no request: hyper has answered it with a bare 400, 414 or 431.
+    pub fn malformed(&self, error: &hyper::Error) {
+        let id = RequestId::fresh();
+        self.services.metrics.request_rejected("none", "malformed", id.as_str(), error);
     }
 
     /// Answers one request; every answer has a request id, and is counted and logged when its body
@@ -181,7 +186,6 @@ impl Proxy {
     ) -> Result<Response<Body>, Rejection> {
         let timeouts = &generation.snapshot.timeouts;
         let route = place.route;
-        let bootstrap = Bootstrap::of(&mut request)?;
         admit::method(request.method())?;
         admit::target(&request)?;
         admit::names(&request, &exchange.asked.host)?;
@@ -191,10 +195,8 @@ impl Proxy {
         if headers::next_hop(&mut request) == NextHop::Nowhere {
             return Ok(reject::capabilities());
         }
-        let wanted = match &bootstrap {
-            Some(_) => Wanted::of(&route.cards, Some(Bootstrap::PROTOCOL))?,
-            None => Wanted::of(&route.cards, headers::upgrade_wanted(&request))?,
-        };
+        let protocol = headers::upgrade_wanted(request.version(), request.headers());
+        let wanted = Wanted::of(&route.cards, protocol)?;
         let handed_over = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
         headers::join_cookies(&mut head.headers);
@@ -252,12 +254,8 @@ impl Proxy {
         }
 
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let idle = timeouts.upgrade_idle;
-            let switch = Switch { wanted, client: handed_over, bootstrap, idle };
+            let switch = Switch { wanted, client: handed_over, idle: timeouts.upgrade_idle };
             return self.switch(place, (peer, exchange), answer, switch).await;
-        }
-        if bootstrap.is_some() && answer.response.status().is_success() {
-            return Err(Rejection::UpgradeIgnored);
         }
         let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
         headers::strip_answer(&mut head.headers);
@@ -393,6 +391,9 @@ fn prepare(
         scheme: if peer.tls_version.is_some() { "https" } else { "http" },
     };
     headers::set_forwarded(&mut head.headers, &origin);
+    if let Some(client) = peer.admission.as_ref().and_then(Admission::client) {
+        headers::set_client(&mut head.headers, client);
+    }
     headers::set_trace(&mut head.headers, &exchange.id);
     head.headers.insert(HOST, host);
     // RFC 9112 §3.2.1: an origin server is sent the origin form.

@@ -22,7 +22,10 @@ use crate::config::{self, GatewayAddress, Loaded, Problem, Startup};
 use crate::policy::{Gateway, Live, Snapshot};
 use crate::proxy::{Generation, Services};
 use crate::telemetry::{AuditEvent, CertificateExpiry, Complaint, Metrics};
-use crate::tls::{AuthorityCertificate, AuthorityError, Coverage, Expiry, Identities};
+use crate::tls::{
+    AuthorityCertificate, AuthorityError, Coverage, Expiry, Identities, Listeners,
+    PreparedListeners,
+};
 
 /// What the configuration that a process starts with is called.
 const FIRST_GENERATION: u64 = 1;
@@ -46,6 +49,7 @@ pub struct Reloader {
     startup: Startup,
     policy: Arc<Live<Generation>>,
     identities: Arc<Live<Identities>>,
+    listeners: Arc<Listeners>,
     services: Arc<Services>,
     listening: Box<dyn Listening>,
     watcher: Watcher,
@@ -54,18 +58,32 @@ pub struct Reloader {
     digest: Vec<u8>,
 }
 
+/// What a reload replaces.
+type Published = (Arc<Live<Generation>>, Arc<Live<Identities>>, Arc<Listeners>);
+
 impl Reloader {
     /// Takes over what was loaded at the start.
     #[must_use]
     pub fn new(
         path: PathBuf,
         (startup, digest): (Startup, Vec<u8>),
-        (policy, identities): (Arc<Live<Generation>>, Arc<Live<Identities>>),
+        (policy, identities, listeners): Published,
         services: Arc<Services>,
         (listening, watcher): (Box<dyn Listening>, Watcher),
     ) -> Self {
         let generation = FIRST_GENERATION;
-        Self { path, startup, policy, identities, services, listening, watcher, generation, digest }
+        Self {
+            path,
+            startup,
+            policy,
+            identities,
+            listeners,
+            services,
+            listening,
+            watcher,
+            generation,
+            digest,
+        }
     }
 
     /// Looks at the files and publishes what is new, if all of it is sound.
@@ -88,9 +106,9 @@ impl Reloader {
         } else if let Some(problem) = self.opened(&snapshot) {
             return self.refuse_policy(&[problem]);
         } else {
-            match Generation::new(snapshot, &self.services.metrics) {
-                Ok(generation) => Some(generation),
-                Err(error) => return self.refuse_policy(&[error.to_string()]),
+            match self.prepare(snapshot) {
+                Ok(prepared) => Some(prepared),
+                Err(problem) => return self.refuse_policy(&[problem]),
             }
         };
         if generation.is_some()
@@ -103,7 +121,7 @@ impl Reloader {
         if wanted && !identities.same_as(&self.identities.load()) {
             self.publish_identities(identities);
         }
-        if let Some(generation) = generation {
+        if let Some((generation, listeners)) = generation {
             if let Err(error) = self.cover(&generation) {
                 // Nothing is new to the addresses that are in force.
                 let _cannot_fail = self.listening.prepare(&self.startup);
@@ -111,6 +129,7 @@ impl Reloader {
             }
             self.digest = digest;
             let grace = generation.snapshot.timeouts.drain;
+            self.listeners.publish(listeners, &generation.snapshot.tls);
             self.publish(generation, &startup, &warnings);
             self.listening.commit(grace);
             self.startup.listens = startup.listens;
@@ -132,6 +151,12 @@ impl Reloader {
             "gateway.access: gateway {name:?} listens on {address}, where others reach it; change \
              `listen` first and keep `access`, which can be removed once that is in force"
         ))
+    }
+
+    fn prepare(&self, snapshot: Snapshot) -> Result<(Generation, PreparedListeners), String> {
+        let listeners = self.listeners.prepare(&snapshot.tls).map_err(|error| explained(&error))?;
+        let generation = Generation::new(snapshot, &self.services.metrics);
+        Ok((generation.map_err(|error| error.to_string())?, listeners))
     }
 
     /// The names of the next generation must have certificates before the first request for them.

@@ -1,14 +1,17 @@
 //! Certificates and handshakes, on both sides.
 //!
-//! Towards clients one [`Acceptor`] lives as long as the process: the certificates change beneath
-//! it through a `Live<Identities>`, so open connections and session resumption outlast a reload.
+//! Towards clients each listener has one [`Acceptor`] for as long as the process lives: how it answers
+//! changes beneath it ([`Listeners`]), and so do the certificates, through a `Live<Identities>`; open
+//! connections and session resumption outlast a reload.
 //! An [`Authority`] of our own answers in the names of payment gateways, and of nobody else.
 //! Towards upstreams a [`Connector`] verifies always; nothing here can switch that off. The one
 //! crypto provider is aws-lc-rs, named explicitly so that no other can slip in as a process default.
 
 mod accept;
 mod authority;
-mod callers;
+mod challenges;
+mod client_identity;
+mod clients;
 mod connect;
 mod error;
 mod failure;
@@ -16,9 +19,11 @@ mod failure;
 mod fixture;
 mod identities;
 mod identity;
+mod listeners;
 mod pinned;
 mod resolver;
 mod self_signed;
+mod tickets;
 
 use std::sync::{Arc, LazyLock};
 
@@ -26,14 +31,18 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 
-pub use accept::Acceptor;
+pub use accept::{Accepted, Acceptor, Admission};
 pub use authority::{Authority, AuthorityCertificate, AuthorityError, Coverage};
-pub use callers::Callers;
+pub use challenges::{ChallengeGuard, ChallengeKeyError, Challenges};
+pub use client_identity::ClientIdentity;
+pub use clients::{Callers, ClientAuthError, revocations_are_old, revocations_end_s};
 pub use connect::{ConnectError, Connector};
 pub use error::{IdentityError, IdentityWarning};
 pub use failure::HandshakeFailure;
 pub use identities::{Expiry, Identities};
+pub use listeners::{ListenerError, Listeners, PreparedListeners};
 pub use self_signed::SelfSigned;
+pub use tickets::Tickets;
 
 /// RFC 8996 forbids TLS 1.0 and 1.1, and so does PCI DSS 4.2.1.
 static VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -16,12 +15,12 @@ use tracing::{error, info};
 use super::inherited::Inherited;
 use super::{Addresses, AppError};
 use crate::config::Startup;
-use crate::policy::Live;
+use crate::policy::{ListenKey, Live};
 use crate::proxy::{Leave, Proxy, Role};
 use crate::reload::Listening;
 use crate::server::{Bound, Kind, ListenError, Share, WorkerHandle};
 use crate::telemetry::ListenerRole;
-use crate::tls::{Acceptor, Identities};
+use crate::tls::{Acceptor, Identities, Listeners};
 
 /// An address as the file names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,7 +67,7 @@ pub(super) struct Sockets {
     wanted: Vec<(Place, Manner)>,
     workers: Vec<WorkerHandle>,
     workers_max: usize,
-    https_config: Arc<ServerConfig>,
+    listeners: Arc<Listeners>,
     identities: Arc<Live<Identities>>,
     proxy: Arc<Proxy>,
     leave: Leave,
@@ -84,7 +83,7 @@ impl Sockets {
     /// Listens everywhere; nothing is accepted yet.
     pub(super) fn bind(
         startup: &Startup,
-        (identities, proxy): (&Arc<Live<Identities>>, &Arc<Proxy>),
+        (identities, proxy, listeners): (&Arc<Live<Identities>>, &Arc<Proxy>, &Arc<Listeners>),
         mut inherited: Inherited,
         (leave, runtime): (Leave, Handle),
     ) -> Result<Self, AppError> {
@@ -98,7 +97,7 @@ impl Sockets {
             wanted: Vec::new(),
             workers: Vec::new(),
             workers_max,
-            https_config: Acceptor::new(Arc::clone(identities)).config(),
+            listeners: Arc::clone(listeners),
             identities: Arc::clone(identities),
             proxy: Arc::clone(proxy),
             leave,
@@ -199,7 +198,8 @@ impl Sockets {
 
     fn kind(&self, door: &Door, https: u16) -> Kind {
         let Manner { tls, redirect, proxy_protocol } = door.manner;
-        let common = tls.then(|| Arc::clone(&self.https_config));
+        let key = ListenKey { address: door.place.asked, repeat: door.place.repeat };
+        let own = || tls.then(|| self.listeners.acceptor(key));
         let (role, tls) = match &door.place.purpose {
             Purpose::Forward => (Role::Forward, None),
             Purpose::Gateway(name) => {
@@ -209,8 +209,8 @@ impl Sockets {
                 let tls = tls.then(|| kept.unwrap_or_else(made));
                 (Role::Gateway(name), tls)
             }
-            Purpose::Admin | Purpose::Listen if redirect => (Role::RedirectToHttps(https), common),
-            Purpose::Admin | Purpose::Listen => (Role::Site, common),
+            Purpose::Admin | Purpose::Listen if redirect => (Role::RedirectToHttps(https), own()),
+            Purpose::Admin | Purpose::Listen => (Role::Site, own()),
         };
         Kind { role, tls, proxy_protocol }
     }
@@ -304,7 +304,7 @@ fn gateway_tls(
     name: &Arc<str>,
     identities: &Arc<Live<Identities>>,
     proxy: &Arc<Proxy>,
-) -> Arc<ServerConfig> {
+) -> Arc<Acceptor> {
     let (name, proxy) = (Arc::clone(name), Arc::clone(proxy));
-    Acceptor::of_gateway(Arc::clone(identities), move || proxy.callers(&name)).config()
+    Arc::new(Acceptor::of_gateway(Arc::clone(identities), move || proxy.callers(&name)))
 }

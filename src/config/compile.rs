@@ -3,6 +3,7 @@
 //! Each part notes its problems and goes on with a default, so that one run names them all; what
 //! was compiled is used only when there were none.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::cards::Choices;
 use super::environment::Lookup;
 use super::problem::Problem;
 use super::response_headers::HeaderChoices;
-use super::schema::{CertificateSchema, FileSchema, LimitsSchema, TimeoutsSchema};
+use super::schema::{FileSchema, LimitsSchema, TimeoutsSchema};
 use super::sites::Base;
 use super::source::{At, Source};
 use super::startup::Startup;
@@ -24,9 +25,16 @@ pub(super) struct Compiler<'a> {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     /// Every file that is read, to be watched.
-    pub(super) files: Vec<PathBuf>,
+    pub(super) files: Files,
     /// Whether a listener without `[[certificate]]` gets one that is made up.
     pub(super) self_signed: bool,
+}
+
+/// Files in the order in which they were first named; there may be tens of thousands.
+#[derive(Default)]
+pub(super) struct Files {
+    pub(super) in_order: Vec<PathBuf>,
+    known: HashSet<PathBuf>,
 }
 
 /// What a file says, compiled.
@@ -39,7 +47,7 @@ pub(super) struct Compiled {
 impl<'a> Compiler<'a> {
     /// Before anything has been read.
     pub(super) fn of(source: &'a Source<'a>, lookup: Lookup<'a>) -> Self {
-        let (problems, warnings, files) = (Vec::new(), Vec::new(), Vec::new());
+        let (problems, warnings, files) = (Vec::new(), Vec::new(), Files::default());
         Self { source, lookup, problems, warnings, files, self_signed: false }
     }
 }
@@ -71,6 +79,7 @@ impl Compiler<'_> {
             proof_of_work: self.proof_of_work(&file.proof_of_work),
             pages: self.pages(&file.pages),
             timeouts: self.timeouts(&file.timeouts),
+            tls: self.tls(file),
         };
         let webhooks = self.webhooks(&file.webhook, &snapshot.sites);
         let snapshot = Snapshot { webhooks, ..snapshot };
@@ -80,6 +89,13 @@ impl Compiler<'_> {
         }
         self.problems.is_empty().then_some(())?;
         Some(Compiled { startup: startup?, snapshot, certificates })
+    }
+
+    /// Has a file watched, whether it is there or not.
+    pub(super) fn follow(&mut self, path: PathBuf) {
+        if self.files.known.insert(path.clone()) {
+            self.files.in_order.push(path);
+        }
     }
 
     pub(super) fn refuse(
@@ -127,24 +143,6 @@ impl Compiler<'_> {
             let remedy = "add a [[listen]] and a [[site]], or a [[gateway]]";
             self.refuse(&(0..0), "", "there is nothing to serve", remedy);
         }
-    }
-
-    fn certificates(&mut self, written: &[At<CertificateSchema>]) -> Vec<CertificateFiles> {
-        let mut certificates: Vec<CertificateFiles> = Vec::new();
-        for certificate in written {
-            let CertificateSchema { chain, key } = certificate.get();
-            let paths = (self.path(chain), self.path(key));
-            let chain = self.readable("certificate.chain", chain);
-            let key = self.readable("certificate.key", key);
-            if certificates.iter().any(|pair| (&pair.chain, &pair.key) == (&paths.0, &paths.1)) {
-                let remedy = "remove one of the two";
-                self.refuse(&certificate.span(), "certificate", "is given twice", remedy);
-            }
-            if let (Some(chain), Some(key)) = (chain, key) {
-                certificates.push(CertificateFiles { chain, key });
-            }
-        }
-        certificates
     }
 
     pub(super) fn limits(&mut self, table: &str, written: &LimitsSchema, base: &Limits) -> Limits {

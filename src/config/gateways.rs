@@ -83,7 +83,7 @@ impl Compiler<'_> {
             self.demand_https(key, &at.span(), https);
             let chain = self.readable(&format!("{key}.chain"), &at.get().chain);
             let key = self.readable(&format!("{key}.key"), &at.get().key);
-            upstream.client = Some(CertificateFiles { chain: chain?, key: key? });
+            upstream.client = Some(CertificateFiles::new(chain?, key?));
         }
         Some(upstream)
     }

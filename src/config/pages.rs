@@ -23,14 +23,13 @@ impl Compiler<'_> {
     pub(super) fn pages(&mut self, written: &PagesSchema) -> Option<Pages> {
         let at = written.folder.as_ref()?;
         let folder = self.path(at);
-        self.files.extend([folder.clone(), folder.join(ANY)]);
+        self.follow(folder.clone());
+        self.follow(folder.join(ANY));
         let names = self.page_names(at, &folder)?;
         let mut pages = Vec::new();
         for name in names {
             let path = folder.join(&name);
-            if !self.files.contains(&path) {
-                self.files.push(path.clone());
-            }
+            self.follow(path.clone());
             pages.push((name.clone(), self.page(&path, &self.path_as_named(at).join(&name))?));
         }
         let folder = self.path_as_named(at);

@@ -31,7 +31,10 @@ pub(super) use guards::{
     CarrierSchema, CountsSchema, HeaderSignSchema, JsonSignSchema, KindSchema, ShopSchema,
     SignsSchema, SiteGuardSchema, SiteLoginSchema, WhenSchema,
 };
-pub(super) use listeners::{AdminSchema, CertificateSchema, ListenSchema};
+pub(super) use listeners::{
+    AdminSchema, CertificateSchema, ClientAuthModeSchema, ClientAuthSchema, ListenSchema,
+    PairSchema, ProfileSchema, TlsSchema,
+};
 pub(super) use login_limits::{LimitModeSchema, LoginSchema, NetworkLockoutSchema};
 pub(super) use signals::{CardTestingSchema, RiskSchema, TrustedDeviceSchema};
 pub(super) use switch::Switch;
@@ -58,6 +61,9 @@ pub(super) struct FileSchema {
     /// Addresses that clients connect to. Restart to change.
     #[serde(default)]
     pub(super) listen: Vec<At<ListenSchema>>,
+    /// What is the same wherever TLS is spoken.
+    #[serde(default)]
+    pub(super) tls: TlsSchema,
     /// Certificates, picked by the name the client asks for.
     #[serde(default)]
     pub(super) certificate: Vec<At<CertificateSchema>>,

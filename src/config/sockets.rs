@@ -7,6 +7,7 @@ use super::compile::{Compiler, is};
 use super::schema::{FileSchema, GatewaySchema, ListenSchema};
 use super::source::At;
 use super::startup::{ADMIN, GatewayAddress, ListenAddress};
+use crate::policy::ListenKey;
 
 /// Every socket of the process.
 pub(super) struct Sockets {
@@ -63,7 +64,14 @@ impl Compiler<'_> {
         }
         self.take("listen.address", &span, address, sockets);
         let proxy_protocol = is(written.proxy_protocol.as_ref());
-        sockets.listens.push(ListenAddress { address, tls, redirect_to_https, proxy_protocol });
+        let key = listen_key(address, sockets.listens.iter().map(|listen| listen.address));
+        sockets.listens.push(ListenAddress {
+            key,
+            address,
+            tls,
+            redirect_to_https,
+            proxy_protocol,
+        });
         Some(())
     }
 
@@ -159,6 +167,14 @@ impl Compiler<'_> {
             self.warn(&at.span(), "listen.redirect_to_https", message, remedy);
         }
     }
+}
+
+/// Names a listener, after those before it in the file.
+pub(super) fn listen_key(
+    address: SocketAddr,
+    before: impl Iterator<Item = SocketAddr>,
+) -> ListenKey {
+    ListenKey { address, repeat: before.filter(|other| *other == address).count() }
 }
 
 /// Whether two addresses cannot both be bound. Those of IPv4 and IPv6 can: `[::]` is bound for IPv6

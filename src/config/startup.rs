@@ -10,7 +10,7 @@ use super::compile::Compiler;
 use super::master_key::MasterKeySource;
 use super::schema::{AccessFormatSchema, FileSchema, LevelSchema, LogSchema, VaultSchema};
 use super::source::At;
-use crate::policy::{PostgresAddress, RedisAddress};
+use crate::policy::{ListenKey, PostgresAddress, RedisAddress};
 
 /// Where data lies when the file does not say.
 const DATA_DIR: &str = "/var/lib/tillgate";
@@ -57,6 +57,8 @@ pub struct Startup {
 /// An address that clients connect to.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ListenAddress {
+    /// What the policy calls it.
+    pub key: ListenKey,
     /// Where; port 0 lets the system choose.
     pub address: SocketAddr,
     /// Whether TLS is spoken.

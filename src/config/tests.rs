@@ -47,7 +47,22 @@ fn folder_of_files() -> tempfile::TempDir {
     for name in ["shop.example.pem", "inside.pem", "provider.pem"] {
         fs::write(folder.path().join("tls").join(name), made.cert.pem()).unwrap();
     }
-    for name in ["gateway.key", "webhook.key"] {
+    let issuer = rcgen::Issuer::new(
+        rcgen::CertificateParams::default(),
+        rcgen::KeyPair::generate().unwrap(),
+    );
+    let (from, until) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2040, 1, 1));
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: from,
+        next_update: until,
+        crl_number: rcgen::SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&issuer).unwrap().pem().unwrap();
+    fs::write(folder.path().join("tls/inside.crl"), list).unwrap();
+    for name in ["gateway.key", "ticket.key", "webhook.key"] {
         fs::write(folder.path().join(name), "0123456789abcdef0123456789abcdef\n").unwrap();
     }
     fs::create_dir(folder.path().join("pages")).unwrap();
@@ -119,7 +134,7 @@ fn the_commented_settings_of_the_reference_load_too() {
     let defaults = ForwardPolicy { allow: forward.allow.clone(), ..ForwardPolicy::default() };
     assert_eq!(*forward, defaults);
     assert_eq!(loaded.startup.forward, Some("127.0.0.1:9501".parse().unwrap()));
-    assert_eq!(loaded.files.len(), 8);
+    assert_eq!(loaded.files.len(), 11);
     let kinds = loaded.snapshot.gateways.iter().map(|gateway| gateway.credentials.is_some());
     assert_eq!(kinds.collect::<Vec<_>>(), [true, true, true]);
     assert_eq!(loaded.snapshot.webhooks[0].secrets.len(), 2);

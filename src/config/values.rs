@@ -87,9 +87,7 @@ impl Compiler<'_> {
     /// A file that can be read; it is watched from now on, even where it cannot.
     pub(super) fn readable(&mut self, key: &str, at: &At<String>) -> Option<PathBuf> {
         let path = self.path(at);
-        if !self.files.contains(&path) {
-            self.files.push(path.clone());
-        }
+        self.follow(path.clone());
         let quoted = self.source.quote(&at.span());
         let message = match File::open(&path).and_then(|file| file.metadata()) {
             Ok(metadata) if metadata.is_file() => return Some(path),

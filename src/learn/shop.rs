@@ -38,7 +38,7 @@ pub enum ShopError {
     #[error("cannot connect to the shop at {upstream}")]
     Connect {
         /// Where.
-        upstream: Upstream,
+        upstream: Box<Upstream>,
         /// Why.
         source: io::Error,
     },
@@ -84,7 +84,8 @@ impl Shop {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ShopError> {
-        let refused = |source| ShopError::Connect { upstream: self.upstream.clone(), source };
+        let upstream = || Box::new(self.upstream.clone());
+        let refused = |source| ShopError::Connect { upstream: upstream(), source };
         let Upstream { host, port, .. } = &self.upstream;
         let tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(refused)?;
         match &self.tls {

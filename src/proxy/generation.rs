@@ -111,13 +111,17 @@ impl Generation {
         }
     }
 
-    /// RFC 9110 §15.5.20: a connection that was opened for one site is not used for another, whose
-    /// client certificates and limits may differ.
+    /// RFC 9110 §15.5.20 and RFC 6066 §3: a connection that was opened for one site, or for a name that
+    /// no site has, is not used for another, whose limits may differ; nor is one that would not be let
+    /// in today.
     fn belongs(&self, peer: &Peer, place: &Place<'_>) -> Result<(), Rejection> {
+        if peer.admission.as_ref().is_some_and(|admission| !admission.stands()) {
+            return Err(Rejection::Misdirected);
+        }
         let Some(name) = &peer.server_name else { return Ok(()) };
-        match self.snapshot.site(name) {
-            Some((_, site)) if !std::ptr::eq(&**site, place.site) => Err(Rejection::Misdirected),
-            Some(_) | None => Ok(()),
+        match self.snapshot.site(name.trim_end_matches('.')) {
+            Some((_, site)) if std::ptr::eq(&**site, place.site) => Ok(()),
+            Some(_) | None => Err(Rejection::Misdirected),
         }
     }
 
@@ -153,13 +157,12 @@ impl Generation {
 }
 
 /// The route by the path as a server will read it. Where the path as it is written leads to another
-/// one that is stricter, that one: a way round a route must not be a way round its rules.
+/// one, the stricter of the two: a way round a route must not be a way round its rules.
 fn strictest<'s>(site: &'s Site, path: &str) -> Option<(usize, &'s Route)> {
     let written = site.route(path);
     let Cow::Owned(read) = login::normalise(path) else { return written };
     let strictness = |found: &(usize, &Route)| found.1.cards.strictness();
-    // Of equals the last: the limits are those of the path as it is read.
-    [written, site.route(&read)].into_iter().flatten().max_by_key(strictness)
+    [site.route(&read), written].into_iter().flatten().max_by_key(strictness)
 }
 
 impl<'g> Found<'g> {

@@ -1,5 +1,6 @@
 //! Fields that are for one hop, and fields that tell the next hop who came.
 
+mod client;
 mod names;
 
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Request, Version};
 
+pub(super) use client::set_client;
 pub(super) use names::{drop_doubles, strip_trailers};
 
 use super::forwarded;
@@ -36,9 +38,20 @@ const HEARSAY: [&str; 7] = [
 ];
 
 /// What no client may tell a shop, and no shop a provider: where its own requests go (httpoxy,
-/// CVE-2016-5385), another path than the one that was checked, and how risky we find a login, in any
-/// spelling that CGI makes one of.
-const NEVER: [&str; 4] = ["proxy", "x-original-url", "x-rewrite-url", "x-tillgate-risk"];
+/// CVE-2016-5385), another path than the one that was checked, how risky we find a login, and whose
+/// certificate was shown (also as RFC 9440 says it), in any spelling that CGI makes one of.
+const NEVER: [&str; 10] = [
+    "client-cert",
+    "client-cert-chain",
+    "proxy",
+    client::FINGERPRINT,
+    client::SERIAL,
+    client::SUBJECT,
+    client::VERIFIED,
+    "x-original-url",
+    "x-rewrite-url",
+    "x-tillgate-risk",
+];
 
 /// Fields that frameworks take a method from.
 pub(super) const METHOD_OVERRIDES: [&str; 3] =
@@ -70,13 +83,12 @@ pub(super) fn next_hop<B>(request: &mut Request<B>) -> NextHop {
 
 /// The protocol that a request wants to change to, if the connection may change at all.
 #[must_use]
-pub(super) fn upgrade_wanted<B>(request: &Request<B>) -> Option<HeaderValue> {
-    let headers = request.headers();
+pub(super) fn upgrade_wanted(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
     let named = list(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
     let protocol = headers.get(UPGRADE)?;
     // RFC 9113 §3.1: "h2c" upgrades are obsolete, and a way round every rule here.
     let allowed = !protocol.as_bytes().to_ascii_lowercase().windows(3).any(|name| name == b"h2c");
-    (named && allowed && request.version() == Version::HTTP_11).then(|| protocol.clone())
+    (named && allowed && version == Version::HTTP_11).then(|| protocol.clone())
 }
 
 /// Whether the client understands trailers.
@@ -172,9 +184,8 @@ pub(super) fn drop_never(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     let lookalike = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.contains('_') && {
-            let read = name.replace('_', "-");
+        name.as_str().contains(names::FOLDED) && {
+            let read = names::folded(name);
             NEVER.contains(&&*read) || METHOD_OVERRIDES.contains(&&*read)
         }
     };

@@ -1,6 +1,5 @@
 //! Where a request comes from: its connection, and what the listener is for.
 
-use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::{Dialer, Leave};
 use crate::policy::Destination;
 use crate::telemetry::ListenerRole;
+use crate::tls::Admission;
 
 /// The connection a request came over.
 pub struct Peer {
@@ -22,6 +22,8 @@ pub struct Peer {
     pub tls_version: Option<&'static str>,
     /// Whether it showed a certificate, which was then verified.
     pub certified: bool,
+    /// On what terms its handshake let it in, where there was one.
+    pub admission: Option<Admission>,
     /// How its thread talks to upstreams.
     pub dialer: Arc<Dialer>,
     /// Owns what outlives a request: upgraded connections.
@@ -29,11 +31,6 @@ pub struct Peer {
     /// Tells when it must end.
     pub leave: Leave,
 }
-
-/// Keeps a connection open as long as it is there: one that carries a WebSocket beside requests
-/// (RFC 8441) is not idle for want of those.
-#[derive(Clone)]
-pub struct Hold(pub Arc<dyn Any + Send + Sync>);
 
 /// What a listener does with requests.
 #[derive(Clone, Debug, Eq, PartialEq)]

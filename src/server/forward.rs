@@ -11,11 +11,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::activity::Activity;
+use super::activity::{Activity, WhileBusy};
 use super::connection::{Answering, Context, drive_http1, serve_tls};
 use crate::policy::Timeouts;
 use crate::proxy::{Connect, Intercept, Onward, Peer, Role};
 use crate::telemetry::ConnectionGuard;
+use crate::tls::Acceptor;
 
 /// Serves one connection to the end of its HTTP; what it becomes is another task's.
 pub(super) async fn serve(
@@ -25,10 +26,10 @@ pub(super) async fn serve(
     timeouts: &Timeouts,
     open: ConnectionGuard,
 ) {
-    let activity = Activity::new();
-    let caller = Arc::new(Caller { context: Arc::clone(context), peer, _open: open });
-    let service = connecting(Arc::clone(&caller), Arc::clone(&activity));
-    drive_http1(context, tcp, (activity, service), (&caller.peer, timeouts)).await;
+    let (activity, leave) = (Activity::new(), peer.leave.clone());
+    let caller = Caller { context: Arc::clone(context), peer, _open: open };
+    let service = connecting(Arc::new(caller), Arc::clone(&activity));
+    drive_http1((context, &leave), tcp, (activity, service), timeouts).await;
 }
 
 /// Who is at the other end, for as long as the connection lasts in any form.
@@ -44,12 +45,12 @@ fn connecting(
 ) -> impl Fn(Request<Incoming>) -> Answering {
     move |request| {
         let caller = Arc::clone(&caller);
-        let busy = activity.begin(&request);
+        let busy = activity.begin();
         Box::pin(async move {
             let proxy = &caller.context.proxy;
             if request.method() != Method::CONNECT {
                 let answer = proxy.handle(&caller.peer, request).await;
-                return Ok(busy.answer(answer));
+                return Ok(answer.map(|body| WhileBusy::new(body, busy)));
             }
             let Connect { response, onward } = proxy.connect(&caller.peer, request).await;
             match onward {
@@ -65,7 +66,7 @@ fn connecting(
                 }
                 None => {}
             }
-            Ok(busy.answer(response))
+            Ok(response.map(|body| WhileBusy::new(body, busy)))
         })
     }
 }
@@ -84,10 +85,12 @@ async fn answer_for(caller: Arc<Caller>, intercept: Intercept) {
         server_name: None,
         tls_version: None,
         certified: false,
+        admission: None,
         dialer: Arc::clone(&peer.dialer),
         tasks: peer.tasks.clone(),
         leave: peer.leave.clone(),
     };
     let timeouts = context.proxy.timeouts();
-    serve_tls(context, (tls, client), inside, &timeouts).await;
+    let acceptor = Arc::new(Acceptor::fixed(tls));
+    serve_tls(context, (acceptor, client), inside, &timeouts).await;
 }

@@ -7,12 +7,12 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 use crate::policy::Live;
 use crate::proxy::{Leave, Role};
+use crate::tls::Acceptor;
 
 /// Connections that the kernel holds for one socket until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -39,7 +39,7 @@ pub struct Kind {
     /// What is done with its requests.
     pub role: Role,
     /// How TLS is spoken, if it is.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Arc<Acceptor>>,
     /// Whether every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
 }

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use tracing::{debug, info, warn};
 
 use super::Metrics;
 use super::cells::label_values;
-use super::metrics::{counters, gauges};
+use super::metrics::{counter, counters, gauges};
 use super::seldom::Seldom;
 
 label_values! {
@@ -54,8 +54,9 @@ pub(super) struct ConnectionFamilies {
     open: IntGaugeVec,
     handshakes: IntCounterVec,
     handshakes_failed: IntCounterVec,
+    challenges: IntCounter,
     headers_refused: IntCounterVec,
-    headers_told: Seldom,
+    told: Seldom,
 }
 
 impl Metrics {
@@ -73,6 +74,22 @@ impl Metrics {
         self.connections.handshakes.with_label_values(&[version, resumed]).inc();
     }
 
+    /// A certificate authority saw the answer to its question whether a name is ours.
+    pub fn challenge_answered(&self) {
+        self.connections.challenges.inc();
+        info!("challenge of a certificate authority answered");
+    }
+
+    /// A client speaks no version of TLS that is spoken here; `reason` as for other failures.
+    pub fn version_refused(&self, reason: &'static str, client: SocketAddr) {
+        self.connections.handshakes_failed.with_label_values(&[reason]).inc();
+        if let Some(untold) = self.connections.told.may_tell(reason, Instant::now()) {
+            let remedy =
+                "if customers or providers still need TLS 1.2, set `profile = \"intermediate\"`";
+            warn!(%client, untold, remedy, "client without TLS 1.3 refused");
+        }
+    }
+
     /// A TLS handshake failed.
     pub fn handshake_failed(&self, reason: &'static str) {
         self.connections.handshakes_failed.with_label_values(&[reason]).inc();
@@ -88,7 +105,7 @@ impl Metrics {
             // Load balancers look whether we listen, and hang up.
             return debug!(reason, %sender, "PROXY header refused");
         }
-        if let Some(untold) = self.connections.headers_told.may_tell(reason, Instant::now()) {
+        if let Some(untold) = self.connections.told.may_tell(reason, Instant::now()) {
             warn!(reason, %sender, untold, "PROXY header refused");
         }
     }
@@ -130,13 +147,18 @@ impl ConnectionFamilies {
                 "TLS handshakes that failed.",
                 &["reason"],
             ),
+            challenges: counter(
+                registry,
+                "tillgate_tls_challenges_answered_total",
+                "Questions of certificate authorities answered in a handshake.",
+            ),
             headers_refused: counters(
                 registry,
                 "tillgate_proxy_headers_refused_total",
                 "Connections that ended before their PROXY header did.",
                 &["reason"],
             ),
-            headers_told: Seldom::default(),
+            told: Seldom::default(),
         }
     }
 }

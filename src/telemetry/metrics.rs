@@ -6,8 +6,8 @@
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use super::access_rules::AccessFamilies;
@@ -127,6 +127,12 @@ pub(super) fn gauges(
     let vec = IntGaugeVec::new(Opts::new(name, help), labels).expect(LITERALS);
     register(registry, vec.clone());
     vec
+}
+
+pub(super) fn counter(registry: &Registry, name: &'static str, help: &'static str) -> IntCounter {
+    let counter = IntCounter::new(name, help).expect(LITERALS);
+    register(registry, counter.clone());
+    counter
 }
 
 pub(super) fn gauge(registry: &Registry, name: &'static str, help: &'static str) -> IntGauge {

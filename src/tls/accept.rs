@@ -1,41 +1,76 @@
 //! Our side of a handshake as server.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
+use rustls::server::{ClientHello, NoServerSessionStorage};
+use rustls_pki_types::CertificateDer;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use super::callers::CurrentCallers;
+use super::challenges;
+use super::clients::CurrentCallers;
 use super::resolver::Resolver;
-use super::{Callers, Identities, VERSIONS, provider};
+use super::{Callers, ClientIdentity, Identities, VERSIONS, provider};
 use crate::policy::Live;
 
-/// TLS 1.2 sessions remembered for clients without tickets.
-const SESSIONS_MAX: usize = 4096;
+/// A fatal `unrecognized_name` (RFC 6066 §3) in a record of its own.
+const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70];
 
-/// Accepts handshakes for the life of the process.
+/// Accepts handshakes at one listener for as long as the process lives; how, a reload may change.
 pub struct Acceptor {
-    config: Arc<ServerConfig>,
+    door: Live<Door>,
+    /// Grows with every change of `door`.
+    changes: AtomicU64,
 }
 
+/// How handshakes are answered at a listener.
+pub(super) struct Door {
+    pub(super) config: Arc<ServerConfig>,
+    /// For authorities that ask whether a name is ours.
+    pub(super) challenge: Option<Arc<ServerConfig>>,
+    /// The names that may be asked for, where others are refused.
+    pub(super) strict: Option<Arc<Live<Identities>>>,
+    /// Whose certificates clients show.
+    pub(super) clients: Option<Callers>,
+}
+
+/// How a handshake ended well.
+#[expect(clippy::large_enum_variant, reason = "the small one is one in a million")]
+pub enum Accepted<S> {
+    /// An authority has seen that a name is ours, and wants no more.
+    Challenge,
+    /// A client came in, on these terms.
+    Client(TlsStream<S>, Admission),
+}
+
+/// On what terms a client was let in.
+pub struct Admission {
+    acceptor: Arc<Acceptor>,
+    /// The state of the door that its chain was last shown to.
+    seen: AtomicU64,
+    chain: Vec<CertificateDer<'static>>,
+    asked: bool,
+    identity: Option<ClientIdentity>,
+}
+
+/// A client asked for a name that no certificate here carries, or for none.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("no certificate for the name that the client asks for")]
+pub(super) struct UnknownName;
+
 impl Acceptor {
-    /// One configuration for every generation of certificates: its ticket keys (rotated by rustls
-    /// every six hours) and sessions outlast a reload.
-    #[must_use]
-    pub fn new(live: Arc<Live<Identities>>) -> Self {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(VERSIONS)
-            .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver::new(live)));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
-        // Without randomness for ticket keys, resumption falls back to the sessions in memory.
-        if let Ok(ticketer) = Ticketer::new() {
-            config.ticketer = ticketer;
-        }
-        Self { config: Arc::new(config) }
+    pub(super) fn new(door: Door) -> Self {
+        Self { door: Live::new(door), changes: AtomicU64::new(0) }
+    }
+
+    pub(super) fn replace(&self, door: Door) {
+        self.door.publish(door);
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// For those who call a gateway: `callers` says at each handshake whose certificates are demanded.
@@ -54,13 +89,81 @@ impl Acceptor {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Self { config: Arc::new(config) }
+        Self::fixed(Arc::new(config))
     }
 
-    /// For `tokio_rustls::TlsAcceptor`.
+    /// One configuration for ever.
     #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+    pub fn fixed(config: Arc<ServerConfig>) -> Self {
+        Self::new(Door { config, challenge: None, strict: None, clients: None })
+    }
+
+    /// Finishes a handshake.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn accept<S>(self: &Arc<Self>, stream: S) -> io::Result<Accepted<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut start =
+            LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        // In this order: a change in between is then looked at again by the first request.
+        let seen = self.changes.load(Ordering::Acquire);
+        let door = self.door.load();
+        let hello = start.client_hello();
+        if let Some(config) = door.challenge.as_ref().filter(|_| challenges::asks(&hello)) {
+            start.into_stream(Arc::clone(config)).await?.get_mut().0.shutdown().await?;
+            return Ok(Accepted::Challenge);
+        }
+        if !door.knows(&hello) {
+            // rustls would say `access_denied`, which tells nobody what is wrong.
+            start.io.write_all(&UNRECOGNIZED_NAME).await?;
+            start.io.shutdown().await?;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, UnknownName));
+        }
+        let stream = start.into_stream(Arc::clone(&door.config)).await?;
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let identity = shown.first().and_then(ClientIdentity::of);
+        let admission = Admission {
+            acceptor: Arc::clone(self),
+            seen: AtomicU64::new(seen),
+            asked: door.clients.is_some(),
+            chain: shown.to_vec(),
+            identity,
+        };
+        Ok(Accepted::Client(stream, admission))
+    }
+}
+
+impl Door {
+    fn knows(&self, hello: &ClientHello<'_>) -> bool {
+        let Some(identities) = &self.strict else { return true };
+        hello.server_name().is_some_and(|name| identities.peek().carries(name))
+    }
+}
+
+impl Admission {
+    /// Whether the client would be let in today. A reload may demand certificates, or take one back,
+    /// and connections live for days.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        let changes = self.acceptor.changes.load(Ordering::Acquire);
+        if changes == self.seen.load(Ordering::Relaxed) {
+            return true;
+        }
+        let door = self.acceptor.door.peek();
+        let stands = door.clients.as_ref().is_none_or(|clients| clients.admits(&self.chain));
+        if stands {
+            self.seen.store(changes, Ordering::Relaxed);
+        }
+        stands
+    }
+
+    /// Who the client is; nothing where nobody asked.
+    #[must_use]
+    pub fn client(&self) -> Option<Option<&ClientIdentity>> {
+        self.asked.then_some(self.identity.as_ref())
     }
 }
 
@@ -73,27 +176,31 @@ mod tests {
     use tempfile::{TempDir, tempdir};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
-    use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+    use tokio_rustls::{TlsConnector, client};
 
     use super::super::fixture::{Authority, first};
     use super::*;
-    use crate::tls::{Connector, HandshakeFailure};
+    use crate::policy::{ListenKey, ListenerTls, TlsPolicy, TlsProfile};
+    use crate::tls::{Challenges, Connector, HandshakeFailure, Listeners};
 
-    type Pair = (server::TlsStream<TcpStream>, client::TlsStream<TcpStream>);
+    type Pair = (TlsStream<TcpStream>, client::TlsStream<TcpStream>);
 
     struct Scene {
         folder: TempDir,
         authority: Authority,
         live: Arc<Live<Identities>>,
-        acceptor: Acceptor,
+        listeners: Listeners,
+        acceptor: Arc<Acceptor>,
     }
 
     impl Scene {
         fn new() -> Self {
             let (folder, authority) = (tempdir().unwrap(), Authority::new());
             let live = Arc::new(Live::new(issue(&folder, &authority)));
-            let acceptor = Acceptor::new(Arc::clone(&live));
-            Self { folder, authority, live, acceptor }
+            let listeners = Listeners::new(Arc::clone(&live), Challenges::default());
+            publish(&listeners, TlsProfile::Intermediate, false);
+            let acceptor = listeners.acceptor(key());
+            Self { folder, authority, live, listeners, acceptor }
         }
 
         fn client(&self) -> Arc<ClientConfig> {
@@ -102,6 +209,7 @@ mod tests {
 
         fn renew(&self) {
             self.live.publish(issue(&self.folder, &self.authority));
+            publish(&self.listeners, TlsProfile::Intermediate, false);
         }
 
         /// A handshake over a socket, and one byte each way so that tickets have arrived.
@@ -109,10 +217,10 @@ mod tests {
             let (near, far) = sockets().await;
             let name = ServerName::try_from(name.to_owned()).unwrap();
             let connector = TlsConnector::from(Arc::clone(client));
-            let acceptor = TlsAcceptor::from(self.acceptor.config());
             let (accepted, connected) =
-                tokio::join!(acceptor.accept(near), connector.connect(name, far));
-            let mut pair = (accepted?, connected?);
+                tokio::join!(self.acceptor.accept(near), connector.connect(name, far));
+            let Accepted::Client(accepted, _) = accepted? else { panic!("a challenge") };
+            let mut pair = (accepted, connected?);
             exchange(&mut pair).await;
             Ok(pair)
         }
@@ -122,9 +230,18 @@ mod tests {
             let (near, mut far) = sockets().await;
             far.write_all(hello).await.unwrap();
             far.shutdown().await.unwrap();
-            let refused = TlsAcceptor::from(self.acceptor.config()).accept(near).await;
-            HandshakeFailure::of(&refused.err().unwrap())
+            HandshakeFailure::of(&self.acceptor.accept(near).await.err().unwrap())
         }
+    }
+
+    fn key() -> ListenKey {
+        ListenKey { address: "127.0.0.1:443".parse().unwrap(), repeat: 0 }
+    }
+
+    fn publish(listeners: &Listeners, profile: TlsProfile, strict_sni: bool) {
+        let listener = ListenerTls { key: key(), profile, strict_sni, client_auth: None };
+        let policy = TlsPolicy { listeners: vec![listener], ticket_secret: None };
+        listeners.publish(listeners.prepare(&policy).unwrap(), &policy);
     }
 
     fn issue(folder: &TempDir, authority: &Authority) -> Identities {
@@ -220,5 +337,64 @@ mod tests {
         let alert = Error::AlertReceived(AlertDescription::UnknownCA);
         let alert = io::Error::new(io::ErrorKind::InvalidData, alert);
         assert_eq!(HandshakeFailure::of(&alert), HandshakeFailure::ClientAlert);
+    }
+
+    #[tokio::test]
+    async fn a_modern_listener_agrees_on_a_key_that_no_quantum_computer_finds() {
+        let scene = Scene::new();
+        publish(&scene.listeners, TlsProfile::Modern, false);
+        let pair = scene.connect(&scene.client(), "shop.example").await.unwrap();
+        let group = pair.0.get_ref().1.negotiated_key_exchange_group().unwrap().name();
+        assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+        let old = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_root_certificates(roots(&scene.authority))
+            .with_no_client_auth();
+        let refused = scene.connect(&Arc::new(old), "shop.example").await.err().unwrap();
+        assert_eq!(HandshakeFailure::of(&refused), HandshakeFailure::OldVersion);
+    }
+
+    #[tokio::test]
+    async fn where_names_are_strict_others_are_refused_and_elsewhere_the_first_answers() {
+        let scene = Scene::new();
+        let name = "shop.example";
+        for (strict, unknown) in
+            [(false, HandshakeFailure::ClientAlert), (true, HandshakeFailure::UnknownName)]
+        {
+            publish(&scene.listeners, TlsProfile::Modern, strict);
+            scene.connect(&scene.client(), name).await.unwrap();
+            let refused = scene.connect(&scene.client(), "other.example").await.err().unwrap();
+            assert_eq!(HandshakeFailure::of(&refused), unknown);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_authority_that_asks_whether_a_name_is_ours_gets_the_answer_and_nothing_more() {
+        let scene = Scene::new();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let answer = scene.authority.direct(&["new.example"], &key);
+        let der = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let guard =
+            scene.listeners.challenges().answer("new.example", answer.clone(), &der).unwrap();
+        let mut asking = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .unwrap()
+            .with_root_certificates(roots(&scene.authority))
+            .with_no_client_auth();
+        asking.alpn_protocols = vec![challenges::PROTOCOL.to_vec()];
+        let asking = TlsConnector::from(Arc::new(asking));
+        publish(&scene.listeners, TlsProfile::Modern, true);
+        let ask = async || {
+            let (near, far) = sockets().await;
+            let name = ServerName::try_from("new.example").unwrap();
+            let (accepted, asked) =
+                tokio::join!(scene.acceptor.accept(near), asking.connect(name, far));
+            let shown = asked.ok().map(|asked| first(asked.get_ref().1.peer_certificates()));
+            (matches!(accepted, Ok(Accepted::Challenge)), shown)
+        };
+        assert_eq!(ask().await, (true, Some(answer)));
+        drop(guard);
+        assert_eq!(ask().await, (false, None));
     }
 }

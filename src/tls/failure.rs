@@ -2,7 +2,9 @@
 
 use std::io;
 
-use rustls::{Error, InvalidMessage};
+use rustls::{Error, InvalidMessage, PeerIncompatible};
+
+use super::accept::UnknownName;
 
 /// Why a handshake did not come to its end, as a closed set of metric labels.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -17,27 +19,36 @@ pub enum HandshakeFailure {
     NothingInCommon,
     /// What came first was no TLS record: plain HTTP on a TLS port, or a port scan.
     NotTls,
+    /// The client speaks no version that is spoken here.
+    OldVersion,
     /// Anything else: TLS that breaks its own rules, or an error of the operating system.
     Other,
     /// The time for a handshake was over.
     Timeout,
+    /// The client asked for a name that no certificate here carries.
+    UnknownName,
 }
 
 impl HandshakeFailure {
     /// Every reason, so that each metric exists from the start.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ClientAlert,
         Self::ClientCertificate,
         Self::Closed,
         Self::NothingInCommon,
         Self::NotTls,
+        Self::OldVersion,
         Self::Other,
         Self::Timeout,
+        Self::UnknownName,
     ];
 
     /// The reason in what a handshake returned.
     #[must_use]
     pub fn of(error: &io::Error) -> Self {
+        if error.get_ref().is_some_and(|inner| inner.is::<UnknownName>()) {
+            return Self::UnknownName;
+        }
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         if let Some(error) = inner {
             return Self::of_tls(error);
@@ -63,6 +74,11 @@ impl HandshakeFailure {
             Error::InvalidMessage(
                 InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
             ) => Self::NotTls,
+            Error::PeerIncompatible(
+                PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled,
+            ) => Self::OldVersion,
             Error::NoApplicationProtocol | Error::PeerIncompatible(_) => Self::NothingInCommon,
             _ => Self::Other,
         }
@@ -77,8 +93,10 @@ impl HandshakeFailure {
             Self::Closed => "closed",
             Self::NothingInCommon => "nothing_in_common",
             Self::NotTls => "not_tls",
+            Self::OldVersion => "old_version",
             Self::Other => "other",
             Self::Timeout => "timeout",
+            Self::UnknownName => "unknown_name",
         }
     }
 }

@@ -20,6 +20,7 @@ pub(super) const YEAR_2040_S: i64 = 2_208_988_800;
 pub(super) struct Authority {
     root: Certificate,
     intermediate: Certificate,
+    root_issuer: Issuer<'static, KeyPair>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -31,7 +32,7 @@ impl Authority {
         let (params, key) = (authority("test intermediate"), KeyPair::generate().unwrap());
         let root_issuer = Issuer::new(root_params, root_key);
         let intermediate = params.signed_by(&key, &root_issuer).unwrap();
-        Self { root, intermediate, issuer: Issuer::new(params, key) }
+        Self { root, intermediate, root_issuer, issuer: Issuer::new(params, key) }
     }
 
     pub(super) fn trust(&self) -> Trust {
@@ -45,6 +46,12 @@ impl Authority {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2040, 1, 1);
         params.signed_by(key, &self.issuer).unwrap()
+    }
+
+    /// A leaf that the root has issued itself.
+    pub(super) fn direct(&self, names: &[&str], key: &KeyPair) -> CertificateDer<'static> {
+        let params = CertificateParams::new(owned(names)).unwrap();
+        params.signed_by(key, &self.root_issuer).unwrap().der().clone()
     }
 
     /// Writes leaf and intermediate beside the key, under `stem`.
@@ -66,7 +73,7 @@ pub(super) fn owned(names: &[&str]) -> Vec<String> {
 
 pub(super) fn write_pair(folder: &Path, stem: &str, chain: &str, key: &str) -> CertificateFiles {
     let file = |ending: &str| -> PathBuf { folder.join(format!("{stem}.{ending}")) };
-    let files = CertificateFiles { chain: file("pem"), key: file("key") };
+    let files = CertificateFiles::new(file("pem"), file("key"));
     fs::write(&files.chain, chain).unwrap();
     fs::write(&files.key, key).unwrap();
     files

@@ -14,6 +14,7 @@ use super::identity::Identity;
 use crate::policy::CertificateFiles;
 
 /// One generation of certificates, every key checked against its leaf. Empty where no TLS is spoken.
+#[derive(Default)]
 pub struct Identities {
     /// In the order of the configuration; the first answers where no name fits.
     all: Vec<Identity>,
@@ -95,7 +96,12 @@ impl Identities {
     /// Whether every one of `names` is answered by a certificate that carries it.
     #[must_use]
     pub fn covers(&self, names: &[String]) -> bool {
-        names.iter().all(|name| !self.candidates(name).is_empty())
+        names.iter().all(|name| self.carries(name))
+    }
+
+    /// Whether a certificate here carries this name.
+    pub(super) fn carries(&self, name: &str) -> bool {
+        !self.candidates(name).is_empty()
     }
 
     /// The certificate for a name: exact before wildcard before the first. Where several carry the

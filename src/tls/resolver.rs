@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::Identities;
+use super::{Challenges, Identities};
 use crate::policy::Live;
 
 /// Looks at the current generation once per handshake, so a published certificate is seen by the
@@ -14,6 +14,9 @@ use crate::policy::Live;
 pub(super) struct Resolver {
     live: Arc<Live<Identities>>,
 }
+
+/// Answers authorities that ask whether a name is ours.
+pub(super) struct ChallengeResolver(pub(super) Challenges);
 
 impl Resolver {
     pub(super) fn new(live: Arc<Live<Identities>>) -> Self {
@@ -27,8 +30,20 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
+impl ResolvesServerCert for ChallengeResolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.find(&hello)
+    }
+}
+
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ChallengeResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChallengeResolver").finish_non_exhaustive()
     }
 }

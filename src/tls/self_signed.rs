@@ -51,10 +51,8 @@ impl Identities {
         names: &[String],
         now: SystemTime,
     ) -> Result<SelfSigned, IdentityError> {
-        let files = CertificateFiles {
-            chain: folder.join("self-signed.pem"),
-            key: folder.join("self-signed.key"),
-        };
+        let (chain, key) = (folder.join("self-signed.pem"), folder.join("self-signed.key"));
+        let files = CertificateFiles::new(chain, key);
         let names = with_own_names(names);
         let identities = match Self::load(std::slice::from_ref(&files)) {
             Ok(kept) if kept.covers(&names) && !kept.ends_before(now + DAY * RENEW_DAYS) => kept,

@@ -23,8 +23,6 @@ mod devices;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
-mod early;
-#[cfg(test)]
 mod encoded;
 #[cfg(test)]
 mod formats;
@@ -38,8 +36,6 @@ mod gateway;
 mod guard;
 #[cfg(test)]
 mod harness;
-#[cfg(test)]
-mod heads;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -66,8 +62,6 @@ mod operator;
 mod outages;
 #[cfg(test)]
 mod pages;
-#[cfg(test)]
-mod paths;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
@@ -97,6 +91,8 @@ mod thirdparty;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod tls_clients;
+#[cfg(test)]
 mod tokenize;
 #[cfg(test)]
 mod transfers;
@@ -106,5 +102,3 @@ mod vault;
 mod webhook;
 #[cfg(test)]
 mod websocket;
-#[cfg(test)]
-mod websocket_h2;

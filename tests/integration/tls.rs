@@ -17,8 +17,8 @@ fn leaf(sidecar: &Sidecar, name: &str) -> CertificateDer<'static> {
 }
 
 #[test]
-fn tls_1_2_and_1_3_are_spoken() {
-    let sidecar = Sidecar::start(&Upstream::ok(), "");
+fn tls_1_2_and_1_3_are_spoken_where_the_profile_says_so() {
+    let sidecar = Setup::new(&Upstream::ok()).listen("profile = \"intermediate\"").start();
     for (version, expected) in [
         (&rustls::version::TLS12, ProtocolVersion::TLSv1_2),
         (&rustls::version::TLS13, ProtocolVersion::TLSv1_3),
@@ -78,7 +78,7 @@ fn every_encoding_of_a_key_is_read() {
 
 #[test]
 fn a_second_connection_resumes() {
-    let sidecar = Sidecar::start(&Upstream::ok(), "");
+    let sidecar = Setup::new(&Upstream::ok()).listen("profile = \"intermediate\"").start();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let tls = Tls::with(HOST, &[version], &[b"http/1.1"]);
         let mut first = tls.connect(sidecar.address("https")).unwrap();

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CertificateSchema, FormatSchema};
+use super::{FormatSchema, PairSchema};
 use crate::config::source::At;
 
 /// A payment gateway.
@@ -31,7 +31,7 @@ pub(in crate::config) struct GatewaySchema {
     /// `sha256/` and base64: keys of which the provider's chain must hold one (RFC 7469).
     pub(in crate::config) pin: Option<At<Vec<At<String>>>>,
     /// What we show a provider that asks who calls.
-    pub(in crate::config) client_certificate: Option<At<CertificateSchema>>,
+    pub(in crate::config) client_certificate: Option<At<PairSchema>>,
     /// What the provider knows the shop by, added to every request in place of what the shop sent.
     pub(in crate::config) credentials: Option<At<CredentialsSchema>>,
     /// Where tokens become card numbers; everywhere in POST, PUT and PATCH where absent.

@@ -6,7 +6,7 @@ use http::header::HeaderName;
 use super::{HEARSAY, drop_never, strip_hop_by_hop};
 
 /// What becomes `_` in CGI's variables beside the dash, and in PHP's.
-const FOLDED: [char; 2] = ['_', '.'];
+pub(super) const FOLDED: [char; 2] = ['_', '.'];
 
 /// Names that say how a message is framed, who asks and for whom: not to be said twice.
 const WEIGHTY: [&str; 12] = [

@@ -4,11 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use x509_parser::asn1_rs::FromDer;
+use x509_parser::certificate::X509Certificate;
 
 /// How a private key is made and written.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +105,29 @@ impl Identity {
 /// The PEM of the authority that issues every identity here.
 pub(crate) fn authority_pem() -> &'static str {
     &authority().pem
+}
+
+/// The list in which the tests' authority takes these back.
+pub(crate) fn revoking(identities: &[&Identity]) -> String {
+    let revoked = identities.iter().map(|identity| {
+        let leaf = identity.leaf();
+        let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
+        rcgen::RevokedCertParams {
+            serial_number: SerialNumber::from(leaf.raw_serial().to_vec()),
+            revocation_time: date_time_ymd(2025, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        }
+    });
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2025, 1, 1),
+        next_update: date_time_ymd(2040, 1, 1),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    list.signed_by(&authority().issuer).unwrap().pem().unwrap()
 }
 
 /// The pin of a certificate's key (RFC 7469 §2.4), as `openssl` makes it.

@@ -25,6 +25,7 @@ const EXIT_DEADLINE: Duration = Duration::from_secs(40);
 pub(crate) struct Setup {
     data: Option<PathBuf>,
     top: String,
+    listen: String,
     upstream: String,
     site: String,
     tables: String,
@@ -87,6 +88,12 @@ impl Setup {
         self
     }
 
+    /// Keys of the listener that speaks TLS.
+    pub(crate) fn listen(mut self, lines: &str) -> Self {
+        self.listen += &format!("{lines}\n");
+        self
+    }
+
     /// Keys of the site, then its `[[site.login]]` and `[[site.route]]` tables.
     pub(crate) fn site(mut self, lines: &str) -> Self {
         self.site += &format!("{lines}\n");
@@ -127,7 +134,7 @@ impl Setup {
 
     /// The configuration file's text.
     pub(crate) fn text(&self) -> String {
-        let Self { data, top, upstream, site, tables, .. } = self;
+        let Self { data, top, listen, upstream, site, tables, .. } = self;
         let data = data.as_deref().unwrap_or(Path::new("data")).display();
         format!(
             r#"data_dir = "{data}"
@@ -138,7 +145,7 @@ listen = "127.0.0.1:0"
 [[listen]]
 address = "127.0.0.1:0"
 tls = true
-
+{listen}
 [[listen]]
 address = "127.0.0.1:0"
 
