@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::acme::{Renewer, RenewerParts};
 use crate::config::{Loaded, Startup};
 use crate::keys::KeyError;
 use crate::policy::Live;
@@ -167,21 +168,23 @@ pub fn start(
     watched: Option<&Path>,
     metrics: Metrics,
 ) -> Result<Running, AppError> {
-    let Loaded { startup, snapshot, certificates, digest, files, warnings } = loaded;
+    let served = loaded.served(&loaded.startup.data_dir);
+    let Loaded { startup, snapshot, acme, digest, files, warnings, .. } = loaded;
     for warning in &warnings {
         warn!(problem = %warning, "configuration warning");
     }
     parts::harden();
     parts::make_data_dir(&startup.data_dir)?;
     let (notify, changes) = mpsc::channel(1);
-    let watcher = Watcher::start(&files, notify)?;
+    let watcher = Watcher::start(&files, notify.clone())?;
     let identities = if startup.self_signed {
         parts::self_signed(&startup)?
     } else {
-        Identities::load(&certificates)?
+        Identities::load(&served)?
     };
     let identities = Arc::new(Live::new(identities));
-    let listeners = Arc::new(Listeners::new(Arc::clone(&identities), Challenges::default()));
+    let challenges = Challenges::default();
+    let listeners = Arc::new(Listeners::new(Arc::clone(&identities), challenges.clone()));
     listeners.publish(listeners.prepare(&snapshot.tls)?, &snapshot.tls);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AppError::System)?;
@@ -201,6 +204,14 @@ pub fn start(
         Sockets::bind(&startup, (&identities, &proxy, &listeners), inherited, owners)?;
     let workers = (0..sockets.workers_max())
         .map(|index| Worker::start(index, Arc::clone(&proxy), leave.closing.clone()));
+    let mut renewer = Renewer::new(RenewerParts {
+        data_dir: startup.data_dir.clone(),
+        answers: Arc::clone(&services.answers),
+        challenges,
+        metrics: Arc::clone(&services.metrics),
+        issued: notify,
+        closing: leave.closing.clone(),
+    });
     let workers = workers.collect::<Result<Vec<_>, _>>()?;
 
     let token = obtain_token(&startup.data_dir)?;
@@ -211,10 +222,12 @@ pub fn start(
     sockets.accept(handles.clone());
     let sockets = SharedSockets(Arc::new(Mutex::new(sockets)));
     let reloader = watched.map(|path| {
+        renewer.follow(Arc::new(acme));
         let live = (policy, identities, listeners);
         let loaded = (startup, digest);
-        let addresses: (Box<dyn Listening>, _) = (Box::new(sockets.clone()), watcher);
-        Reloader::new(path.to_owned(), loaded, live, Arc::clone(&services), addresses)
+        let addresses: Box<dyn Listening> = Box::new(sockets.clone());
+        let owned = (addresses, watcher, renewer);
+        Reloader::new(path.to_owned(), loaded, live, Arc::clone(&services), owned)
     });
     let mut control = Control {
         admin,
@@ -244,7 +257,7 @@ pub fn start(
 /// # Errors
 /// As a start would.
 pub fn check(loaded: Loaded) -> Result<Vec<IdentityWarning>, AppError> {
-    let identities = Identities::load(&loaded.certificates)?;
+    let identities = Identities::load(&loaded.served(&loaded.startup.data_dir))?;
     let listeners =
         Listeners::new(Arc::new(Live::new(Identities::default())), Challenges::default());
     listeners.prepare(&loaded.snapshot.tls)?;

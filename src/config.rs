@@ -5,6 +5,7 @@
 //! Reading is all that is done here: no socket is opened, nothing is written.
 
 mod access;
+mod acme;
 mod cards;
 mod compile;
 mod environment;
@@ -60,7 +61,9 @@ pub use startup::{
 };
 pub use summary::summary;
 
-use crate::policy::{CertificateFiles, Credentials, Listed, Pages, Secret, Snapshot, Trust};
+use crate::policy::{
+    AcmePolicy, CertificateFiles, Credentials, Listed, Pages, Secret, Snapshot, Trust,
+};
 use compile::{Compiler, Files};
 use environment::Lookup;
 use schema::{FileSchema, ListenSchema, SiteSchema};
@@ -83,14 +86,26 @@ pub struct Loaded {
     pub startup: Startup,
     /// What a reload replaces.
     pub snapshot: Snapshot,
-    /// The certificates to serve.
+    /// The certificates to serve that are in files of the operator's.
     pub certificates: Vec<CertificateFiles>,
+    /// Those that are asked for.
+    pub acme: AcmePolicy,
     /// Names what the snapshot was compiled from: equal where a reload would change nothing.
     pub digest: Vec<u8>,
     /// Every file this came from: a change of any of them asks for a reload.
     pub files: Vec<PathBuf>,
     /// What an operator should know, in the order of the file.
     pub warnings: Vec<Problem>,
+}
+
+impl Loaded {
+    /// All the certificates to serve: those of the operator's, and of those that are asked for in this
+    /// data folder the ones that have come.
+    #[must_use]
+    pub fn served(&self, data_dir: &Path) -> Vec<CertificateFiles> {
+        let come = self.acme.files(data_dir).into_iter().filter(|files| files.chain.exists());
+        self.certificates.iter().cloned().chain(come).collect()
+    }
 }
 
 /// Reads a configuration file and all the files it names but keys and chains, which are only found.
@@ -296,6 +311,7 @@ fn compile(
         startup: compiled.startup,
         snapshot: compiled.snapshot,
         certificates: compiled.certificates,
+        acme: compiled.acme,
         digest: Vec::new(),
         files: compiler.files.in_order,
         warnings,

@@ -22,6 +22,7 @@ pub mod counters;
 pub mod keys;
 pub mod tls;
 
+pub mod acme;
 pub mod vault;
 
 pub mod proxy;

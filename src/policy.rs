@@ -5,6 +5,7 @@
 //! defaults are filled in before.
 
 mod access;
+mod acme;
 mod cards;
 mod certificate;
 mod field;
@@ -33,6 +34,9 @@ mod webhook;
 use std::sync::Arc;
 
 pub use access::{AccessRules, BlockRule, Breach, HeaderPattern};
+pub use acme::{
+    AcmeAuthority, AcmeCertificate, AcmeChallenge, AcmePolicy, DnsHook, ExternalAccount,
+};
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
 pub use field::{FieldPattern, enclosing, join_names, name_parts};

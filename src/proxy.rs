@@ -39,8 +39,9 @@ pub mod websocket;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{EXPECT, HOST, HeaderValue, LOCATION};
-use http::{Request, Response, StatusCode, Uri, request, response};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue, LOCATION};
+use http::{Method, Request, Response, StatusCode, Uri, request, response};
 use hyper::body::{Body as _, Incoming};
 
 use body::{Body, Source};
@@ -130,7 +131,10 @@ impl Proxy {
         let asked = Asked::of(&request, host.as_deref().unwrap_or_default().to_owned());
         let exchange = Exchange::new(id, client, asked);
         let accept = Accept::of(request.headers());
-        let found = host.and_then(|host| generation.find(peer, &host, &request));
+        let found = match self.proof_of_name(peer, &request) {
+            Some(text) => Ok(Found::Proof(text)),
+            None => host.and_then(|host| generation.find(peer, &host, &request)),
+        };
         let handles = found.as_ref().ok().and_then(|found| found.metrics().cloned());
         let ending = Ending {
             in_flight: handles.as_ref().map(|metrics| metrics.begin()),
@@ -142,6 +146,7 @@ impl Proxy {
             Ok(Found::Gateway(gateway)) => {
                 self.gateway(&generation, &gateway, (peer, &exchange), request).await
             }
+            Ok(Found::Proof(text)) => Ok(proof(text)),
             Ok(Found::Redirect(port)) => redirect(&exchange, port),
             Ok(Found::Site(place)) => {
                 self.proxy(&generation, &place, (peer, &exchange), request).await
@@ -154,6 +159,15 @@ impl Proxy {
             told.apply(response.headers_mut(), peer.tls_version.is_some());
         }
         response
+    }
+
+    /// What a certificate authority is to read (RFC 8555 §8.3). Before every rule: it comes from
+    /// anywhere, and neither a redirect nor a list of networks may keep it out. What we have not
+    /// promised to anyone is for the shop to answer.
+    fn proof_of_name<B>(&self, peer: &Peer, request: &Request<B>) -> Option<String> {
+        let ours = matches!(peer.role, Role::RedirectToHttps(_) | Role::Site);
+        let reads = ours && matches!(*request.method(), Method::GET | Method::HEAD);
+        reads.then(|| self.services.answers.to(request.uri().path())).flatten()
     }
 
     /// Turns a refusal into an answer, and sees to it that every answer is told at its end.
@@ -424,6 +438,13 @@ fn pass(source: Source) -> Body {
 }
 
 /// 308 keeps the method and the body (RFC 9110 §15.4.9).
+fn proof(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::Whole(Bytes::from(text)));
+    let kind = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
 fn redirect(exchange: &Exchange, port: u16) -> Result<Response<Body>, Rejection> {
     let Asked { host, target, .. } = &exchange.asked;
     let port = if port == 443 { String::new() } else { format!(":{port}") };

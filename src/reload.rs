@@ -18,6 +18,7 @@ use tracing::warn;
 
 pub use watch::{POLL_INTERVAL, WatchError, Watcher};
 
+use crate::acme::Renewer;
 use crate::config::{self, GatewayAddress, Loaded, Problem, Startup};
 use crate::policy::{Gateway, Live, Snapshot};
 use crate::proxy::{Generation, Services};
@@ -53,6 +54,7 @@ pub struct Reloader {
     services: Arc<Services>,
     listening: Box<dyn Listening>,
     watcher: Watcher,
+    renewer: Renewer,
     generation: u64,
     /// Of what the policy in force was compiled from.
     digest: Vec<u8>,
@@ -69,7 +71,7 @@ impl Reloader {
         (startup, digest): (Startup, Vec<u8>),
         (policy, identities, listeners): Published,
         services: Arc<Services>,
-        (listening, watcher): (Box<dyn Listening>, Watcher),
+        (listening, watcher, renewer): (Box<dyn Listening>, Watcher, Renewer),
     ) -> Self {
         let generation = FIRST_GENERATION;
         Self {
@@ -81,6 +83,7 @@ impl Reloader {
             services,
             listening,
             watcher,
+            renewer,
             generation,
             digest,
         }
@@ -96,11 +99,11 @@ impl Reloader {
         if let Err(error) = self.watcher.follow(&loaded.files) {
             warn!(%error, "cannot watch the files of the configuration");
         }
-        let identities = match Identities::load(&loaded.certificates) {
+        let identities = match Identities::load(&loaded.served(&self.startup.data_dir)) {
             Ok(identities) => identities,
             Err(error) => return self.refuse_certificates(&error.to_string()),
         };
-        let Loaded { startup, snapshot, digest, warnings, .. } = loaded;
+        let Loaded { startup, snapshot, acme, digest, warnings, .. } = loaded;
         let generation = if digest == self.digest {
             None
         } else if let Some(problem) = self.opened(&snapshot) {
@@ -134,6 +137,7 @@ impl Reloader {
             self.listening.commit(grace);
             self.startup.listens = startup.listens;
             self.startup.gateways = startup.gateways;
+            self.renewer.follow(Arc::new(acme));
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod access_rules;
+mod acme;
 mod anchor;
 pub mod audit;
 mod audit_event;
@@ -34,6 +35,7 @@ mod verify;
 
 pub use access::{AccessFormat, AccessLog, AccessRecord, AccessTarget};
 pub use access_rules::BlockOutcome;
+pub use acme::{AcmeFailed, AcmeOutcome};
 pub use audit::Audit;
 pub use audit_event::{AuditEvent, LastFour};
 pub use cards::{CardAction, CardDatum, CardPlace, Direction, SkipReason};

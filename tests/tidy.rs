@@ -14,7 +14,7 @@ mod tidy {
         &["policy"],
         &["config", "link", "telemetry"],
         &["counters", "keys", "tls"],
-        &["vault"],
+        &["acme", "vault"],
         &["proxy"],
         &["reload", "server"],
         &["app", "inspect", "learn"],
@@ -194,6 +194,7 @@ mod tidy {
             "[admin]",
             "[[listen]]",
             "[[certificate]]",
+            "[[acme]]",
             "[[site]]",
             "[[site.login]]",
             "[[site.block]]",
@@ -246,7 +247,8 @@ mod tidy {
         encoding timestamp_header reveal methods paths fields otherwise reveal_limit preset secrets \
         tolerance others allow tunnels deny always bits lifetime folder block query headers require forbid \
         hsts hsts_subdomains hsts_preload nosniff referrer_policy permissions_policy frame_ancestors remove \
-        replace block_body";
+        replace block_body acme names directory terms_agreed contact challenge hook command environment timeout \
+        propagation external_account key_id hmac_key retry";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

@@ -110,10 +110,12 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let gateways = GatewayWatch::new(vault.accounts_key().expose());
     let deliveries = Deliveries::default();
     let authority = None;
+    let answers = Arc::default();
     Ok(Services {
         vault,
         logins,
         counts,
+        answers,
         proofs,
         access,
         audit,

@@ -16,7 +16,9 @@ use super::schema::{FileSchema, LimitsSchema, TimeoutsSchema};
 use super::sites::Base;
 use super::source::{At, Source};
 use super::startup::Startup;
-use crate::policy::{CertificateFiles, Limits, LoginLimits, Snapshot, Timeouts, TrustedDevice};
+use crate::policy::{
+    AcmePolicy, CertificateFiles, Limits, LoginLimits, Snapshot, Timeouts, TrustedDevice,
+};
 
 /// What has been noted on the way.
 pub(super) struct Compiler<'a> {
@@ -42,6 +44,7 @@ pub(super) struct Compiled {
     pub(super) startup: Startup,
     pub(super) snapshot: Snapshot,
     pub(super) certificates: Vec<CertificateFiles>,
+    pub(super) acme: AcmePolicy,
 }
 
 impl<'a> Compiler<'a> {
@@ -57,6 +60,7 @@ impl Compiler<'_> {
     pub(super) fn compile(&mut self, file: &FileSchema) -> Option<Compiled> {
         let startup = self.startup(file);
         let certificates = self.certificates(&file.certificate);
+        let acme = self.acme(file);
         let limits = self.login_limits("login", &file.login, &LoginLimits::default());
         let signals = self.signals(&file.login, limits.mode);
         let device = signals.trusted_device.as_ref().map(TrustedDevice::limit);
@@ -88,7 +92,7 @@ impl Compiler<'_> {
             self.demand_enough(file);
         }
         self.problems.is_empty().then_some(())?;
-        Some(Compiled { startup: startup?, snapshot, certificates })
+        Some(Compiled { startup: startup?, snapshot, certificates, acme })
     }
 
     /// Has a file watched, whether it is there or not.

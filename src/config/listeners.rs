@@ -133,7 +133,8 @@ impl Compiler<'_> {
         let mut pairs = HashSet::<(PathBuf, PathBuf)>::new();
         let mut certificates = Vec::new();
         for certificate in written {
-            let CertificateSchema { chain, key, ocsp } = certificate.get();
+            let Some((chain, key)) = self.chain_and_key(certificate) else { continue };
+            let ocsp = &certificate.get().ocsp;
             if !pairs.insert((self.path(chain), self.path(key))) {
                 let remedy = "remove one of the two";
                 self.refuse(&certificate.span(), "certificate", "is given twice", remedy);
@@ -150,5 +151,21 @@ impl Compiler<'_> {
             }
         }
         certificates
+    }
+
+    /// The files of a certificate; none where it is asked for, or where that is not said.
+    fn chain_and_key<'c>(
+        &mut self,
+        at: &'c At<CertificateSchema>,
+    ) -> Option<(&'c At<String>, &'c At<String>)> {
+        let CertificateSchema { chain, key, ocsp, acme, names } = at.get();
+        match (chain, key, acme, names) {
+            (Some(chain), Some(key), None, None) => return Some((chain, key)),
+            (None, None, Some(_), _) if ocsp.is_none() => return None,
+            _ => {}
+        }
+        let remedy = "write `chain` and `key`, or `acme` and `names`";
+        self.refuse(&at.span(), "certificate", "is neither in files nor asked for", remedy);
+        None
     }
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::source::At;
 
 mod access;
+mod acme;
 mod clients;
 mod gateways;
 mod guards;
@@ -21,6 +22,7 @@ mod signals;
 mod switch;
 
 pub(super) use access::{BlockSchema, HeaderPatternSchema, HeadersSchema, RouteAccessSchema};
+pub(super) use acme::{AcmeChallengeSchema, AcmeSchema, DnsHookSchema, ExternalAccountSchema};
 pub(super) use clients::{ForwardedHeaderSchema, NetworksSchema, PagesSchema, ProofOfWorkSchema};
 pub(super) use gateways::{
     AccessSchema, AlgorithmSchema, CredentialsSchema, EncodingSchema, ForwardProxySchema,
@@ -67,6 +69,9 @@ pub(super) struct FileSchema {
     /// Certificates, picked by the name the client asks for.
     #[serde(default)]
     pub(super) certificate: Vec<At<CertificateSchema>>,
+    /// Certificate authorities that issue certificates by themselves.
+    #[serde(default)]
+    pub(super) acme: Vec<At<AcmeSchema>>,
     /// The shops.
     #[serde(default)]
     pub(super) site: Vec<At<SiteSchema>>,

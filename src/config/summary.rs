@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use super::{ListenAddress, Loaded, SharedStore, VaultStore};
 use crate::policy::{
-    Access, AccessRules, ForwardPolicy, Gateway, LimitMode, Listed, Otherwise, RevealPolicy, Site,
-    Webhook,
+    Access, AccessRules, AcmeAuthority, AcmeCertificate, AcmeChallenge, ForwardPolicy, Gateway,
+    LimitMode, Listed, Otherwise, RevealPolicy, Site, Webhook,
 };
 
 /// What will be served, how each route treats card numbers, and what to know about it.
@@ -25,6 +25,9 @@ fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
     writeln!(text, "admin {}", loaded.startup.admin)?;
     for certificate in &loaded.certificates {
         writeln!(text, "certificate {}", certificate.chain.display())?;
+    }
+    for certificate in &loaded.acme.certificates {
+        write_acme(text, certificate)?;
     }
     if loaded.startup.self_signed {
         writeln!(text, "certificate made up at start, for trying things out")?;
@@ -61,6 +64,23 @@ fn write(text: &mut String, loaded: &Loaded) -> fmt::Result {
     }
     for warning in &loaded.warnings {
         writeln!(text, "warning: {warning}")?;
+    }
+    Ok(())
+}
+
+/// Who will be asked for what, and what they will look at.
+fn write_acme(text: &mut String, certificate: &AcmeCertificate) -> fmt::Result {
+    writeln!(text, "certificate for {}", certificate.names.join(", "))?;
+    for authority in &certificate.authorities {
+        let AcmeAuthority { name, directory, challenge, .. } = &**authority;
+        let how = match challenge {
+            AcmeChallenge::Dns01(hook) => {
+                format!("dns-01: runs {}", hook.command.join(" "))
+            }
+            AcmeChallenge::Http01 => "http-01: it must reach us on port 80".to_owned(),
+            AcmeChallenge::TlsAlpn01 => "tls-alpn-01: it must reach us on port 443".to_owned(),
+        };
+        writeln!(text, "  asks {name} ({directory}) by {how}")?;
     }
     Ok(())
 }

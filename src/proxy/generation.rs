@@ -40,6 +40,8 @@ struct GatewayParts {
 pub(super) enum Found<'g> {
     /// A payment gateway.
     Gateway(GatewayPlace<'g>),
+    /// What proves a name to a certificate authority.
+    Proof(String),
     /// Nothing here: `https` on this port.
     Redirect(u16),
     /// A route of a site.
@@ -169,7 +171,7 @@ impl<'g> Found<'g> {
     /// What the answer tells browsers.
     pub(super) fn response_headers(&self) -> Option<&'g ResponseHeaders> {
         match self {
-            Self::Gateway(_) | Self::Redirect(_) => None,
+            Self::Gateway(_) | Self::Proof(_) | Self::Redirect(_) => None,
             Self::Site(place) => Some(&place.route.headers),
         }
     }
@@ -178,7 +180,7 @@ impl<'g> Found<'g> {
     pub(super) fn metrics(&self) -> Option<&Arc<RouteMetrics>> {
         match self {
             Self::Gateway(place) => Some(place.metrics),
-            Self::Redirect(_) => None,
+            Self::Proof(_) | Self::Redirect(_) => None,
             Self::Site(place) => Some(place.metrics),
         }
     }

@@ -9,6 +9,7 @@ use super::exchange::Exchange;
 use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
 use super::{Deliveries, GatewayWatch, Proofs};
+use crate::acme::HttpAnswers;
 use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::{CounterFile, Lock};
 use crate::policy::{Dimension, Gateway, Otherwise, SiteName};
@@ -27,6 +28,8 @@ pub struct Services {
     pub logins: LoginGuard,
     /// Where that is written down.
     pub counts: CounterFile,
+    /// Proves our names to certificate authorities on our clear listeners.
+    pub answers: Arc<HttpAnswers>,
     /// Work that suspicious clients do.
     pub proofs: Proofs,
     /// One line per request.

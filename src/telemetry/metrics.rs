@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use super::access_rules::AccessFamilies;
+use super::acme::AcmeFamilies;
 use super::cards::CardFamilies;
 use super::connections::ConnectionFamilies;
 use super::forward::ForwardFamilies;
@@ -39,6 +40,7 @@ pub struct Metrics {
     registry: Registry,
     lines_dropped: IntCounterVec,
     pub(super) access: AccessFamilies,
+    pub(super) acme: AcmeFamilies,
     pub(super) cards: CardFamilies,
     pub(super) connections: ConnectionFamilies,
     pub(super) forward: ForwardFamilies,
@@ -70,6 +72,7 @@ impl Metrics {
                 &["log"],
             ),
             access: AccessFamilies::register(&registry),
+            acme: AcmeFamilies::register(&registry),
             cards: CardFamilies::register(&registry),
             connections: ConnectionFamilies::register(&registry),
             forward: ForwardFamilies::register(&registry),

@@ -8,6 +8,7 @@ mod dice;
 mod disk;
 pub(crate) mod frames;
 mod h2;
+mod pebble;
 #[expect(dead_code, reason = "the library's tests use the rest")]
 pub(crate) mod postgres;
 mod purchases;
@@ -28,6 +29,7 @@ pub(crate) use client::{Client, Tls};
 pub(crate) use dice::Dice;
 pub(crate) use disk::Disk;
 pub(crate) use h2::H2;
+pub(crate) use pebble::{Pebble, PebbleSetup, free_ports};
 pub(crate) use postgres::Postgres;
 pub(crate) use purchases::Purchases;
 pub(crate) use raw_h2::{Outcome, RawH2};

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod acme;
+#[cfg(test)]
 mod balancer;
 #[cfg(test)]
 mod card_testing;

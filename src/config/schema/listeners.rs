@@ -80,14 +80,18 @@ pub(in crate::config) struct TlsSchema {
     pub(in crate::config) ticket_secret: Option<At<SecretSchema>>,
 }
 
-/// A certificate chain and its key.
+/// A certificate that clients are shown: `chain` and `key`, or `acme` and `names`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct CertificateSchema {
     /// PEM file: the leaf first, then its issuers.
-    pub(in crate::config) chain: At<String>,
+    pub(in crate::config) chain: Option<At<String>>,
     /// PEM file: PKCS#8, PKCS#1 or SEC1.
-    pub(in crate::config) key: At<String>,
+    pub(in crate::config) key: Option<At<String>>,
+    /// Names of `[[acme]]` that are asked for it instead, in this order.
+    pub(in crate::config) acme: Option<At<Vec<At<String>>>>,
+    /// What it is asked for; the first is what it is called in metrics and logs.
+    pub(in crate::config) names: Option<At<Vec<At<String>>>>,
     /// DER file: the authority's word that the certificate stands (OCSP), handed on with it while it is
     /// in time. It may come later.
     pub(in crate::config) ocsp: Option<At<String>>,

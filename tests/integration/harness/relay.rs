@@ -17,6 +17,7 @@ pub(crate) struct Relay {
 struct Line {
     state: State,
     streams: Vec<TcpStream>,
+    connections: usize,
 }
 
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
@@ -37,7 +38,7 @@ impl Relay {
         let shared = Arc::clone(&line);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                if shared.lock().state == State::Cut {
+                if shared.update(|line| line.count()) == State::Cut {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
@@ -51,6 +52,11 @@ impl Relay {
 
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// How many have been asked for.
+    pub(crate) fn connections(&self) -> usize {
+        self.line.lock().connections
     }
 
     pub(crate) fn cut(&self) {
@@ -68,6 +74,13 @@ impl Relay {
 
     pub(crate) fn mend(&self) {
         self.line.update(|line| line.state = State::Whole);
+    }
+}
+
+impl Line {
+    fn count(&mut self) -> State {
+        self.connections += 1;
+        self.state
     }
 }
 

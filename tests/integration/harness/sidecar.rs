@@ -254,6 +254,23 @@ impl Sidecar {
         found.unwrap_or_else(|| panic!("no \"{message}\" in {}", self.written()))
     }
 
+    /// The first so many operational lines with this message after a mark.
+    pub(crate) fn wait_for_logs(
+        &self,
+        mark: usize,
+        message: &str,
+        count: usize,
+        patience: Duration,
+    ) -> Vec<Value> {
+        let found = self.log.wait_within(patience, |lines| {
+            let each = lines[mark..].iter();
+            let found = each.filter_map(|line| find(std::slice::from_ref(line), message));
+            let found: Vec<_> = found.take(count).collect();
+            (found.len() == count).then_some(found)
+        });
+        found.unwrap_or_else(|| panic!("not {count} times \"{message}\" in {}", self.written()))
+    }
+
     /// How many operational lines after a mark have this message.
     pub(crate) fn log_count(&self, mark: usize, message: &str) -> usize {
         let lines = self.log.lock();
