@@ -5,10 +5,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::{Identity, Relay, Tls, Watched};
+
+/// It makes RSA keys first, which takes its time on a busy machine.
+const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How a test wants its authority.
 pub(crate) struct PebbleSetup {
@@ -162,8 +166,9 @@ impl Program {
         let lines: Arc<Watched<Vec<String>>> = Arc::default();
         follow(child.stdout.take().unwrap(), &lines);
         follow(child.stderr.take().unwrap(), &lines);
-        let found =
-            lines.wait_for(|lines| lines.iter().any(|line| line.contains(ready)).then_some(()));
+        let said =
+            |lines: &Vec<String>| lines.iter().any(|line| line.contains(ready)).then_some(());
+        let found = lines.wait_within(START_DEADLINE, said);
         assert!(found.is_some(), "{:?}", lines.lock());
         Self { child, lines }
     }
