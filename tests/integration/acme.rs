@@ -289,7 +289,7 @@ fn a_time_that_the_authority_names_is_kept_and_makes_no_loop() {
     let window = serde_json::json!({ "suggestedWindow":
         { "start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z" } });
     let config = format!(
-        "daemon off; pid {place}/pid; error_log stderr; events {{}}\nhttp {{ access_log off;\n\
+        "daemon off; master_process off; pid {place}/pid; error_log stderr; events {{}}\nhttp {{ access_log off;\n\
          client_body_temp_path {place}/a; proxy_temp_path {place}/b; fastcgi_temp_path {place}/c;\n\
          uwsgi_temp_path {place}/d; scgi_temp_path {place}/e; default_type application/json;\n\
          server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {place}/front.pem;\n\

@@ -162,15 +162,15 @@ impl Pebble {
 impl Program {
     fn start(command: &mut Command, ready: &str) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let lines: Arc<Watched<Vec<String>>> = Arc::default();
-        follow(child.stdout.take().unwrap(), &lines);
-        follow(child.stderr.take().unwrap(), &lines);
+        let mut program = Self { child: command.spawn().unwrap(), lines: Arc::default() };
+        let Self { child, lines } = &mut program;
+        follow(child.stdout.take().unwrap(), lines);
+        follow(child.stderr.take().unwrap(), lines);
         let said =
             |lines: &Vec<String>| lines.iter().any(|line| line.contains(ready)).then_some(());
         let found = lines.wait_within(START_DEADLINE, said);
         assert!(found.is_some(), "{:?}", lines.lock());
-        Self { child, lines }
+        program
     }
 }
 
