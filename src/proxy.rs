@@ -15,13 +15,14 @@ mod digits;
 mod exchange;
 mod finish;
 mod forward;
-mod forwarded;
+pub mod forwarded;
 mod gateway;
 mod generation;
 mod guard;
 mod headers;
 mod leave;
 pub mod login;
+mod malformed;
 mod peer;
 mod pipe;
 mod pool;
@@ -29,7 +30,7 @@ mod proof;
 mod reject;
 mod request_id;
 mod services;
-mod spelling;
+pub mod spelling;
 mod suspicion;
 mod testing;
 mod upgrade;
@@ -57,7 +58,7 @@ use login::Attempt;
 use reject::{Accept, Rejection};
 use request_id::RequestId;
 use testing::Payer;
-use upgrade::{Switch, Wanted};
+use upgrade::{Bootstrap, Switch, Wanted};
 
 pub use connect::{Connect, Intercept, Onward, Tunnel};
 pub use finish::Finished;
@@ -65,7 +66,7 @@ pub use forward::{Dialer, TargetError};
 pub use gateway::GatewayWatch;
 pub use generation::Generation;
 pub use leave::Leave;
-pub use peer::{Peer, Role};
+pub use peer::{Hold, Peer, Role};
 pub use proof::Proofs;
 pub use services::{LockTeller, Services};
 pub use suspicion::SignalWatch;
@@ -112,12 +113,6 @@ impl Proxy {
     #[must_use]
     pub fn services(&self) -> &Arc<Services> {
         &self.services
-    }
-
-    /// Counts and logs what was no request: hyper has answered it with a bare 400, 414 or 431.
-    pub fn malformed(&self, error: &hyper::Error) {
-        let id = RequestId::fresh();
-        self.services.metrics.request_rejected("none", "malformed", id.as_str(), error);
     }
 
     /// Answers one request; every answer has a request id, and is counted and logged when its body
@@ -200,6 +195,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Rejection> {
         let timeouts = &generation.snapshot.timeouts;
         let route = place.route;
+        let bootstrap = Bootstrap::of(&mut request)?;
         admit::method(request.method())?;
         admit::target(&request)?;
         admit::names(&request, &exchange.asked.host)?;
@@ -209,8 +205,10 @@ impl Proxy {
         if headers::next_hop(&mut request) == NextHop::Nowhere {
             return Ok(reject::capabilities());
         }
-        let protocol = headers::upgrade_wanted(request.version(), request.headers());
-        let wanted = Wanted::of(&route.cards, protocol)?;
+        let wanted = match &bootstrap {
+            Some(_) => Wanted::of(&route.cards, Some(Bootstrap::PROTOCOL))?,
+            None => Wanted::of(&route.cards, headers::upgrade_wanted(&request))?,
+        };
         let handed_over = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
         headers::join_cookies(&mut head.headers);
@@ -268,8 +266,12 @@ impl Proxy {
         }
 
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let switch = Switch { wanted, client: handed_over, idle: timeouts.upgrade_idle };
+            let idle = timeouts.upgrade_idle;
+            let switch = Switch { wanted, client: handed_over, bootstrap, idle };
             return self.switch(place, (peer, exchange), answer, switch).await;
+        }
+        if bootstrap.is_some() && answer.response.status().is_success() {
+            return Err(Rejection::UpgradeIgnored);
         }
         let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
         headers::strip_answer(&mut head.headers);

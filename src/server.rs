@@ -9,8 +9,10 @@ mod admin;
 mod coalesce;
 mod connection;
 mod forward;
+pub mod heads;
 mod listen;
 mod proxy_protocol;
+mod strict;
 mod supervisor;
 mod worker;
 

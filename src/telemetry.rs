@@ -49,6 +49,6 @@ pub use operator::Operator;
 pub use reloads::{CertificateExpiry, Complaint};
 pub use routes::{InFlight, RouteMetrics};
 pub use seen::{CardsSeen, SeenCount, SeenKey, SeenReport, Sighting};
-pub use timestamp::Rfc3339;
+pub use timestamp::{HttpDate, Rfc3339};
 pub use upstreams::UpstreamMetrics;
 pub use vaults::{CvvEvent, TokenOrigin};

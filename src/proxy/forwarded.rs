@@ -24,11 +24,7 @@ struct Hop<'h> {
 
 /// The client's address: the peer's, or the right-most that no trusted proxy has.
 #[must_use]
-pub(super) fn client_address(
-    peer: IpAddr,
-    headers: &HeaderMap,
-    proxies: &TrustedProxies,
-) -> ClientAddr {
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &TrustedProxies) -> ClientAddr {
     let peer = peer.to_canonical();
     let hops = believed(peer, headers, proxies);
     ClientAddr(hops.map(|hop| hop.address).last().unwrap_or(peer))

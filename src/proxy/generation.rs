@@ -159,12 +159,13 @@ impl Generation {
 }
 
 /// The route by the path as a server will read it. Where the path as it is written leads to another
-/// one, the stricter of the two: a way round a route must not be a way round its rules.
+/// one that is stricter, that one: a way round a route must not be a way round its rules.
 fn strictest<'s>(site: &'s Site, path: &str) -> Option<(usize, &'s Route)> {
     let written = site.route(path);
     let Cow::Owned(read) = login::normalise(path) else { return written };
     let strictness = |found: &(usize, &Route)| found.1.cards.strictness();
-    [site.route(&read), written].into_iter().flatten().max_by_key(strictness)
+    // Of equals the last: the limits are those of the path as it is read.
+    [written, site.route(&read)].into_iter().flatten().max_by_key(strictness)
 }
 
 impl<'g> Found<'g> {

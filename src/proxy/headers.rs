@@ -83,12 +83,13 @@ pub(super) fn next_hop<B>(request: &mut Request<B>) -> NextHop {
 
 /// The protocol that a request wants to change to, if the connection may change at all.
 #[must_use]
-pub(super) fn upgrade_wanted(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn upgrade_wanted<B>(request: &Request<B>) -> Option<HeaderValue> {
+    let headers = request.headers();
     let named = list(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
     let protocol = headers.get(UPGRADE)?;
     // RFC 9113 §3.1: "h2c" upgrades are obsolete, and a way round every rule here.
     let allowed = !protocol.as_bytes().to_ascii_lowercase().windows(3).any(|name| name == b"h2c");
-    (named && allowed && version == Version::HTTP_11).then(|| protocol.clone())
+    (named && allowed && request.version() == Version::HTTP_11).then(|| protocol.clone())
 }
 
 /// Whether the client understands trailers.

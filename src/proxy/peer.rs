@@ -1,5 +1,6 @@
 //! Where a request comes from: its connection, and what the listener is for.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -31,6 +32,11 @@ pub struct Peer {
     /// Tells when it must end.
     pub leave: Leave,
 }
+
+/// Keeps a connection open as long as it is there: one that carries a WebSocket beside requests
+/// (RFC 8441) is not idle for want of those.
+#[derive(Clone)]
+pub struct Hold(pub Arc<dyn Any + Send + Sync>);
 
 /// What a listener does with requests.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -162,6 +162,12 @@ pub enum Rejection {
     /// The body of a login cannot be read, so nobody knows whom it is for.
     #[error("the body of a login cannot be read")]
     LoginUnreadable,
+    /// What is no HTTP.
+    #[error("what came is no request")]
+    Malformed {
+        /// What HTTP has for it.
+        status: StatusCode,
+    },
     /// CONNECT and TRACE are not for a reverse proxy.
     #[error("method not allowed")]
     Method,
@@ -231,6 +237,9 @@ pub enum Rejection {
     /// A protocol that cannot be looked into, on a route that guards cards.
     #[error("an upgrade to a protocol that cannot be looked into")]
     UpgradeUnknown,
+    /// The upstream answered a WebSocket handshake with something else that sounds like a yes.
+    #[error("the upstream did not change protocols")]
+    UpgradeIgnored,
     /// The upstream's answer broke off before it could be shown.
     #[error("the upstream's answer broke off")]
     UpstreamBody(#[source] BodyError),
@@ -286,7 +295,7 @@ impl Rejection {
             | Self::LoginUnreadable
             | Self::NameRefused
             | Self::TargetRefused => StatusCode::BAD_REQUEST,
-            Self::Blocked { status, .. } => *status,
+            Self::Blocked { status, .. } | Self::Malformed { status } => *status,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CallerRefused
@@ -321,6 +330,7 @@ impl Rejection {
             Self::AnswerHeld(_)
             | Self::TunnelFailed(_)
             | Self::UnaskedUpgrade
+            | Self::UpgradeIgnored
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)
             | Self::UpstreamConnect(_)

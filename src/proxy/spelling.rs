@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::login::{Plus, decode, decode_bytes, normalise, views};
 
 /// A path, as it is written and as servers read it.
-pub(super) struct Paths<'t> {
+pub struct Paths<'t> {
     written: &'t str,
     read: Cow<'t, str>,
     /// Some servers decode twice.
@@ -16,7 +16,8 @@ pub(super) struct Paths<'t> {
 
 impl<'t> Paths<'t> {
     /// All spellings of a path, without its query.
-    pub(super) fn of(written: &'t str) -> Self {
+    #[must_use]
+    pub fn of(written: &'t str) -> Self {
         let read = normalise(written);
         let again = match normalise(&read) {
             Cow::Owned(again) => Some(again),
@@ -27,13 +28,13 @@ impl<'t> Paths<'t> {
     }
 
     /// Each path that a shop may act on.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
         let again = self.again.as_deref().into_iter().flat_map(views);
         [self.written].into_iter().chain(views(&self.read)).chain(again)
     }
 
     /// The same, and what is not yet free of dot segments and the like.
-    pub(super) fn with_raw(&self) -> impl Iterator<Item = &str> {
+    pub fn with_raw(&self) -> impl Iterator<Item = &str> {
         self.iter().chain(self.decoded.as_deref())
     }
 }
@@ -52,7 +53,8 @@ pub(super) fn decodings(text: &[u8], plus: Plus) -> impl Iterator<Item = Cow<'_,
 
 /// A text without the escapes of JSON (RFC 8259 §7): `\u0027` is an apostrophe, which no escape need
 /// hide. `None` where there are none.
-pub(super) fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     memchr::memchr(b'\\', text)?;
     let mut plain = Vec::with_capacity(text.len());
     let mut left = text;

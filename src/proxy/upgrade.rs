@@ -4,15 +4,19 @@
 //! is one pipe after 101, and only where the route changes nothing: a protocol nobody here can read
 //! would carry card numbers past the guard.
 
+mod bootstrap;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
-use http::{HeaderMap, HeaderValue, Response};
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
+
+pub(super) use bootstrap::Bootstrap;
 
 use super::body::Body;
 use super::exchange::Exchange;
@@ -20,7 +24,7 @@ use super::forward::Answer;
 use super::generation::Place;
 use super::reject::Rejection;
 use super::websocket::{Frames, Look};
-use super::{Peer, Proxy, cards, headers, pipe};
+use super::{Hold, Peer, Proxy, cards, headers, pipe};
 use crate::policy::{CardPolicy, RequestAction, ResponseAction};
 
 /// What a client wants to change to.
@@ -39,6 +43,8 @@ pub(super) struct Switch {
     pub(super) wanted: Wanted,
     /// The client's connection, once it is handed over.
     pub(super) client: Option<OnUpgrade>,
+    /// Where it is one stream of many.
+    pub(super) bootstrap: Option<Bootstrap>,
     /// How long both sides may be silent.
     pub(super) idle: Duration,
 }
@@ -99,6 +105,15 @@ impl Proxy {
         let upstream = hyper::upgrade::on(&mut response);
         let (mut head, _empty) = response.into_parts();
         head.headers.remove(CONTENT_LENGTH);
+        let hold = match switch.bootstrap {
+            None => None,
+            Some(bootstrap) if bootstrap.is_accepted(&head.headers) => {
+                // RFC 8441 §5: 200 says there what 101 says here.
+                head.status = StatusCode::OK;
+                bootstrap.into_hold()
+            }
+            Some(_) => return Err(Rejection::UnaskedUpgrade),
+        };
         if let Wanted::Frames(_) = switch.wanted {
             if !head.headers.get(UPGRADE).is_some_and(is_websocket) {
                 return Err(Rejection::UnaskedUpgrade);
@@ -109,9 +124,13 @@ impl Proxy {
             if let Some(Look { editor, rules }) = &frames.responses {
                 cards::rewrite_head(editor, rules, None, &mut head.headers).await?;
             }
-            frames.join(&peer.tasks, client, upstream);
+            frames.join(&peer.tasks, (client, hold), upstream);
         } else {
-            join(&peer.tasks, client, upstream, switch.idle);
+            join(&peer.tasks, (client, hold), upstream, switch.idle);
+        }
+        if head.status == StatusCode::OK {
+            headers::strip_answer(&mut head.headers);
+            head.headers.remove(SEC_WEBSOCKET_ACCEPT);
         }
         Ok(Response::from_parts(head, Body::Empty))
     }
@@ -148,8 +167,14 @@ fn is_websocket(protocol: &HeaderValue) -> bool {
 }
 
 /// Joins the two connections once both have been handed over.
-fn join(tasks: &TaskTracker, client: OnUpgrade, upstream: OnUpgrade, idle: Duration) {
+fn join(
+    tasks: &TaskTracker,
+    (client, hold): (OnUpgrade, Option<Hold>),
+    upstream: OnUpgrade,
+    idle: Duration,
+) {
     tasks.spawn(async move {
+        let _held = hold;
         let (client, upstream) = match tokio::try_join!(client, upstream) {
             Ok(both) => both,
             Err(error) => return debug!(%error, "upgrade failed"),

@@ -24,10 +24,10 @@ use tracing::debug;
 pub use frame::{Head, Key, Opcode, Sender, Violation};
 pub use relay::{Outgoing, Relay};
 
-use super::Leave;
 use super::cards::Editor;
 use super::pipe::Silence;
 use super::reject::Rejection;
+use super::{Hold, Leave};
 use crate::scan::Rules;
 use crate::telemetry::CardPlace;
 
@@ -82,8 +82,14 @@ struct Closing {
 
 impl Frames {
     /// Joins the two connections once both have been handed over.
-    pub(super) fn join(self, tasks: &TaskTracker, client: OnUpgrade, upstream: OnUpgrade) {
+    pub(super) fn join(
+        self,
+        tasks: &TaskTracker,
+        (client, hold): (OnUpgrade, Option<Hold>),
+        upstream: OnUpgrade,
+    ) {
         tasks.spawn(async move {
+            let _held = hold;
             match tokio::try_join!(client, upstream) {
                 Ok((client, upstream)) => self.run(client, upstream).await,
                 Err(error) => debug!(%error, "upgrade failed"),

@@ -3,17 +3,27 @@
 //! One timer per connection that looks now and then, instead of one per request that is set and
 //! cleared: a request costs two clock reads.
 
+mod busy;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http::{Method, Request};
+use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(super) use busy::{Busy, Held, WhileBusy};
+
+use super::heads::Follows;
 use crate::policy::Timeouts;
+
+/// What `follows` says where it is no count.
+const NOTHING_TOLD: u64 = u64::MAX;
+const ANYTHING: u64 = u64::MAX - 1;
+const CHUNKS: u64 = u64::MAX - 2;
 
 /// How a connection uses its time.
 pub(super) struct Activity {
@@ -30,6 +40,10 @@ pub(super) struct Activity {
     waiting: AtomicUsize,
     /// Milliseconds from `opened` to the last time that an answer moved.
     moved_at: AtomicU64,
+    /// Streams that have left HTTP beside others that have not (HTTP/2).
+    tunnels: AtomicUsize,
+    /// HTTP/1.1: what follows the head that was read last, until the reader has taken it.
+    follows: AtomicU64,
 }
 
 /// What has lasted too long.
@@ -62,19 +76,52 @@ impl Activity {
             blocked_at: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             moved_at: AtomicU64::new(0),
+            tunnels: AtomicUsize::new(0),
+            follows: AtomicU64::new(NOTHING_TOLD),
         })
     }
 
     /// A request has been read; the guard ends it.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+    pub(super) fn begin<B: Body>(self: &Arc<Self>, request: &Request<B>) -> Busy {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Busy { activity: Arc::clone(self), waits: false }
+        let length = request.body().size_hint().exact();
+        self.follows.store(length.unwrap_or(CHUNKS), Ordering::Relaxed);
+        let connect = *request.method() == Method::CONNECT;
+        Busy { activity: Arc::clone(self), connect, waits: false }
+    }
+
+    /// What follows the head that was read last; told once.
+    pub(super) fn take_follows(&self) -> Option<Follows> {
+        if self.follows.load(Ordering::Relaxed) == NOTHING_TOLD {
+            return None;
+        }
+        match self.follows.swap(NOTHING_TOLD, Ordering::Relaxed) {
+            NOTHING_TOLD => None,
+            ANYTHING => Some(Follows::Anything),
+            CHUNKS => Some(Follows::Chunks),
+            length => Some(Follows::Bytes(length)),
+        }
+    }
+
+    /// Keeps the connection open for one of its streams, which is no request any more.
+    pub(super) fn hold(self: &Arc<Self>) -> Arc<Held> {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Held { activity: Arc::clone(self) })
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn has_requests(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
+    fn has_tunnels(&self) -> bool {
+        self.tunnels.load(Ordering::Relaxed) > 0
     }
 
     /// Whether nothing is under way and, as far as bytes tell, nothing has begun.
     pub(super) fn is_resting(&self, phases: Phases) -> bool {
         let begun = phases == Phases::HeadAndIdle && self.head_at.load(Ordering::Relaxed) > 0;
-        self.in_flight.load(Ordering::Relaxed) == 0 && !begun
+        !self.has_requests() && !self.has_tunnels() && !begun
     }
 
     /// Resolves when a phase has lasted longer than it may.
@@ -95,7 +142,7 @@ impl Activity {
             let left = due.checked_sub(now).filter(|left| !left.is_zero());
             return left.map_or(Ok(Overdue::Write), Err);
         }
-        if self.in_flight.load(Ordering::Relaxed) > 0 {
+        if self.has_requests() || self.has_tunnels() {
             let look = timeouts.request_head.min(timeouts.keep_alive);
             return Err(look.min(timeouts.client_write));
         }
@@ -135,9 +182,10 @@ impl Activity {
         }
     }
 
-    fn bytes_came(&self) {
+    /// Bytes have come; where no request is under way they are the beginning of a head.
+    pub(super) fn bytes_came(&self) {
         let waiting = self.head_at.load(Ordering::Relaxed) == 0;
-        if waiting && self.in_flight.load(Ordering::Relaxed) == 0 {
+        if waiting && !self.has_requests() {
             self.head_at.store(self.millis().saturating_add(1), Ordering::Relaxed);
         }
     }
@@ -150,73 +198,6 @@ impl Activity {
 
     fn millis(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-/// A request under way.
-pub(super) struct Busy {
-    activity: Arc<Activity>,
-    /// Whether a piece of its answer has been given and the next not yet asked for.
-    waits: bool,
-}
-
-impl Busy {
-    fn asked(&mut self) {
-        if std::mem::take(&mut self.waits) {
-            self.activity.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    fn gave(&mut self) {
-        self.waits = true;
-        self.activity.waiting.fetch_add(1, Ordering::Relaxed);
-        self.activity.moved_at.store(self.activity.millis(), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.asked();
-        self.activity.rest();
-    }
-}
-
-/// The body of an answer, which keeps its request under way.
-pub(super) struct WhileBusy<B> {
-    body: B,
-    busy: Busy,
-}
-
-impl<B> WhileBusy<B> {
-    /// Waits to be asked for its first piece: a client may never let it be.
-    pub(super) fn new(body: B, mut busy: Busy) -> Self {
-        busy.gave();
-        Self { body, busy }
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for WhileBusy<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.busy.asked();
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if frame.is_some() {
-            self.busy.gave();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -285,6 +266,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn timeouts() -> Timeouts {
@@ -293,6 +276,10 @@ mod tests {
             keep_alive: Duration::from_secs(60),
             ..Timeouts::default()
         }
+    }
+
+    fn request() -> Request<http_body_util::Empty<Bytes>> {
+        Request::default()
     }
 
     fn aged(seconds: u64) -> Arc<Activity> {
@@ -315,16 +302,27 @@ mod tests {
     fn a_connection_without_requests_is_idle_and_one_with_a_request_is_not() {
         let activity = aged(61);
         assert_eq!(activity.judge(&timeouts(), Phases::Idle), Ok(Overdue::Idle));
-        let busy = activity.begin();
+        let busy = activity.begin(&request());
         assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
         drop(busy);
         assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
     }
 
     #[test]
+    fn a_connection_with_a_tunnel_is_not_idle() {
+        let activity = aged(61);
+        let held = activity.hold();
+        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        assert!(!activity.is_resting(Phases::Idle));
+        drop(held);
+        assert!(activity.is_resting(Phases::Idle));
+        assert!(activity.judge(&timeouts(), Phases::Idle).is_err(), "it rests from now on");
+    }
+
+    #[test]
     fn a_client_that_takes_nothing_in_is_overdue_until_it_reads_again() {
         let activity = aged(61);
-        let _busy = activity.begin();
+        let _busy = activity.begin(&request());
         activity.wrote::<()>(&Poll::Pending);
         assert!(activity.judge(&timeouts(), Phases::HeadAndIdle).is_err());
         activity.blocked_at.store(1, Ordering::Relaxed);
@@ -337,7 +335,7 @@ mod tests {
     #[test]
     fn one_answer_that_moves_keeps_the_connection_of_one_that_does_not() {
         let activity = aged(61);
-        let (mut still, mut moving) = (activity.begin(), activity.begin());
+        let (mut still, mut moving) = (activity.begin(&request()), activity.begin(&request()));
         still.gave();
         activity.moved_at.store(0, Ordering::Relaxed);
         assert!(activity.judge(&timeouts(), Phases::Idle).is_err());

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -21,9 +21,10 @@ use tokio_util::task::TaskTracker;
 use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
 use super::coalesce::Coalesced;
 use super::listen::Kind;
+use super::strict::{HeadFault, Strict};
 use super::{forward, proxy_protocol};
 use crate::policy::Timeouts;
-use crate::proxy::{Dialer, Finished, Leave, Peer, Proxy, Role};
+use crate::proxy::{Dialer, Finished, Hold, Leave, Peer, Proxy, Role};
 use crate::telemetry::ProxyHeaderFault;
 use crate::tls::{Accepted, Acceptor, HandshakeFailure};
 
@@ -50,6 +51,13 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 const GOAWAY_WAIT: Duration = Duration::from_secs(1);
 /// The same where nobody waits for us to end.
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much more is read, and for how long, from a client that has been told the last.
+const LINGER_BYTES_MAX: u64 = 1 << 20;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What hyper gives no answer to: HTTP/2 where nobody agreed on it.
+const UNREADABLE: HeadFault = HeadFault::Unreadable(StatusCode::BAD_REQUEST);
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\
     connection: close\r\n\r\n";
@@ -167,22 +175,23 @@ async fn serve_http1<S>(context: &Arc<Context>, stream: S, peer: Peer, timeouts:
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (activity, leave) = (Activity::new(), peer.leave.clone());
-    let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
-    let service = last_when(leave.clone(), service);
-    drive_http1((context, &leave), stream, (activity, service), timeouts).await;
+    let (activity, peer) = (Activity::new(), Arc::new(peer));
+    let service = answering(Arc::clone(&context.proxy), Arc::clone(&peer), Arc::clone(&activity));
+    let service = last_when(peer.leave.clone(), service);
+    drive_http1(context, stream, (activity, service), (&peer, timeouts)).await;
 }
 
 /// Drives one HTTP/1.1 connection to its end, or to where it leaves HTTP.
 pub(super) async fn drive_http1<S>(
-    (context, leave): (&Arc<Context>, &Leave),
+    context: &Arc<Context>,
     stream: S,
     (activity, service): (Arc<Activity>, impl Fn(Request<Incoming>) -> Answering + Send),
-    timeouts: &Timeouts,
+    (peer, timeouts): (&Peer, &Timeouts),
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let watched = Watched { stream, activity: Arc::clone(&activity) };
+    let io = TokioIo::new(Strict::new(watched));
     let mut builder = http1::Builder::new();
     builder
         .max_buf_size(READ_BUFFER_BYTES_MAX)
@@ -193,7 +202,7 @@ pub(super) async fn drive_http1<S>(
         Box::pin(builder.serve_connection(io, service_fn(service)).with_upgrades());
     // Until then it is ended by its next answer: a client may send a request at any moment, and must
     // not find the door shut.
-    let mut hurry = pin!(leave.hurry.cancelled());
+    let mut hurry = pin!(peer.leave.hurry.cancelled());
     let mut told = false;
     loop {
         let mut overdue = pin!(activity.overdue(timeouts, Phases::HeadAndIdle));
@@ -201,8 +210,13 @@ pub(super) async fn drive_http1<S>(
             // First: what has come already must be seen before a drain judges the connection idle.
             biased;
             ended = &mut connection => {
-                if let Err(error) = ended && error.is_parse() {
-                    context.proxy.malformed(&error);
+                let preface = ended.is_err_and(|error| error.is_parse());
+                let parts = Pin::into_inner(connection).into_parts();
+                if let Some((watched, fault)) = parts.map(|parts| parts.io.into_inner().into_parts())
+                    && let Some(fault) = fault.or(preface.then_some(UNREADABLE))
+                {
+                    let words = context.proxy.malformed(peer, fault.status(), &fault);
+                    say_last(watched.stream, &words, timeouts).await;
                 }
                 return;
             }
@@ -220,7 +234,8 @@ pub(super) async fn drive_http1<S>(
                     Overdue::Idle | Overdue::Write => (),
                     Overdue::Head => {
                         if let Some(parts) = Pin::into_inner(connection).into_parts() {
-                            apologise(parts.io.into_inner(), timeouts).await;
+                            let (watched, _) = parts.io.into_inner().into_parts();
+                            say_last(watched.stream, REQUEST_TIMEOUT, timeouts).await;
                         }
                     }
                 };
@@ -229,13 +244,21 @@ pub(super) async fn drive_http1<S>(
     }
 }
 
-/// Tells a client why its connection ends; it may not listen any more.
-async fn apologise<S: AsyncWrite + Unpin>(mut stream: S, timeouts: &Timeouts) {
-    let words = async {
-        stream.write_all(REQUEST_TIMEOUT).await?;
+/// Tells a client why its connection ends; it may not listen any more. What it still sends is read for a
+/// while: a socket closed over unread bytes would take the words away again (RFC 9112 §9.6).
+async fn say_last<S>(mut stream: S, words: &[u8], timeouts: &Timeouts)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let said = async {
+        stream.write_all(words).await?;
         stream.shutdown().await
     };
-    let _best_effort = timeout(timeouts.connect, words).await;
+    if !matches!(timeout(timeouts.connect, said).await, Ok(Ok(()))) {
+        return;
+    }
+    let mut rest = stream.take(LINGER_BYTES_MAX);
+    let _best_effort = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }
 
 async fn serve_http2<S>(context: &Arc<Context>, stream: S, peer: Peer, timeouts: &Timeouts)
@@ -251,6 +274,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+        .enable_connect_protocol()
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
@@ -296,13 +320,13 @@ fn answering(
     peer: Arc<Peer>,
     activity: Arc<Activity>,
 ) -> impl Fn(Request<Incoming>) -> Answering {
-    move |request| {
+    move |mut request| {
         let (proxy, peer) = (Arc::clone(&proxy), Arc::clone(&peer));
-        let busy = activity.begin();
-        Box::pin(async move {
-            let answer = proxy.handle(&peer, request).await;
-            Ok(answer.map(|body| WhileBusy::new(body, busy)))
-        })
+        let busy = activity.begin(&request);
+        if *request.method() == Method::CONNECT {
+            request.extensions_mut().insert(Hold(activity.hold()));
+        }
+        Box::pin(async move { Ok(busy.answer(proxy.handle(&peer, request).await)) })
     }
 }
 

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::activity::{Activity, WhileBusy};
+use super::activity::Activity;
 use super::connection::{Answering, Context, drive_http1, serve_tls};
 use crate::policy::Timeouts;
 use crate::proxy::{Connect, Intercept, Onward, Peer, Role};
@@ -26,10 +26,10 @@ pub(super) async fn serve(
     timeouts: &Timeouts,
     open: ConnectionGuard,
 ) {
-    let (activity, leave) = (Activity::new(), peer.leave.clone());
-    let caller = Caller { context: Arc::clone(context), peer, _open: open };
-    let service = connecting(Arc::new(caller), Arc::clone(&activity));
-    drive_http1((context, &leave), tcp, (activity, service), timeouts).await;
+    let activity = Activity::new();
+    let caller = Arc::new(Caller { context: Arc::clone(context), peer, _open: open });
+    let service = connecting(Arc::clone(&caller), Arc::clone(&activity));
+    drive_http1(context, tcp, (activity, service), (&caller.peer, timeouts)).await;
 }
 
 /// Who is at the other end, for as long as the connection lasts in any form.
@@ -45,12 +45,12 @@ fn connecting(
 ) -> impl Fn(Request<Incoming>) -> Answering {
     move |request| {
         let caller = Arc::clone(&caller);
-        let busy = activity.begin();
+        let busy = activity.begin(&request);
         Box::pin(async move {
             let proxy = &caller.context.proxy;
             if request.method() != Method::CONNECT {
                 let answer = proxy.handle(&caller.peer, request).await;
-                return Ok(answer.map(|body| WhileBusy::new(body, busy)));
+                return Ok(busy.answer(answer));
             }
             let Connect { response, onward } = proxy.connect(&caller.peer, request).await;
             match onward {
@@ -66,7 +66,7 @@ fn connecting(
                 }
                 None => {}
             }
-            Ok(response.map(|body| WhileBusy::new(body, busy)))
+            Ok(busy.answer(response))
         })
     }
 }

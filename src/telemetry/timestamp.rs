@@ -8,6 +8,9 @@ use time::OffsetDateTime;
 /// RFC 3339, UTC, to the millisecond.
 pub struct Rfc3339(pub SystemTime);
 
+/// The date of HTTP's fields (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub struct HttpDate(pub SystemTime);
+
 /// The time of Apache's log formats: `10/Oct/2000:13:55:36 +0000`.
 pub(super) struct ApacheTime(pub(super) SystemTime);
 
@@ -19,6 +22,17 @@ impl fmt::Display for Rfc3339 {
         let millisecond = at.millisecond();
         write!(f, "{year:04}-{month:02}-{day:02}T")?;
         write!(f, "{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
+    }
+}
+
+impl fmt::Display for HttpDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = utc(self.0);
+        let (weekday, month) = (at.weekday().to_string(), at.month().to_string());
+        let [weekday, month] = [&weekday, &month].map(|name| name.get(..3).unwrap_or(name));
+        let (day, year) = (at.day(), at.year());
+        let (hour, minute, second) = at.to_hms();
+        write!(f, "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
     }
 }
 
@@ -47,10 +61,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_writings_of_a_known_instant() {
+    fn all_writings_of_a_known_instant() {
         let at = UNIX_EPOCH + Duration::from_millis(971_186_136_007);
         assert_eq!(Rfc3339(at).to_string(), "2000-10-10T13:55:36.007Z");
         assert_eq!(ApacheTime(at).to_string(), "10/Oct/2000:13:55:36 +0000");
+        assert_eq!(HttpDate(at).to_string(), "Tue, 10 Oct 2000 13:55:36 GMT");
     }
 
     #[test]

@@ -11,8 +11,12 @@ pub mod chunked_rewrite;
 pub mod coding;
 #[path = "checks/config.rs"]
 pub mod config;
+#[path = "checks/heads.rs"]
+pub mod heads;
 #[path = "checks/login.rs"]
 pub mod login;
+#[path = "checks/request.rs"]
+pub mod request;
 #[path = "checks/scan.rs"]
 pub mod scan;
 #[path = "checks/token.rs"]

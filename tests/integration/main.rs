@@ -19,11 +19,15 @@ mod commands;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod conformance_h2;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
 mod drain;
+#[cfg(test)]
+mod early;
 #[cfg(test)]
 mod encoded;
 #[cfg(test)]
@@ -38,6 +42,8 @@ mod gateway;
 mod guard;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod heads;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -64,6 +70,8 @@ mod operator;
 mod outages;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod paths;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
@@ -104,3 +112,5 @@ mod vault;
 mod webhook;
 #[cfg(test)]
 mod websocket;
+#[cfg(test)]
+mod websocket_h2;

@@ -66,6 +66,16 @@ fn no_frames_break_a_connection_that_is_looked_into() {
     replay("websocket", checks::websocket::check, 3000);
 }
 
+#[test]
+fn no_cut_moves_the_end_of_a_head() {
+    replay("heads", checks::heads::check, 10_000);
+}
+
+#[test]
+fn no_request_is_believed_or_read_by_accident() {
+    replay("request", checks::request::check, 5000);
+}
+
 /// Checks the corpus of a target, then as many mutants of it.
 fn replay(target: &str, check: fn(&[u8]), mutants: usize) {
     let corpus = corpus(target);

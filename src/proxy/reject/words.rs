@@ -1,5 +1,7 @@
 //! What the person at the other end is told: enough for the honest, nothing for an attacker.
 
+use http::StatusCode;
+
 use super::Rejection;
 
 impl Rejection {
@@ -71,8 +73,15 @@ impl Rejection {
             }
             Self::TunnelFailed(_) => "That address cannot be reached at the moment.",
             Self::TunnelsFull { .. } => "Too many connections are open. Please try again soon.",
+            Self::Malformed { status: StatusCode::BAD_REQUEST } => {
+                "The request could not be understood."
+            }
+            Self::Malformed { .. } => {
+                "The request is too large. Deleting the cookies of this site may help."
+            }
             Self::UpgradeUnknown => "This protocol is not supported here.",
             Self::UnaskedUpgrade
+            | Self::UpgradeIgnored
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)
             | Self::UpstreamConnect(_)

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::{Client, Sidecar, Upstream, Watched};
 
 pub(crate) const TEXT: u8 = 1;
@@ -50,7 +54,12 @@ impl Shop {
         let heard = Arc::clone(&received);
         let upstream = Upstream::start(move |exchange| {
             exchange.arrived();
-            let fields = [("connection", "Upgrade"), ("upgrade", "websocket")];
+            let accept = accept(exchange.head.field("sec-websocket-key").unwrap());
+            let fields = [
+                ("connection", "Upgrade"),
+                ("upgrade", "websocket"),
+                ("sec-websocket-accept", &accept),
+            ];
             exchange.begin(101, &fields)?;
             exchange.close();
             exchange.raw(&greeting)?;
@@ -171,8 +180,14 @@ pub(crate) fn write(last: bool, opcode: u8, key: Option<[u8; 4]>, payload: &[u8]
     bytes
 }
 
+/// What a key is answered with (RFC 6455 section 1.3).
+fn accept(key: &str) -> String {
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
+}
+
 /// The first frame and its length, if all of it is there.
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (length, mut at) = length(bytes)?;
     let masked = bytes[1] & 0x80 != 0;
     let mut key = [0; 4];

@@ -88,6 +88,24 @@ impl RawH2 {
         }
     }
 
+    /// The next so many bytes of this stream's body; `None` where it ends before.
+    pub(crate) fn data(&mut self, stream: u32, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while bytes.len() < count {
+            match self.next_frame().ok()? {
+                (DATA, flags, id, payload) if id == stream => {
+                    bytes.extend(payload);
+                    if flags & END_STREAM != 0 && bytes.len() < count {
+                        return None;
+                    }
+                }
+                (RST_STREAM, _, id, _) if id == stream => return None,
+                _ => {}
+            }
+        }
+        Some(bytes)
+    }
+
     pub(crate) fn next_frame(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
         let head = self.client.try_bytes(9)?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
