@@ -32,6 +32,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// For a whole attempt, beside what commands of the operator's may take.
 const ATTEMPT_WAIT: Duration = Duration::from_secs(15 * 60);
 
+/// For taking proofs away when the process ends.
+const CLEAR_WAIT: Duration = Duration::from_secs(10);
+
 /// Everything that asking needs.
 pub(super) struct Desk {
     data_dir: PathBuf,
@@ -189,7 +192,9 @@ impl Desk {
                 Some(outcome.unwrap_or(Err(AcmeError::Late)))
             }
         };
-        proofs.clear().await;
+        // A shutdown does not wait for a command that hangs.
+        let wait = if closing.is_cancelled() { CLEAR_WAIT } else { ATTEMPT_WAIT };
+        let _left_behind = timeout(wait, proofs.clear()).await;
         let (issued, failed) = match outcome {
             None => return false,
             Some(Ok(issued)) => (Some(issued), None),
