@@ -19,6 +19,11 @@ const GROUPS: usize = 3;
 /// behind them for a number of 19 digits with separators.
 const GROUPS_MAX: usize = (AROUND - 64) / 4;
 
+/// So many digits in a row stand for themselves, as the shortest data of a track does, an expiry and a
+/// service code (ISO/IEC 7813): base64 of anything else has them once in half a million characters, and
+/// what a mask may hide is not to be decoded.
+const PLAIN_DIGITS: usize = 7;
+
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// What lines of a token are broken with, plain or as a carrier writes it.
@@ -158,32 +163,34 @@ fn places_before(view: &View<'_>, at: usize) -> Vec<usize> {
     let base = at - before.len();
     let mut places = Vec::with_capacity(2 * AROUND);
     let mut rest = if ends_with_plain_digits(before) { &[] } else { before };
+    let mut plain = 0;
     while places.len() < AROUND {
         let length = line_break_before(rest).unwrap_or(0);
         let line = rest.get(..rest.len() - length).unwrap_or_default();
         if ends_with_line(line) {
             rest = line;
         }
-        let Some((_, head)) = rest.split_last().filter(|(last, _)| value(**last).is_some()) else {
+        let Some((last, head)) = rest.split_last().filter(|(last, _)| value(**last).is_some())
+        else {
             break;
         };
         rest = head;
         places.push(base + rest.len());
+        plain = if last.is_ascii_digit() { plain + 1 } else { 0 };
+        if plain == PLAIN_DIGITS {
+            places.truncate(places.len() - PLAIN_DIGITS);
+            break;
+        }
     }
     places
 }
 
 /// Whether a text ends with a line of base64, not with the data of a track (ISO/IEC 7813) behind its
-/// `^`, or behind its number and `=`: with that before it, the number on the next line would be none
-/// until it is masked.
+/// `^`: with that before it, the number on the next line would be none until it is masked.
 fn ends_with_line(text: &[u8]) -> bool {
     let written = text.iter().rev().take_while(|byte| value(**byte).is_some()).count();
-    let of_track = match text.get(..text.len() - written) {
-        Some([.., b'^']) => true,
-        Some([number @ .., b'=']) => ends_with_plain_digits(number),
-        _ => false,
-    };
-    written > 0 && !of_track && !ends_with_plain_digits(text)
+    let head = text.get(..text.len() - written).unwrap_or_default();
+    written > 0 && head.last() != Some(&b'^') && !ends_with_plain_digits(text)
 }
 
 /// Whether a text ends with digits that stand for themselves, as those of a number, a code or a track

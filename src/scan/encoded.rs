@@ -222,6 +222,9 @@ mod tests {
             masked(rules, Carrier::Text, &glued),
             "378282*****0005D********NDExMTExKioqKioqMTExMQ"
         );
+        let lettered = format!("378282246310005D2512101111o{encoded}");
+        let once = masked(rules, Carrier::Text, &lettered);
+        assert_eq!(masked(rules, Carrier::Text, &once), once);
         let code = format!("cvv=1234\n{encoded}");
         assert_eq!(masked(rules, Carrier::Text, &code), "cvv=****\nNDExMTExKioqKioqMTExMQ");
     }
