@@ -63,8 +63,9 @@ fn ends_character(text: &[u8]) -> bool {
     })
 }
 
-/// The longest rest of a number literal that is followed.
-const REST_MAX: usize = 64;
+/// How far the rest of a number literal is followed: as far as may be looked, for behind it stands what
+/// tells a literal.
+const REST_MAX: usize = LOOK_AHEAD;
 
 /// The length of `.0`, `.25e3` or `e15` (RFC 8259 §6).
 fn fraction(view: &View<'_>, at: usize) -> usize {

@@ -82,6 +82,11 @@ fn a_json_number_stays_a_number_and_is_no_card() {
     let fraction = r#"{"payment_no": 41111111.0111190}"#;
     let once = masked(named, Carrier::Json, fraction);
     assert_eq!(once, r#"{"payment_no": 41111100.0001190}"#);
+    // However long the fraction is.
+    let digits = "0111104222222222".repeat(14);
+    let long = format!(r#"{{"payment_no": 41114222222222222.{digits}}}"#);
+    let once = masked(named, Carrier::Json, &long);
+    assert_eq!(once, format!(r#"{{"payment_no": 41114200000002222.{digits}}}"#));
 }
 
 #[test]
