@@ -1,10 +1,14 @@
 //! Wiring: the only place where every part meets.
 
 mod control;
+mod heir;
 mod inherited;
+mod line;
 mod parts;
+mod predecessor;
 mod session;
 mod sockets;
+mod upgrade;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -38,8 +42,10 @@ use crate::{reload, vault};
 use control::Control;
 use inherited::Inherited;
 use sockets::{SharedSockets, Sockets};
+use upgrade::{Estate, Program};
 
 pub use inherited::ActivationError;
+pub use predecessor::{Complaint, Predecessor, SuccessionError};
 pub use session::{Found, VaultSession, VaultStatus};
 pub use upkeep::{CheckedLog, KeyRotated, RotateNews, RotateRequest, rotate_keys, verify_audit};
 
@@ -116,6 +122,9 @@ pub enum AppError {
     /// The operator's API has no token.
     #[error("the operator's API cannot be opened")]
     Token(#[from] TokenError),
+    /// The place of another process cannot be taken.
+    #[error(transparent)]
+    Succession(#[from] SuccessionError),
     /// An upstream cannot be prepared.
     #[error("an upstream cannot be used")]
     Target(#[from] TargetError),
@@ -142,6 +151,9 @@ pub struct Running {
     control: JoinHandle<()>,
     workers: Vec<Worker>,
     services: Arc<Services>,
+    estate: Arc<Estate>,
+    /// Ends with the process before us.
+    before: Option<JoinHandle<()>>,
 }
 
 /// Where a server listens, with the ports the system chose.
@@ -159,7 +171,8 @@ pub struct Addresses {
     pub forward: Option<SocketAddr>,
 }
 
-/// Starts a server from what was loaded; `watched` is the file it came from, if it did.
+/// Starts a server from what was loaded; `watched` is the file it came from, if it did, and
+/// `predecessor` the process whose place it takes.
 ///
 /// # Errors
 /// When anything that is needed is wrong; nothing is then left running.
@@ -167,6 +180,7 @@ pub fn start(
     loaded: Loaded,
     watched: Option<&Path>,
     metrics: Metrics,
+    mut predecessor: Option<Predecessor>,
 ) -> Result<Running, AppError> {
     let served = loaded.served(&loaded.startup.data_dir);
     let Loaded { startup, snapshot, acme, digest, files, warnings, .. } = loaded;
@@ -188,7 +202,8 @@ pub fn start(
     listeners.publish(listeners.prepare(&snapshot.tls)?, &snapshot.tls);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(AppError::System)?;
-    let mut services = runtime.block_on(parts::services(&startup, metrics))?;
+    let audit = predecessor.as_mut().and_then(Predecessor::audit);
+    let mut services = runtime.block_on(parts::services(&startup, metrics, audit))?;
     services.authority = parts::authority(&startup, &snapshot.intercepted_hosts(), &services)?;
     let services = Arc::new(services);
     let generation = Generation::new(snapshot, &services.metrics)?;
@@ -198,7 +213,10 @@ pub fn start(
     let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
 
     let (leave, ended) = (Leave::default(), CancellationToken::new());
-    let inherited = Inherited::of_manager()?;
+    let inherited = match &mut predecessor {
+        Some(predecessor) => predecessor.sockets(),
+        None => Inherited::of_manager()?,
+    };
     let owners = (leave.clone(), runtime.handle().clone());
     let mut sockets =
         Sockets::bind(&startup, (&identities, &proxy, &listeners), inherited, owners)?;
@@ -219,8 +237,21 @@ pub fn start(
     let admin = Admin::new(Arc::clone(&services), Arc::clone(&policy), token, closing);
     let handles: Vec<_> = workers.iter().map(Worker::handle).collect();
     let addresses = sockets.addresses();
+    if let Some(predecessor) = &mut predecessor {
+        let codes = predecessor.ready()?;
+        services.vault.take_in_codes(codes);
+        services.counts.restore(SystemTime::now());
+        services.seen.renew();
+    }
     sockets.accept(handles.clone());
+    let before = predecessor.map(|predecessor| predecessor.serving(Arc::clone(&services)));
+    let before = before.transpose()?;
+    if before.is_some() {
+        services.metrics.took_over();
+    }
     let sockets = SharedSockets(Arc::new(Mutex::new(sockets)));
+    let estate = Estate::new(Arc::clone(&services), sockets.clone(), leave.clone());
+    let estate = Arc::new(estate);
     let reloader = watched.map(|path| {
         renewer.follow(Arc::new(acme));
         let live = (policy, identities, listeners);
@@ -235,6 +266,9 @@ pub fn start(
         ended: ended.clone(),
         reloader,
         changes,
+        estate: Arc::clone(&estate),
+        program: Program::of_this_process(),
+        proxy,
         services: Arc::clone(&services),
         sockets,
         supervisor: Arc::new(Supervisor::from_environment()),
@@ -248,7 +282,7 @@ pub fn start(
     let control = control.start(runtime)?;
     let count = workers.len();
     info!(version, workers = count, "ready");
-    Ok(Running { addresses, leave, ended, control, workers, services })
+    Ok(Running { addresses, leave, ended, control, workers, services, estate, before })
 }
 
 /// Validates what loading alone does not: keys that must fit chains, upstreams that must be nameable.
@@ -308,8 +342,15 @@ impl Running {
         if cut > 0 {
             warn!(connections = cut, "cut off what did not end within the grace");
         }
-        self.services.seen.save();
-        self.services.counts.save(SystemTime::now());
+        if let (true, Some(before)) = (self.estate.is_given(), self.before) {
+            // What it tells us at its end is for the process after us.
+            let _ended_too = before.join();
+        }
+        self.estate.settle();
+        if !self.estate.is_given() {
+            self.services.seen.save();
+            self.services.counts.save(SystemTime::now());
+        }
         // Without it nothing is lost, but the next start has a log to go through.
         match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime.block_on(self.services.vault.close()),

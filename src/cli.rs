@@ -19,11 +19,12 @@ use login::LoginCommand;
 use thiserror::Error;
 
 use self::vault::VaultCommand;
-use crate::app::{self, AppError};
+use crate::app::{self, AppError, Predecessor};
 use crate::config::{self, Problems};
 use crate::demo::{self, DemoError, DemoOptions};
 use crate::inspect::{self, InspectError, InspectOptions, Verdict};
 use crate::learn::LearnError;
+use crate::reload::explained;
 use crate::telemetry::Metrics;
 use crate::telemetry::logging::{self, LoggingError};
 
@@ -190,7 +191,18 @@ impl Cli {
     }
 }
 
+/// Takes the place of the process that has started us, if one has; it hears why we cannot.
 fn run(options: RunOptions) -> Result<ExitCode, CliError> {
+    let predecessor = Predecessor::find().map_err(AppError::from)?;
+    let complaint = predecessor.as_ref().and_then(|predecessor| predecessor.complaint().ok());
+    serve(options, predecessor).inspect_err(|error| {
+        if let Some(complaint) = complaint {
+            complaint.refuse(&explained(error));
+        }
+    })
+}
+
+fn serve(options: RunOptions, predecessor: Option<Predecessor>) -> Result<ExitCode, CliError> {
     let RunOptions { config, upstream, listen, workers } = options;
     let mut loaded = match (&config, upstream) {
         (Some(path), _) => config::load(path)?,
@@ -202,7 +214,7 @@ fn run(options: RunOptions) -> Result<ExitCode, CliError> {
     let level = loaded.startup.log.level.as_str();
     let stderr = Box::new(std::io::stderr());
     let _logging = logging::start(level, stderr, metrics.lines_dropped("log"))?;
-    app::start(loaded, config.as_deref(), metrics)?.wait();
+    app::start(loaded, config.as_deref(), metrics, predecessor)?.wait();
     Ok(ExitCode::SUCCESS)
 }
 

@@ -138,7 +138,7 @@ fn perform(options: &DemoOptions, folder: &Folder, stage: &Stage) -> Result<(), 
     let metrics = Metrics::new();
     let log = File::create(folder.log()).map_err(FolderError::Disk)?;
     let _logging = logging::start("info", Box::new(log), metrics.lines_dropped("log"))?;
-    let sidecar = app::start(config::load(&config)?, Some(&config), metrics)?;
+    let sidecar = app::start(config::load(&config)?, Some(&config), metrics, None)?;
     let addresses = sidecar.addresses();
     let play = Play { addresses, config: &config, folder, gateway: &gateway, once: options.once };
     let outcome = play.run(stage, shop_listener);

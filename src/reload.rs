@@ -217,7 +217,8 @@ impl Reloader {
 }
 
 /// An error with what it came from, on one line.
-fn explained(error: &dyn Error) -> String {
+#[must_use]
+pub fn explained(error: &dyn Error) -> String {
     let (mut text, mut cause) = (error.to_string(), error.source());
     while let Some(error) = cause {
         text.push_str(&format!(": {error}"));

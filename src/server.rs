@@ -8,6 +8,7 @@ mod activity;
 mod admin;
 mod coalesce;
 mod connection;
+mod descriptors;
 mod forward;
 pub mod heads;
 mod listen;
@@ -17,6 +18,7 @@ mod supervisor;
 mod worker;
 
 pub use admin::{Admin, TokenError, message, obtain_token, read_token};
+pub use descriptors::{receive_descriptors, send_descriptors};
 pub use listen::{Bound, Kind, ListenError, Share};
 pub use supervisor::{PERSONAL_VARIABLES, Supervisor};
 pub use worker::{Drained, Worker, WorkerError, WorkerHandle};

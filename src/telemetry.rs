@@ -29,6 +29,7 @@ mod seen;
 mod seldom;
 mod swapped;
 mod timestamp;
+mod upgrades;
 mod upstreams;
 mod vaults;
 mod verify;

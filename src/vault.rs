@@ -75,7 +75,7 @@ mod unlock;
 mod worker;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -102,7 +102,7 @@ pub use place::{CodesPlace, StorePlace};
 pub use presented::Presented;
 pub use rotate::{MasterStep, RotateError, RotateProgress, Rotated};
 pub use standin::{
-    CODE_KEYS, CODES_MAX, MemoryStandIns, StandInError, StandInFuture, StandInStore,
+    CODE_KEYS, CODES_MAX, HeldCode, MemoryStandIns, StandInError, StandInFuture, StandInStore,
 };
 pub use store::postgres::{PostgresFailure, PostgresOpenError};
 pub use store::sqlite::SqliteOpenError;
@@ -135,6 +135,8 @@ pub struct Vault {
     renewals: mpsc::Sender<Renewal>,
     health: watch::Sender<Health>,
     stand_ins: Arc<dyn StandInStore>,
+    /// The same, where codes are in the memory of this process.
+    own_codes: Option<Arc<MemoryStandIns>>,
     serving: TaskTracker,
     stop: CancellationToken,
 }
@@ -261,6 +263,30 @@ impl Vault {
     #[must_use]
     pub fn stand_ins(&self) -> &dyn StandInStore {
         self.stand_ins.as_ref()
+    }
+
+    /// Copies the codes in our memory for the process that takes our place; `heir` leads to it and is
+    /// asked from now on. Nothing where a server keeps them.
+    #[must_use]
+    pub fn lend_codes(&self, heir: Arc<dyn StandInStore>) -> Vec<HeldCode> {
+        let own = self.own_codes.as_ref();
+        own.map_or_else(Vec::new, |own| own.lend(heir, Instant::now()))
+    }
+
+    /// The other process is none after all.
+    pub fn take_codes_back(&self) {
+        self.own_codes.iter().for_each(|own| own.take_back());
+    }
+
+    /// The other process has them: ours are wiped.
+    pub fn forget_lent_codes(&self) {
+        self.own_codes.iter().for_each(|own| own.forget_lent());
+    }
+
+    /// Takes in what the process before us has lent.
+    pub fn take_in_codes(&self, codes: Vec<HeldCode>) {
+        let Some(own) = &self.own_codes else { return };
+        codes.into_iter().for_each(|held| own.take_in(held, Instant::now()));
     }
 
     /// The key of the audit log's chain: one for the vault's life.

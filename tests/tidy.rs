@@ -238,7 +238,7 @@ mod tidy {
         key hosts upstreams ca path method account_field success failure status location cookie body \
         cards limits requests responses token_format invalid_card strict card_fields cvv_fields \
         ignored_fields decoded ratio connect handshake request_head request_body_idle response_head \
-        response_body_idle client_write keep_alive upgrade_idle drain per_network per_wide_network \
+        response_body_idle client_write keep_alive upgrade_idle drain upgrade per_network per_wide_network \
         per_account per_pair per_site lockout pair_lockout network_lockout wide_network_lockout failures enabled \
         ceiling first_delay last_delay accounts_min consecutive_failures trusted_networks_bypass \
         known_networks mode memory within lock name upstream store master_key previous_master_key file env \

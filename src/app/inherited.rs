@@ -1,7 +1,8 @@
-//! Listening sockets that the service manager has opened for us (socket activation,
-//! sd_listen_fds(3)).
+//! Listening sockets that somebody else has opened for us: the service manager (socket activation,
+//! sd_listen_fds(3)), or the process that ran before an upgrade.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
 use thiserror::Error;
 
@@ -12,6 +13,8 @@ use super::sockets::Place;
 pub(super) struct Inherited(Vec<Given>);
 
 struct Given {
+    /// What it was for, where that is known.
+    place: Option<Place>,
     /// What the service manager calls it.
     name: Option<String>,
     address: SocketAddr,
@@ -59,22 +62,37 @@ impl Inherited {
             let socket = descriptor.into_std().try_clone().map(TcpListener::from);
             let found = socket.and_then(|socket| Ok((socket.local_addr()?, socket)));
             match found {
-                Ok((address, socket)) => Ok(Given { name, address, socket }),
+                Ok((address, socket)) => Ok(Given { place: None, name, address, socket }),
                 Err(source) => Err(ActivationError::NoListener { name, source }),
             }
         };
         given.into_iter().map(adopt).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Those of a process before us.
+    pub(super) fn of_predecessor(
+        sockets: impl Iterator<Item = (Place, OwnedFd)>,
+    ) -> std::io::Result<Self> {
+        let adopt = |(place, descriptor)| {
+            let socket = TcpListener::from(descriptor);
+            let address = socket.local_addr()?;
+            Ok(Given { place: Some(place), name: None, address, socket })
+        };
+        sockets.map(adopt).collect::<std::io::Result<_>>().map(Self)
+    }
+
     /// The sockets of a place.
     pub(super) fn take(&mut self, place: &Place) -> Vec<TcpListener> {
-        let is_it = |given: &mut Given| given.address == place.asked;
+        let is_it = |given: &mut Given| match &given.place {
+            Some(known) => known == place,
+            None => given.address == place.asked,
+        };
         self.0.extract_if(.., is_it).map(|given| given.socket).collect()
     }
 
     /// Whether nobody wants one that we cannot close for all: the service manager has it open too.
     pub(super) fn all_taken(self) -> Result<(), ActivationError> {
-        match self.0.into_iter().next() {
+        match self.0.into_iter().find(|given| given.place.is_none()) {
             Some(Given { address, name, .. }) => Err(ActivationError::Unwanted { address, name }),
             None => Ok(()),
         }

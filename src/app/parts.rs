@@ -18,7 +18,7 @@ use crate::policy::RedisAddress;
 use crate::proxy::login::LoginGuard;
 use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Proofs, Services};
 use crate::reload;
-use crate::telemetry::audit::AuditKey;
+use crate::telemetry::audit::{AuditHandover, AuditKey};
 use crate::telemetry::{
     AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
 };
@@ -72,8 +72,13 @@ pub(super) fn self_signed(startup: &Startup) -> Result<Identities, IdentityError
     Ok(made.identities)
 }
 
-/// Opens the vault and the logs.
-pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Services, AppError> {
+/// Opens the vault and the logs. Beside a process whose place we are to take, `audit` is its log, and
+/// what it writes down at its very end is not read yet.
+pub(super) async fn services(
+    startup: &Startup,
+    metrics: Metrics,
+    audit: Option<AuditHandover>,
+) -> Result<Services, AppError> {
     let metrics = Arc::new(metrics);
     let masters = Arc::new(master_keys(startup));
     let place = masters.current.describe();
@@ -85,7 +90,11 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let vault = Vault::open(settings, masters).await?;
     let dropped = metrics.lines_dropped("audit");
     let key = AuditKey::new(vault.audit_key().expose());
-    let audit = Arc::new(Audit::open(&audit_path(startup), key, dropped, SystemTime::now())?);
+    let (path, beside) = (audit_path(startup), audit.is_some());
+    let audit = Arc::new(match audit {
+        Some(handover) => Audit::join(&path, key, dropped, handover)?,
+        None => Audit::open(&path, key, dropped, SystemTime::now())?,
+    });
     if vault.master_made() {
         info!(place, "master key made; back it up");
         audit.record_durable(SystemTime::now(), AuditEvent::KeyCreated { place }).await?;
@@ -95,7 +104,9 @@ pub(super) async fn services(startup: &Startup, metrics: Metrics) -> Result<Serv
     let local = LocalCounter::new(startup.counters_memory);
     let path = startup.data_dir.join("counters.state");
     let counts = CounterFile::new(&local, path, vault.accounts_key().expose());
-    counts.restore(SystemTime::now());
+    if !beside {
+        counts.restore(SystemTime::now());
+    }
     let counter: Arc<dyn AttemptCounter> = match &startup.counters {
         SharedStore::Own => Arc::new(local),
         SharedStore::Redis(address) => {

@@ -3,11 +3,12 @@
 //! An address is known by what the file says of it, not by what it came to be: a reload and an upgrade
 //! keep the socket of one that is still named, with every client that waits there.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -23,7 +24,7 @@ use crate::telemetry::ListenerRole;
 use crate::tls::{Acceptor, Identities, Listeners};
 
 /// An address as the file names it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Place {
     pub(super) purpose: Purpose,
     pub(super) asked: SocketAddr,
@@ -32,7 +33,7 @@ pub(super) struct Place {
 }
 
 /// What is done with who comes there.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Purpose {
     Admin,
     Forward,
@@ -60,6 +61,7 @@ struct Door {
 /// Every listening socket.
 pub(super) struct Sockets {
     pub(super) admin: Bound,
+    admin_asked: SocketAddr,
     doors: Vec<Door>,
     /// Of a reload that is not yet in force.
     fresh: Vec<Door>,
@@ -92,6 +94,7 @@ impl Sockets {
         let admin = Place { purpose: Purpose::Admin, asked: startup.admin, repeat: 0 };
         let mut sockets = Self {
             admin: listen(&admin, 1, &mut inherited)?,
+            admin_asked: startup.admin,
             doors: Vec::new(),
             fresh: Vec::new(),
             wanted: Vec::new(),
@@ -120,6 +123,13 @@ impl Sockets {
         let metrics = &self.proxy.services().metrics;
         metrics.listening(ListenerRole::Admin, None, self.admin.address);
         self.put_in_force(Duration::ZERO);
+    }
+
+    /// Every place with its sockets.
+    pub(super) fn each(&self) -> impl Iterator<Item = (Place, &[TcpListener])> {
+        let admin = Place { purpose: Purpose::Admin, asked: self.admin_asked, repeat: 0 };
+        let doors = self.doors.iter().map(|door| (door.place.clone(), door.bound.sockets()));
+        doors.chain([(admin, self.admin.sockets())])
     }
 
     /// Lets go of all of them.

@@ -207,6 +207,7 @@ impl Compiler<'_> {
             keep_alive: read("keep_alive", &written.keep_alive, base.keep_alive),
             upgrade_idle: read("upgrade_idle", &written.upgrade_idle, base.upgrade_idle),
             drain: read("drain", &written.drain, base.drain),
+            upgrade: read("upgrade", &written.upgrade, base.upgrade),
         }
     }
 }

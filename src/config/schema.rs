@@ -285,6 +285,9 @@ pub(super) struct TimeoutsSchema {
     /// How long a shutdown waits for what is in flight.
     #[schemars(extend("default" = "30s"))]
     pub(super) drain: Option<At<String>>,
+    /// How long a new program may take to show that it can serve (SIGUSR2).
+    #[schemars(extend("default" = "60s"))]
+    pub(super) upgrade: Option<At<String>>,
 }
 
 /// Where tokens and sealed card numbers are kept.

@@ -40,6 +40,8 @@ pub struct Timeouts {
     pub upgrade_idle: Duration,
     /// How long a shutdown waits for what is in flight.
     pub drain: Duration,
+    /// How long a new program may take to show that it can serve.
+    pub upgrade: Duration,
 }
 
 impl Default for Limits {
@@ -67,6 +69,7 @@ impl Default for Timeouts {
             keep_alive: Duration::from_secs(75),
             upgrade_idle: Duration::from_secs(3600),
             drain: Duration::from_secs(30),
+            upgrade: Duration::from_secs(60),
         }
     }
 }

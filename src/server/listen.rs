@@ -1,6 +1,6 @@
 //! Listening sockets: one per worker and address, sharing the port.
 //!
-//! Sockets that another process has opened (the service manager) are
+//! Sockets that another process has opened (the service manager, or the process before an upgrade) are
 //! taken as they are: whatever their number, each is served by a worker and each worker has one.
 
 use std::io;
@@ -102,6 +102,12 @@ impl Bound {
         let places = (worker..sockets.max(workers)).step_by(workers);
         let chosen = places.filter_map(|place| self.sockets.get(place % sockets));
         chosen.map(TcpListener::try_clone).collect()
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn sockets(&self) -> &[TcpListener] {
+        &self.sockets
     }
 }
 

@@ -4,14 +4,19 @@
 //! found changed is said so, in itself and in the operational log, and continued: an auditor needs
 //! the records that follow more than an operator needs the process to stand still.
 
+mod shared;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
@@ -24,6 +29,7 @@ use super::verify::Walk;
 
 pub use super::chain::AuditKey;
 pub use super::verify::{AuditFault, FaultKind, Verified, begun, verify};
+pub use shared::{AuditHandover, AuditMark};
 
 /// How many records may wait.
 const QUEUE_MAX: usize = 4096;
@@ -62,6 +68,9 @@ pub struct Audit {
     queue: Option<SyncSender<Entry>>,
     writer: Option<JoinHandle<()>>,
     dropped: DroppedLines,
+    /// The log once more, and how far it goes, for the process that is to go on with it beside us.
+    log: OwnedFd,
+    mark: Arc<Mutex<AuditMark>>,
 }
 
 struct Entry {
@@ -75,6 +84,11 @@ struct Writer {
     key: AuditKey,
     file: File,
     end: ChainEnd,
+    /// How long the file was after our last write.
+    length: u64,
+    /// Held while a batch is written.
+    turn: File,
+    mark: Arc<Mutex<AuditMark>>,
     /// A write failed: what the file holds must be looked at first.
     doubtful: bool,
     dropped: DroppedLines,
@@ -103,19 +117,19 @@ impl Audit {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let mut writer = Writer {
-            path: path.to_owned(),
-            key,
-            file,
-            end: ChainEnd::default(),
-            doubtful: true,
-            dropped: dropped.clone(),
-        };
-        writer.resume(now).map_err(failed)?;
+        let handover = AuditHandover { file: file.into(), mark: AuditMark::default() };
+        let mut writer = Writer::new(path, key, handover, dropped.clone()).map_err(failed)?;
+        writer.in_turn(|writer| writer.resume(now)).map_err(failed)?;
+        Self::start(writer).map_err(failed)
+    }
+
+    fn start(writer: Writer) -> io::Result<Self> {
+        let (dropped, mark) = (writer.dropped.clone(), Arc::clone(&writer.mark));
+        let log = OwnedFd::from(writer.file.try_clone()?);
         let (queue, entries) = sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new().name("audit".to_owned());
-        let writer = thread.spawn(move || writer.run(&entries)).map_err(failed)?;
-        Ok(Self { queue: Some(queue), writer: Some(writer), dropped })
+        let writer = thread.spawn(move || writer.run(&entries))?;
+        Ok(Self { queue: Some(queue), writer: Some(writer), dropped, log, mark })
     }
 
     /// Records an event, soon; counts it as dropped where that is impossible.
@@ -161,7 +175,7 @@ impl Writer {
         while let Ok(first) = entries.recv() {
             let mut batch = vec![first];
             batch.extend(entries.try_iter().take(BATCH_MAX - 1));
-            match self.append(&batch) {
+            match self.in_turn(|writer| writer.append(&batch)) {
                 Ok(()) => batch.into_iter().filter_map(|entry| entry.written).for_each(answer),
                 Err(error) => {
                     self.doubtful = true;
@@ -174,7 +188,7 @@ impl Writer {
     }
 
     fn append(&mut self, batch: &[Entry]) -> io::Result<()> {
-        if self.doubtful {
+        if self.doubtful || !self.catch_up()? {
             let now = batch.first().map_or(SystemTime::UNIX_EPOCH, |entry| entry.at);
             self.resume(now)?;
         }
@@ -195,6 +209,8 @@ impl Writer {
         self.file.write_all(text.as_bytes())?;
         self.file.sync_data()?;
         self.end = end;
+        self.length = self.file.metadata()?.len();
+        *self.mark.lock() = AuditMark::of(self.length, end);
         Anchor::write(&self.path, &self.key, end)
     }
 

@@ -52,6 +52,16 @@ pub enum AuditEvent {
         /// Its last four digits.
         last_four: LastFour,
     },
+    /// Another process took our place.
+    Upgraded {
+        /// Its number.
+        process: u32,
+    },
+    /// A new process could not take our place.
+    UpgradeRefused {
+        /// Why.
+        problem: String,
+    },
     /// Somebody brought one card after the other and was refused. Not every one of a flood is told.
     CardTestingRefused {
         /// Whose site.

@@ -20,6 +20,7 @@ use super::lines::DroppedLines;
 use super::logins::LoginFamilies;
 use super::reloads::ReloadFamilies;
 use super::routes::RouteFamilies;
+use super::upgrades::UpgradeFamilies;
 use super::upstreams::UpstreamFamilies;
 use super::vaults::VaultFamilies;
 
@@ -48,6 +49,7 @@ pub struct Metrics {
     pub(super) logins: LoginFamilies,
     pub(super) reloads: ReloadFamilies,
     pub(super) routes: RouteFamilies,
+    pub(super) upgrades: UpgradeFamilies,
     pub(super) upstreams: UpstreamFamilies,
     pub(super) vaults: VaultFamilies,
 }
@@ -80,6 +82,7 @@ impl Metrics {
             logins: LoginFamilies::register(&registry),
             reloads: ReloadFamilies::register(&registry),
             routes: RouteFamilies::register(&registry),
+            upgrades: UpgradeFamilies::register(&registry),
             upstreams: UpstreamFamilies::register(&registry),
             vaults: VaultFamilies::register(&registry),
             registry,

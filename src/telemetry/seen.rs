@@ -188,6 +188,63 @@ impl CardsSeen {
     }
 }
 
+/// The list while another process takes our place.
+impl CardsSeen {
+    /// Writes the file for the one that goes on with it, and begins a list of what is seen here since.
+    pub fn hand_over(&self) {
+        self.save();
+        let mut state = self.state.lock();
+        state.report = SeenReport::default();
+        state.unsaved = false;
+    }
+
+    /// Goes on with the file after all, and what was seen since.
+    pub fn read_again(&self) {
+        match Self::read(&self.path) {
+            Ok(report) => self.state.lock().add(&report),
+            Err(error) => warn!(%error, "the list of seen cards cannot be read"),
+        }
+    }
+
+    /// Begins with the file anew: another process has written it since it was read.
+    pub fn renew(&self) {
+        self.state.lock().report = SeenReport::default();
+        self.read_again();
+    }
+
+    /// What was seen since it was handed over, for the other process; nothing where that is nothing.
+    #[must_use]
+    pub fn rest(&self) -> Option<Vec<u8>> {
+        let state = self.state.lock();
+        state.unsaved.then(|| state.report.to_json().ok()).flatten().map(String::into_bytes)
+    }
+
+    /// Takes in what another process has seen since.
+    pub fn take_in(&self, rest: &[u8]) {
+        match file::parse(rest) {
+            Ok(report) => self.state.lock().add(&report),
+            Err(error) => warn!(%error, "what the process before us has seen is lost"),
+        }
+    }
+}
+
+impl State {
+    fn add(&mut self, other: &SeenReport) {
+        self.unsaved = true;
+        self.report.beyond = self.report.beyond.saturating_add(other.beyond);
+        for (key, count) in &other.rows {
+            let full = self.report.rows.len() >= ROWS_MAX;
+            match self.report.rows.get_mut(key) {
+                Some(row) => row.merge(*count),
+                None if !full => {
+                    self.report.rows.insert(key.clone(), *count);
+                }
+                None => self.report.beyond = self.report.beyond.saturating_add(count.count),
+            }
+        }
+    }
+}
+
 impl SeenKey {
     fn of(sighting: &Sighting<'_>) -> Self {
         Self {
@@ -204,6 +261,12 @@ impl SeenKey {
 }
 
 impl SeenCount {
+    fn merge(&mut self, other: Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+
     fn add(&mut self, at: u64) {
         self.count = self.count.saturating_add(1);
         self.last = self.last.max(at);

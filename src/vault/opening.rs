@@ -93,6 +93,7 @@ impl Vault {
             .map_err(OpenError::Thread)?;
         let stopped = |_| OpenError::Store { cause: Outage::Stopped };
         let ((cipher, key_listener), memory) = ready.await.map_err(stopped)??;
+        let own_codes = matches!(cvv_store, CodesPlace::Memory).then(|| Arc::clone(&in_memory));
         let stand_ins: Arc<dyn StandInStore> = match cvv_store {
             CodesPlace::Memory => in_memory,
             CodesPlace::Redis(link) => {
@@ -110,6 +111,7 @@ impl Vault {
             renewals,
             health,
             stand_ins,
+            own_codes,
             serving,
             stop,
         })

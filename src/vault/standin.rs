@@ -22,7 +22,7 @@ use thiserror::Error;
 use crate::card::{Cvv, Token};
 use crate::link::LinkOutage;
 
-pub use memory::{CODES_MAX, MemoryStandIns};
+pub use memory::{CODES_MAX, HeldCode, MemoryStandIns};
 pub use redis::CODE_KEYS;
 pub(super) use redis::RedisStandIns;
 

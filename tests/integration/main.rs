@@ -107,6 +107,8 @@ mod tokenize;
 #[cfg(test)]
 mod transfers;
 #[cfg(test)]
+mod upgrade;
+#[cfg(test)]
 mod vault;
 #[cfg(test)]
 mod webhook;

@@ -64,7 +64,7 @@ impl<C: Clock + Clone> CounterFile<C> {
     /// Takes in what is written, and tells of it in the log. A file that cannot be used is left to be
     /// replaced: guards must not be off because of it.
     pub fn restore(&self, wall: SystemTime) {
-        match self.read(wall) {
+        match self.read(&self.path, wall) {
             Ok(0) => {}
             Ok(entries) => info!(entries, "counters restored"),
             Err(error) => {
@@ -88,7 +88,7 @@ impl<C: Clock + Clone> CounterFile<C> {
             return;
         }
         let begun = self.counter.now();
-        if let Err(error) = self.write(wall) {
+        if let Err(error) = self.write(&self.path, wall) {
             tables.changed.store(true, Ordering::Relaxed);
             warn!(%error, path = %self.path.display(), "cannot write the counters");
         }
@@ -97,13 +97,43 @@ impl<C: Clock + Clone> CounterFile<C> {
         *self.rests_until.lock() = ended.saturating_add(pause);
     }
 
+    /// Writes what has changed since the last time, beside the file: that is another process's now.
+    /// Whether there is anything.
+    pub fn leave(&self, wall: SystemTime) -> bool {
+        if !self.counter.tables.changed.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let left = self.write(&self.left(), wall);
+        if let Err(error) = &left {
+            warn!(%error, "what was counted last is lost");
+        }
+        left.is_ok()
+    }
+
+    /// Takes in what another process has left. Of two accounts of one subject the graver one counts.
+    pub fn take_over(&self, wall: SystemTime) {
+        match self.read(&self.left(), wall) {
+            Ok(_) => self.counter.tables.changed.store(true, Ordering::Relaxed),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                warn!(error, "what was counted last is lost");
+            }
+        }
+        let _gone = fs::remove_file(self.left());
+    }
+
+    fn left(&self) -> PathBuf {
+        self.path.with_extension("left")
+    }
+
     /// How full the tables are that it is made from.
     pub fn fill(&self) -> impl Iterator<Item = Fill> + '_ {
         self.counter.tables.fill()
     }
 
-    fn write(&self, wall: SystemTime) -> io::Result<()> {
-        let fresh = self.path.with_extension("state.new");
+    fn write(&self, path: &Path, wall: SystemTime) -> io::Result<()> {
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(".new");
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         let mut out =
@@ -117,13 +147,13 @@ impl<C: Clock + Clone> CounterFile<C> {
         }
         write_table(&mut out, &self.counter.tables.known, now)?;
         out.finish()?.sync_all()?;
-        fs::rename(&fresh, &self.path)
+        fs::rename(&fresh, path)
     }
 
-    fn read(&self, wall: SystemTime) -> Result<usize, StateError> {
-        let failed = |source| StateError::Read { path: self.path.clone(), source };
-        let Some(bytes) = read_bounded(&self.path).map_err(failed)? else { return Ok(0) };
-        self.take_in(&bytes, wall).ok_or_else(|| StateError::Foreign { path: self.path.clone() })
+    fn read(&self, path: &Path, wall: SystemTime) -> Result<usize, StateError> {
+        let failed = |source| StateError::Read { path: path.to_owned(), source };
+        let Some(bytes) = read_bounded(path).map_err(failed)? else { return Ok(0) };
+        self.take_in(&bytes, wall).ok_or_else(|| StateError::Foreign { path: path.to_owned() })
     }
 
     fn take_in(&self, bytes: &[u8], wall: SystemTime) -> Option<usize> {
@@ -192,7 +222,11 @@ fn read_table<V: Entry + Record>(
     while reader.take()? == [ENTRY] {
         let (key, read) = (reader.key()?, V::read(reader)?);
         if read.worth(now) != Worth::Nothing {
-            table.with(key, now, |entry| *entry = read);
+            table.with(key, now, |entry| {
+                if read.worth(now) > entry.worth(now) {
+                    *entry = read;
+                }
+            });
             entries += 1;
         }
     }

@@ -71,6 +71,34 @@ fn a_chain_goes_on_after_a_restart() {
 }
 
 #[test]
+fn two_processes_at_once_write_one_chain() {
+    let log = Log::holding(3);
+    let old = log.open();
+    let (file, mark) = old.hand_over().unwrap();
+    let handover = AuditHandover { file, mark };
+    let new = Audit::join(&log.path, key(), log.dropped.clone(), handover).unwrap();
+    thread::scope(|scope| {
+        for audit in [&old, &new] {
+            scope.spawn(move || {
+                for generation in 0..400 {
+                    audit.record(UNIX_EPOCH, AuditEvent::ConfigReloaded { generation });
+                }
+            });
+        }
+    });
+    drop(old);
+    new.record(UNIX_EPOCH, AuditEvent::Stopped);
+    let third = Audit::open(&log.path, key(), log.dropped.clone(), UNIX_EPOCH);
+    assert!(matches!(third, Err(AuditError::InUse { .. })), "the lock goes with the log");
+    drop(new);
+    let verified = log.verify().unwrap();
+    assert_eq!(verified.records - verified.anchors, 804);
+    assert!(!verified.unfinished && log.dropped.count() == 0);
+    log.add(1);
+    assert!(log.verify().is_ok());
+}
+
+#[test]
 fn anchors_stand_in_a_long_log() {
     let log = Log::holding(600);
     let verified = log.verify().unwrap();

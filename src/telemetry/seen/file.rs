@@ -30,7 +30,12 @@ pub(super) fn read(path: &Path) -> io::Result<SeenReport> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(SeenReport::default()),
         Err(error) => return Err(error),
     };
-    let written: Written = serde_json::from_slice(&text)?;
+    parse(&text)
+}
+
+/// What a text says.
+pub(super) fn parse(text: &[u8]) -> io::Result<SeenReport> {
+    let written: Written = serde_json::from_slice(text)?;
     let rows = written.rows.into_iter().take(ROWS_MAX).map(|row| (row.key, row.count));
     Ok(SeenReport { rows: rows.collect(), beyond: written.beyond })
 }

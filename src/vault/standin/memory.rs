@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::ready;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
@@ -39,8 +40,22 @@ struct Waiting {
     expires: Instant,
 }
 
+/// A waiting code, on its way to the process that goes on with it.
+pub struct HeldCode {
+    /// The code.
+    pub code: Box<Cvv>,
+    /// What stands for it.
+    pub stand_in: Cvv,
+    /// The tokens that it counts together with.
+    pub tokens: Vec<Token>,
+    /// How long it lives.
+    pub left: Duration,
+}
+
 #[derive(Default)]
 struct State {
+    /// Whose the codes are now, where they are not ours.
+    heir: Option<Arc<dyn StandInStore>>,
     next: u64,
     by_key: HashMap<Key, u64>,
     waiting: HashMap<u64, Waiting>,
@@ -59,30 +74,47 @@ impl MemoryStandIns {
         Self { ttl, state: Mutex::default() }
     }
 
+    #[cfg(test)]
     fn keep_at(&self, code: Cvv, bound_to: &[Token], now: Instant) -> Result<Cvv, StandInError> {
-        let mut seed = [0; 4];
-        rand::fill(&mut seed).map_err(|_| StandInError::Random)?;
-        let mut state = self.state.lock();
-        state.sweep(now);
-        let bound_to = bound_to.get(..TOKENS_MAX).unwrap_or(bound_to);
-        state.make_room(bound_to.len());
-        let (stand_in, keys) =
-            state.pick(&code, bound_to, u32::from_be_bytes(seed)).ok_or(StandInError::NoStandIn)?;
-        state.evict_holders(&keys);
-        state.put(Waiting { code: Box::new(code), keys, expires: now + self.ttl });
-        Ok(stand_in)
+        self.state.lock().keep((code, bound_to), self.ttl, now)
     }
 
+    #[cfg(test)]
     fn take_at(&self, stand_in: &Cvv, tokens: &[Token], now: Instant) -> Option<Box<Cvv>> {
+        self.state.lock().take(stand_in, tokens, now)
+    }
+
+    /// Copies what waits, for another process: `heir` is asked from now on.
+    pub fn lend(&self, heir: Arc<dyn StandInStore>, now: Instant) -> Vec<HeldCode> {
         let mut state = self.state.lock();
         state.sweep(now);
-        let tokens = tokens.iter().copied().map(Some).chain([None]);
-        let id = tokens.into_iter().find_map(|token| {
-            Key::of(token, stand_in).and_then(|key| state.by_key.get(&key).copied())
-        })?;
-        // A clock read before another's sweep may be behind, so the entry itself is asked.
-        let entry = state.remove(id)?;
-        (entry.expires > now).then_some(entry.code)
+        let lent = state.waiting.values().filter_map(|waiting| waiting.held(now)).collect();
+        state.heir = Some(heir);
+        lent
+    }
+
+    /// The other process is none after all.
+    pub fn take_back(&self) {
+        self.state.lock().heir = None;
+    }
+
+    /// The other process has them: ours are wiped.
+    pub fn forget_lent(&self) {
+        let mut state = self.state.lock();
+        let heir = state.heir.take();
+        *state = State { heir, ..State::default() };
+    }
+
+    /// Takes in what waited in another process.
+    pub fn take_in(&self, held: HeldCode, now: Instant) {
+        let HeldCode { code, stand_in, tokens, left } = held;
+        let tokens = tokens.into_iter().map(Some);
+        let unbound = (tokens.len() == 0).then_some(None);
+        let keys = tokens.chain(unbound).filter_map(|token| Key::of(token, &stand_in));
+        let waiting = Waiting { code, keys: keys.collect(), expires: now + left.min(self.ttl) };
+        let mut state = self.state.lock();
+        state.make_room(waiting.keys.len());
+        state.put(waiting);
     }
 
     /// Wipes what has expired, for the time when nobody calls.
@@ -99,7 +131,12 @@ impl MemoryStandIns {
 
 impl StandInStore for MemoryStandIns {
     fn keep<'a>(&'a self, code: Cvv, bound_to: &'a [Token]) -> StandInFuture<'a, Cvv> {
-        Box::pin(ready(self.keep_at(code, bound_to, Instant::now())))
+        // Under one lock: what is kept in this very moment is lent with the others, or kept there.
+        let mut state = self.state.lock();
+        match state.heir.clone() {
+            Some(heir) => Box::pin(async move { heir.keep(code, bound_to).await }),
+            None => Box::pin(ready(state.keep((code, bound_to), self.ttl, Instant::now()))),
+        }
     }
 
     fn take<'a>(
@@ -107,7 +144,11 @@ impl StandInStore for MemoryStandIns {
         stand_in: &'a Cvv,
         tokens: &'a [Token],
     ) -> StandInFuture<'a, Option<Box<Cvv>>> {
-        Box::pin(ready(Ok(self.take_at(stand_in, tokens, Instant::now()))))
+        let mut state = self.state.lock();
+        match state.heir.clone() {
+            Some(heir) => Box::pin(async move { heir.take(stand_in, tokens).await }),
+            None => Box::pin(ready(Ok(state.take(stand_in, tokens, Instant::now())))),
+        }
     }
 
     fn take_expired(&self) -> u64 {
@@ -120,6 +161,37 @@ impl StandInStore for MemoryStandIns {
 }
 
 impl State {
+    /// Keeps a code for so long.
+    fn keep(
+        &mut self,
+        (code, bound_to): (Cvv, &[Token]),
+        ttl: Duration,
+        now: Instant,
+    ) -> Result<Cvv, StandInError> {
+        let mut seed = [0; 4];
+        rand::fill(&mut seed).map_err(|_| StandInError::Random)?;
+        self.sweep(now);
+        let bound_to = bound_to.get(..TOKENS_MAX).unwrap_or(bound_to);
+        self.make_room(bound_to.len());
+        let (stand_in, keys) =
+            self.pick(&code, bound_to, u32::from_be_bytes(seed)).ok_or(StandInError::NoStandIn)?;
+        self.evict_holders(&keys);
+        self.put(Waiting { code: Box::new(code), keys, expires: now + ttl });
+        Ok(stand_in)
+    }
+
+    /// Gives a code, once.
+    fn take(&mut self, stand_in: &Cvv, tokens: &[Token], now: Instant) -> Option<Box<Cvv>> {
+        self.sweep(now);
+        let tokens = tokens.iter().copied().map(Some).chain([None]);
+        let id = tokens.into_iter().find_map(|token| {
+            Key::of(token, stand_in).and_then(|key| self.by_key.get(&key).copied())
+        })?;
+        // A clock read before another's sweep may be behind, so the entry itself is asked.
+        let entry = self.remove(id)?;
+        (entry.expires > now).then_some(entry.code)
+    }
+
     /// The first free stand-in from a random place on; where all are in use, the one that has been
     /// for the longest time.
     fn pick(&self, code: &Cvv, bound_to: &[Token], seed: u32) -> Option<(Cvv, Vec<Key>)> {
@@ -202,6 +274,19 @@ impl State {
             }
             *(if bound { &mut self.bound } else { &mut self.unbound }) = order;
         }
+    }
+}
+
+impl Waiting {
+    /// A copy for another process.
+    fn held(&self, now: Instant) -> Option<HeldCode> {
+        let key = self.keys.first()?;
+        Some(HeldCode {
+            code: Box::new(Cvv::from_digits(self.code.expose())?),
+            stand_in: stand_in(u32::from(key.digits), usize::from(key.length))?,
+            tokens: self.keys.iter().filter_map(|key| key.token).collect(),
+            left: self.expires.saturating_duration_since(now),
+        })
     }
 }
 

@@ -50,9 +50,17 @@ impl Frame {
 impl Shop {
     /// Begins with these frames.
     pub(crate) fn saying(greeting: Vec<u8>) -> Self {
+        Self::beside(greeting, None)
+    }
+
+    /// The same at `/ws`, beside a page.
+    pub(crate) fn beside(greeting: Vec<u8>, page: Option<String>) -> Self {
         let received: Arc<Watched<Vec<Frame>>> = Arc::default();
         let heard = Arc::clone(&received);
         let upstream = Upstream::start(move |exchange| {
+            if let (Some(page), true) = (&page, exchange.target() != "/ws") {
+                return exchange.answer(200, &[("content-type", "text/html")], page.as_bytes());
+            }
             exchange.arrived();
             let accept = accept(exchange.head.field("sec-websocket-key").unwrap());
             let fields = [

@@ -44,6 +44,21 @@ impl H2 {
         self.request("GET", path, &[], b"")
     }
 
+    /// The same over a connection that may have been told to take no more; nothing then.
+    pub(crate) fn try_get(&mut self, path: &str) -> Option<Answer> {
+        let Self { runtime, sender, .. } = self;
+        runtime.block_on(sender.ready()).ok()?;
+        let sent = self.sender.try_send_request(self.build("GET", path, &[], b""));
+        let answer = self.runtime.block_on(async {
+            match tokio::time::timeout(DEADLINE, sent).await.unwrap() {
+                Ok(answer) => Ok(read(answer).await),
+                Err(error) => Err(error),
+            }
+        });
+        // What never left may be sent again; anything else has failed.
+        answer.map_err(|mut error| assert!(error.take_message().is_some(), "{error:?}")).ok()
+    }
+
     pub(crate) fn request(
         &mut self,
         method: &str,

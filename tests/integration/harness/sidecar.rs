@@ -3,18 +3,22 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::wire::Answer;
 use super::{Client, H2, HOST, Identity, Tls, Upstream, Watched, canary, certificates};
+
+/// How long what a process wrote may be on its way after its end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How long a shutdown may take: the drain of the tests' configurations is shorter.
 const EXIT_DEADLINE: Duration = Duration::from_secs(40);
@@ -31,15 +35,28 @@ pub(crate) struct Setup {
     tables: String,
     files: Vec<(String, String)>,
     variables: Vec<(String, String)>,
+    program: Option<PathBuf>,
 }
 
 /// A running tillgate; ended, and searched for card numbers, when dropped.
 pub(crate) struct Sidecar {
     folder: TempDir,
     data: PathBuf,
+    program: PathBuf,
     variables: Vec<(String, String)>,
     log: Arc<Watched<Vec<Line>>>,
     process: Process,
+}
+
+/// A process that has been replaced.
+pub(crate) struct Old(Arc<Watched<Option<ExitStatus>>>);
+
+impl Old {
+    /// Waits for its end.
+    pub(crate) fn exit_status(&self) -> ExitStatus {
+        let status = self.0.wait_within(EXIT_DEADLINE, |status| *status);
+        status.unwrap_or_else(|| panic!("still running after {EXIT_DEADLINE:?}"))
+    }
 }
 
 /// One line of the process.
@@ -55,6 +72,7 @@ enum Source {
     Stdout,
 }
 
+#[derive(Clone)]
 struct Process {
     pid: Pid,
     ended: Arc<Watched<Option<ExitStatus>>>,
@@ -132,6 +150,12 @@ impl Setup {
         self
     }
 
+    /// Another place of the program.
+    pub(crate) fn program(mut self, path: &Path) -> Self {
+        self.program = Some(path.to_owned());
+        self
+    }
+
     /// The configuration file's text.
     pub(crate) fn text(&self) -> String {
         let Self { data, top, listen, upstream, site, tables, .. } = self;
@@ -170,9 +194,11 @@ upstreams = ["{upstream}"]
         std::fs::write(folder.path().join("tillgate.toml"), self.text()).unwrap();
         let log = Arc::default();
         let variables = self.variables.clone();
-        let process = Process::start(folder.path(), &variables, &log);
+        let program = self.program.clone();
+        let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_tillgate").into());
+        let process = Process::start((&program, folder.path()), &variables, &log);
         let data = folder.path().join(self.data.as_deref().unwrap_or(Path::new("data")));
-        Sidecar { folder, data, variables, log, process }
+        Sidecar { folder, data, program, variables, log, process }
     }
 }
 
@@ -312,6 +338,37 @@ impl Sidecar {
         self.process.signal(Signal::HUP);
     }
 
+    pub(crate) fn sigusr2(&self) {
+        self.process.signal(Signal::USR2);
+    }
+
+    /// Replaces the program; gives the old process, which is ending.
+    pub(crate) fn upgrade(&mut self) -> Old {
+        // Whom the old process leaves behind is ours to wait for.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let mark = self.mark();
+        self.sigusr2();
+        let told = self.wait_for_log(mark, "upgraded");
+        let pid = i32::try_from(told["process"].as_i64().unwrap()).unwrap();
+        let pid = Pid::from_raw(pid).unwrap();
+        let old = Arc::clone(&self.process.ended);
+        let ended: Arc<Watched<Option<ExitStatus>>> = Arc::default();
+        let (parent, slot) = (Arc::clone(&old), Arc::clone(&ended));
+        thread::spawn(move || {
+            while parent.wait_for(|status| *status).is_none() {}
+            let waited = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+            let status = waited.unwrap().unwrap().1;
+            slot.update(|slot| *slot = Some(ExitStatus::from_raw(status.as_raw())));
+        });
+        self.process = Process { pid, ended, ..self.process.clone() };
+        // It says so after it has begun to serve.
+        let ready = self.log.wait_for(|lines| {
+            lines[mark..].iter().any(|line| line.text.contains("\"ready\"")).then_some(())
+        });
+        ready.unwrap();
+        Old(old)
+    }
+
     pub(crate) fn sigterm(&self) {
         self.process.signal(Signal::TERM);
     }
@@ -331,7 +388,8 @@ impl Sidecar {
     /// Starts it again and ends it as a power cut would, at whatever point of its start `moment`
     /// has passed.
     pub(crate) fn kill9_while_starting(&mut self, moment: impl FnOnce()) {
-        self.process = Process::spawn(self.folder.path(), &self.variables, &self.log);
+        let place = (self.program.as_path(), self.folder.path());
+        self.process = Process::spawn(place, &self.variables, &self.log);
         moment();
         self.kill9();
     }
@@ -342,7 +400,8 @@ impl Sidecar {
             self.sigterm();
             self.exit_status();
         }
-        self.process = Process::start(self.folder.path(), &self.variables, &self.log);
+        let place = (self.program.as_path(), self.folder.path());
+        self.process = Process::start(place, &self.variables, &self.log);
     }
 }
 
@@ -370,15 +429,23 @@ impl Drop for Sidecar {
 }
 
 impl Process {
-    fn start(folder: &Path, variables: &[(String, String)], log: &Arc<Watched<Vec<Line>>>) -> Self {
-        let mut process = Self::spawn(folder, variables, log);
+    fn start(
+        place: (&Path, &Path),
+        variables: &[(String, String)],
+        log: &Arc<Watched<Vec<Line>>>,
+    ) -> Self {
+        let mut process = Self::spawn(place, variables, log);
         process.await_ready(log);
         process
     }
 
-    fn spawn(folder: &Path, variables: &[(String, String)], log: &Arc<Watched<Vec<Line>>>) -> Self {
+    fn spawn(
+        (program, folder): (&Path, &Path),
+        variables: &[(String, String)],
+        log: &Arc<Watched<Vec<Line>>>,
+    ) -> Self {
         let first_line = log.lock().len();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tillgate"))
+        let mut child = Command::new(program)
             .args(["run", "--config"])
             .arg(folder.join("tillgate.toml"))
             .envs(variables.iter().cloned())
@@ -466,10 +533,15 @@ fn reap(
 ) {
     let (ended, log) = (Arc::clone(ended), Arc::clone(log));
     thread::spawn(move || {
+        let status = child.wait().unwrap();
+        // Its last words; not those of one that has taken its place and writes to the same pipes.
         for reader in readers {
-            let _ = reader.join();
+            let end = Instant::now() + LAST_WORDS;
+            while !reader.is_finished() && Instant::now() < end {
+                thread::yield_now();
+            }
         }
-        ended.update(|slot| *slot = Some(child.wait().unwrap()));
+        ended.update(|slot| *slot = Some(status));
         // Wakes who waits for a line that will not come.
         log.update(|_| ());
     });

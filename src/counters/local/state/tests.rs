@@ -53,6 +53,25 @@ impl Life {
     }
 }
 
+#[test]
+fn what_a_process_counts_after_it_was_succeeded_counts_in_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, wall) = (folder.path().join("counters.state"), SystemTime::UNIX_EPOCH + HOUR);
+    let old = begin(&path, &KEY, wall);
+    let _admitted = old.try_as(Outcome::Failure, "198.51.100.7");
+    old.file.save(wall);
+    let new = begin(&path, &KEY, wall);
+    assert!(!old.file.leave(wall), "nothing is new");
+    for _ in 0..9 {
+        let _admitted = old.try_as(Outcome::Failure, "198.51.100.7");
+    }
+    assert!(old.file.leave(wall));
+    assert!(new.try_as(Outcome::Failure, "198.51.100.7").is_ok());
+    new.file.take_over(wall);
+    assert!(new.try_as(Outcome::Failure, "198.51.100.7").is_err(), "locked there, locked here");
+    assert!(!path.with_extension("left").exists());
+}
+
 /// Ann was locked by a stranger, having logged in from home, and that was written at `wall`.
 fn written(path: &Path, wall: SystemTime) {
     let life = begin(path, &KEY, wall);
@@ -94,7 +113,9 @@ fn a_torn_or_foreign_file_is_not_read_and_is_replaced() {
     let (path, wall) = (folder.path().join("counters.state"), SystemTime::now());
     written(&path, wall);
     let whole = fs::read(&path).unwrap();
-    let foreign = |life: &Life| matches!(life.file.read(wall), Err(StateError::Foreign { .. }));
+    let foreign = |life: &Life| {
+        matches!(life.file.read(&life.file.path, wall), Err(StateError::Foreign { .. }))
+    };
     assert!(foreign(&begin(&path, &[6; 32], wall)));
     for end in 0..whole.len() {
         fs::write(&path, &whole[..end]).unwrap();
@@ -104,7 +125,8 @@ fn a_torn_or_foreign_file_is_not_read_and_is_replaced() {
     let life = begin(&path, &KEY, wall);
     assert_eq!(life.try_as(Outcome::Failure, "198.51.100.2"), Ok(Trust::Stranger));
     life.file.save(wall);
-    assert_eq!(begin(&path, &KEY, wall).file.read(wall).unwrap(), 3, "account, both networks");
+    let life = begin(&path, &KEY, wall);
+    assert_eq!(life.file.read(&path, wall).unwrap(), 3, "account, both networks");
 }
 
 #[test]

@@ -1,0 +1,290 @@
+//! Starts the program anew beside us, and gives it our place once it has shown that it can take it.
+//!
+//! Until then nothing changes here, whatever it does: exit, hang, die. From `Go` on it has the counters
+//! and the verification codes; we end when it says that it serves, and go on where it does not.
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tracing::info;
+
+use super::heir::Heir;
+use super::line::{Hello, Kind, Parts, VARIABLE, VERSION, Word};
+use super::sockets::SharedSockets;
+use crate::proxy::{Leave, Services};
+use crate::server::{PERSONAL_VARIABLES, send_descriptors};
+
+/// How long a successor that has shown itself sound may take to begin.
+const BEGIN_WAIT: Duration = Duration::from_secs(10);
+
+/// What is started: the program that lies where ours was found, with our arguments.
+#[derive(Clone)]
+pub(super) struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+/// What a process leaves to the next.
+pub(super) struct Estate {
+    pub(super) services: Arc<Services>,
+    pub(super) sockets: SharedSockets,
+    pub(super) leave: Leave,
+    /// Whether counters and lists of ours are somebody else's now.
+    given: AtomicBool,
+    heir: OnceLock<Arc<Heir>>,
+}
+
+/// Why we go on ourselves.
+#[derive(Debug, Error)]
+pub(super) enum UpgradeError {
+    #[error("we are ending")]
+    Ending,
+    #[error("the new process ended before it served: {status}; what it wrote to the log says why")]
+    Exited { status: ExitStatus },
+    #[error("the new process cannot be talked to")]
+    Line(#[source] io::Error),
+    #[error(
+        "this is process 1, and a container ends with it: start another container in its place"
+    )]
+    First,
+    #[error("the new process says: {problem}")]
+    Refused { problem: String },
+    #[error("cannot start {}", program.display())]
+    Start { program: PathBuf, source: io::Error },
+    #[error("the new process was not ready within {after:?}")]
+    Stalled { after: Duration },
+}
+
+impl UpgradeError {
+    /// What metrics call it.
+    pub(super) fn result(&self) -> &'static str {
+        match self {
+            Self::Ending => "ending",
+            Self::Exited { .. } => "exited",
+            Self::First => "first_process",
+            Self::Line(_) => "broken",
+            Self::Refused { .. } => "refused",
+            Self::Start { .. } => "not_started",
+            Self::Stalled { .. } => "stalled",
+        }
+    }
+}
+
+impl Program {
+    /// To be asked at the start: later a name may lead elsewhere. A symbolic link stays one, so that
+    /// it may lead to another version when the time comes.
+    pub(super) fn of_this_process() -> Self {
+        let mut arguments = std::env::args_os();
+        let named = arguments.next().map(PathBuf::from);
+        let path = named.and_then(|named| match named.components().count() {
+            0 => None,
+            1 => in_path(&named),
+            _ => std::path::absolute(named).ok(),
+        });
+        let path = path.or_else(|| std::env::current_exe().ok()).unwrap_or_default();
+        Self { path, arguments: arguments.collect() }
+    }
+
+    fn start(&self, line: UnixStream) -> Result<Child, UpgradeError> {
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).stdin(Stdio::from(OwnedFd::from(line)));
+        command.env(VARIABLE, std::process::id().to_string());
+        PERSONAL_VARIABLES.iter().for_each(|name| _ = command.env_remove(name));
+        let failed = |source| UpgradeError::Start { program: self.path.clone(), source };
+        command.spawn().map_err(failed)
+    }
+}
+
+impl Estate {
+    pub(super) fn new(services: Arc<Services>, sockets: SharedSockets, leave: Leave) -> Self {
+        let (given, heir) = (AtomicBool::new(false), OnceLock::new());
+        Self { services, sockets, leave, given, heir }
+    }
+
+    /// Whether another process has what is written down now and then.
+    pub(super) fn is_given(&self) -> bool {
+        self.given.load(Ordering::Acquire)
+    }
+
+    /// Tells the next process, at our end, what it does not know yet.
+    pub(super) fn settle(&self) {
+        let Some(heir) = self.heir.get() else { return };
+        if let Some(rest) = self.services.seen.rest() {
+            let _gone = heir.tell(&Word::new(Kind::Seen, rest));
+        }
+        if self.services.counts.leave(SystemTime::now()) {
+            let _gone = heir.tell(&Word::new(Kind::Counts, []));
+        }
+    }
+
+    fn hello(&self) -> io::Result<(Hello, Vec<OwnedFd>)> {
+        let (log, audit) = self.services.audit.hand_over()?;
+        let sockets = self.sockets.0.lock();
+        let (mut places, mut descriptors) = (Vec::new(), Vec::new());
+        for (place, listeners) in sockets.each() {
+            for listener in listeners {
+                places.push(place.clone());
+                descriptors.push(listener.as_fd().try_clone_to_owned()?);
+            }
+        }
+        descriptors.push(log);
+        Ok((Hello { version: VERSION, sockets: places, audit }, descriptors))
+    }
+
+    /// Gives what only one can have.
+    fn give(&self, line: &UnixStream) -> io::Result<Arc<Heir>> {
+        self.given.store(true, Ordering::Release);
+        self.services.counts.save(SystemTime::now());
+        self.services.seen.hand_over();
+        let heir = Arc::new(Heir::new(line.try_clone()?));
+        let lent = self.services.vault.lend_codes(Arc::<Heir>::clone(&heir));
+        for held in lent {
+            heir.tell(&Parts::default().held(&held).word(Kind::Code))?;
+        }
+        heir.tell(&Word::new(Kind::Go, []))?;
+        Ok(heir)
+    }
+
+    fn take_back(&self) {
+        self.services.vault.take_codes_back();
+        self.services.seen.read_again();
+        self.given.store(false, Ordering::Release);
+    }
+}
+
+/// Tries it on a thread of its own; tells the number of the process that has our place.
+pub(super) fn begin(
+    program: Program,
+    estate: Arc<Estate>,
+    patience: Duration,
+) -> io::Result<oneshot::Receiver<Result<u32, UpgradeError>>> {
+    let (told, outcome) = oneshot::channel();
+    let work = move || match hand_over(&program, &estate, patience) {
+        Ok((process, line, heir)) => {
+            let _ending = told.send(Ok(process));
+            listen(&line, &heir);
+        }
+        Err(error) => _ = told.send(Err(error)),
+    };
+    thread::Builder::new().name("upgrade".to_owned()).spawn(work)?;
+    Ok(outcome)
+}
+
+fn hand_over(
+    program: &Program,
+    estate: &Estate,
+    patience: Duration,
+) -> Result<(u32, UnixStream, Arc<Heir>), UpgradeError> {
+    if std::process::id() == 1 {
+        return Err(UpgradeError::First);
+    }
+    let (line, far) = UnixStream::pair().map_err(UpgradeError::Line)?;
+    let mut child = program.start(far)?;
+    info!(program = %program.path.display(), process = child.id(), "upgrading");
+    let done = prove(&line, estate, patience).and_then(|()| succeed(&line, estate));
+    match done {
+        Ok(heir) => {
+            line.set_read_timeout(None).map_err(UpgradeError::Line)?;
+            Ok((child.id(), line, heir))
+        }
+        Err(error) => {
+            let _ended_already = child.kill();
+            let status = child.wait();
+            Err(match (error, status) {
+                (UpgradeError::Line(line), Ok(status))
+                    if line.kind() == ErrorKind::UnexpectedEof =>
+                {
+                    UpgradeError::Exited { status }
+                }
+                (error, _) => error,
+            })
+        }
+    }
+}
+
+/// Lets it show that it could serve.
+fn prove(line: &UnixStream, estate: &Estate, patience: Duration) -> Result<(), UpgradeError> {
+    let (hello, descriptors) = estate.hello().map_err(UpgradeError::Line)?;
+    let hello = serde_json::to_vec(&hello).map_err(|error| UpgradeError::Line(error.into()))?;
+    Word::new(Kind::Hello, hello).write(line).map_err(UpgradeError::Line)?;
+    let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(|one| one.as_fd()).collect();
+    send_descriptors(line, &borrowed).map_err(UpgradeError::Line)?;
+    drop(descriptors);
+    let word = next(line, patience)?;
+    match word.kind {
+        Kind::Ready if estate.leave.closing.is_cancelled() => Err(UpgradeError::Ending),
+        Kind::Ready => Ok(()),
+        _ => Err(refused(&word)),
+    }
+}
+
+/// Gives it our place.
+fn succeed(line: &UnixStream, estate: &Estate) -> Result<Arc<Heir>, UpgradeError> {
+    let given = estate.give(line).map_err(UpgradeError::Line).and_then(|heir| {
+        let end = Instant::now() + BEGIN_WAIT;
+        loop {
+            let word = next(line, end.saturating_duration_since(Instant::now()))?;
+            match word.kind {
+                Kind::Answer => heir.answered(&word.payload),
+                Kind::Serving => return Ok(heir),
+                _ => return Err(refused(&word)),
+            }
+        }
+    });
+    match given {
+        Ok(heir) => {
+            estate.services.vault.forget_lent_codes();
+            let _first = estate.heir.set(Arc::clone(&heir));
+            Ok(heir)
+        }
+        Err(error) => {
+            estate.take_back();
+            Err(error)
+        }
+    }
+}
+
+/// Hears answers until one of us ends.
+fn listen(line: &UnixStream, heir: &Heir) {
+    while let Ok(word) = Word::read(line) {
+        if word.kind == Kind::Answer {
+            heir.answered(&word.payload);
+        }
+    }
+    heir.gone();
+}
+
+fn next(line: &UnixStream, patience: Duration) -> Result<Word, UpgradeError> {
+    let stalled = || UpgradeError::Stalled { after: patience };
+    let patience = Some(patience).filter(|patience| !patience.is_zero()).ok_or_else(stalled)?;
+    line.set_read_timeout(Some(patience)).map_err(UpgradeError::Line)?;
+    Word::read(line).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => stalled(),
+        _ => UpgradeError::Line(error),
+    })
+}
+
+fn refused(word: &Word) -> UpgradeError {
+    match word.kind {
+        Kind::Refused => {
+            UpgradeError::Refused { problem: String::from_utf8_lossy(&word.payload).into_owned() }
+        }
+        _ => UpgradeError::Line(ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The first program of this name that the shell would find.
+fn in_path(name: &Path) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
