@@ -201,9 +201,7 @@ fn hand_over(
             let _ended_already = child.kill();
             let status = child.wait();
             Err(match (error, status) {
-                (UpgradeError::Line(line), Ok(status))
-                    if line.kind() == ErrorKind::UnexpectedEof =>
-                {
+                (UpgradeError::Line(line), Ok(status)) if hung_up(&line) => {
                     UpgradeError::Exited { status }
                 }
                 (error, _) => error,
@@ -281,6 +279,12 @@ fn refused(word: &Word) -> UpgradeError {
         }
         _ => UpgradeError::Line(ErrorKind::InvalidData.into()),
     }
+}
+
+/// A process that ends without having read all leaves a reset behind.
+fn hung_up(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// The first program of this name that the shell would find.
