@@ -5,6 +5,7 @@ mod heir;
 mod inherited;
 mod line;
 mod parts;
+mod pid_file;
 mod predecessor;
 mod session;
 mod sockets;
@@ -41,6 +42,7 @@ use crate::tls::{
 use crate::{reload, vault};
 use control::Control;
 use inherited::Inherited;
+use pid_file::PidFile;
 use sockets::{SharedSockets, Sockets};
 use upgrade::{Estate, Program};
 
@@ -154,6 +156,7 @@ pub struct Running {
     estate: Arc<Estate>,
     /// Ends with the process before us.
     before: Option<JoinHandle<()>>,
+    pid_file: Option<PidFile>,
 }
 
 /// Where a server listens, with the ports the system chose.
@@ -237,6 +240,7 @@ pub fn start(
     let admin = Admin::new(Arc::clone(&services), Arc::clone(&policy), token, closing);
     let handles: Vec<_> = workers.iter().map(Worker::handle).collect();
     let addresses = sockets.addresses();
+    let pid_file = startup.pid_file.clone().map(PidFile);
     if let Some(predecessor) = &mut predecessor {
         let codes = predecessor.ready()?;
         services.vault.take_in_codes(codes);
@@ -281,8 +285,11 @@ pub fn start(
     control.reload();
     let control = control.start(runtime)?;
     let count = workers.len();
+    if let Some(file) = &pid_file {
+        file.write();
+    }
     info!(version, workers = count, "ready");
-    Ok(Running { addresses, leave, ended, control, workers, services, estate, before })
+    Ok(Running { addresses, leave, ended, control, workers, services, estate, before, pid_file })
 }
 
 /// Validates what loading alone does not: keys that must fit chains, upstreams that must be nameable.
@@ -358,6 +365,9 @@ impl Running {
         }
         self.services.audit.record(SystemTime::now(), AuditEvent::Stopped);
         self.services.access.close();
+        if let Some(file) = &self.pid_file {
+            file.remove();
+        }
         info!("stopped");
     }
 }

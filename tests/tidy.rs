@@ -234,7 +234,7 @@ mod tidy {
         assert!(program.status.success() && said.is_empty(), "{said}");
     }
 
-    const KEYS: &str = "data_dir workers trusted_proxies forwarded_header listen address tls redirect_to_https proxy_protocol chain \
+    const KEYS: &str = "data_dir workers pid_file trusted_proxies forwarded_header listen address tls redirect_to_https proxy_protocol chain \
         key hosts upstreams ca path method account_field success failure status location cookie body \
         cards limits requests responses token_format invalid_card strict card_fields cvv_fields \
         ignored_fields decoded ratio connect handshake request_head request_body_idle response_head \

@@ -51,6 +51,9 @@ pub(super) struct FileSchema {
     pub(super) data_dir: Option<At<String>>,
     /// Worker threads; as many as there are cores where absent. Restart to change.
     pub(super) workers: Option<At<NonZeroUsize>>,
+    /// A file with the number of the process that serves, for who does not use systemd. Restart to
+    /// change.
+    pub(super) pid_file: Option<At<String>>,
     /// Networks of proxies that are believed about a client's address.
     #[serde(default)]
     pub(super) trusted_proxies: Vec<At<String>>,
@@ -60,7 +63,7 @@ pub(super) struct FileSchema {
     /// The listener for metrics and health checks.
     #[serde(default)]
     pub(super) admin: AdminSchema,
-    /// Addresses that clients connect to. Restart to change.
+    /// Addresses that clients connect to.
     #[serde(default)]
     pub(super) listen: Vec<At<ListenSchema>>,
     /// What is the same wherever TLS is spoken.

@@ -34,6 +34,8 @@ pub struct Startup {
     pub data_dir: PathBuf,
     /// How many worker threads; as many as there are cores where absent.
     pub workers: Option<NonZeroUsize>,
+    /// Where the number of the process is written, if anywhere.
+    pub pid_file: Option<PathBuf>,
     /// Where metrics and health are asked for.
     pub admin: SocketAddr,
     /// Where clients connect.
@@ -166,6 +168,7 @@ impl Startup {
         let compared = [
             ("data_dir", self.data_dir == other.data_dir),
             ("workers", self.workers == other.workers),
+            ("pid_file", self.pid_file == other.pid_file),
             ("admin.listen", self.admin == other.admin),
             ("forward_proxy.listen", self.forward == other.forward),
             ("vault.store", self.vault.store == other.vault.store),
@@ -227,6 +230,7 @@ impl Compiler<'_> {
         Some(Startup {
             data_dir,
             workers: file.workers.as_ref().map(|at| *at.get()),
+            pid_file: file.pid_file.as_ref().map(|at| self.path(at)),
             admin: sockets.admin,
             listens: sockets.listens,
             gateways: sockets.gateways,

@@ -50,8 +50,11 @@ impl Binary {
 #[test]
 fn an_upgrade_takes_over_the_addresses_and_the_old_process_ends() {
     let shop = Upstream::ok();
-    let mut sidecar = Sidecar::start(&shop, "");
+    let mut sidecar = Setup::new(&shop).top("pid_file = \"tillgate.pid\"").start();
+    let file = sidecar.folder().join("tillgate.pid");
+    let named = || fs::read_to_string(&file).unwrap().trim().parse::<u32>().unwrap();
     let (before, mut kept) = (sidecar.pid(), sidecar.https());
+    assert_eq!(named(), before);
     assert_eq!(kept.get("/").status, 200);
     let old = sidecar.upgrade();
     assert_ne!(sidecar.pid(), before);
@@ -65,6 +68,10 @@ fn an_upgrade_takes_over_the_addresses_and_the_old_process_ends() {
     let old = sidecar.upgrade();
     assert_eq!(sidecar.http().get("/").status, 200);
     assert_eq!(old.exit_status().code(), Some(0));
+    assert_eq!(named(), sidecar.pid());
+    sidecar.sigterm();
+    assert_eq!(sidecar.exit_status().code(), Some(0));
+    assert!(!file.exists());
 }
 
 #[test]
@@ -153,6 +160,24 @@ fn a_code_kept_before_an_upgrade_is_charged_after_it_once() {
 }
 
 #[test]
+fn a_successor_that_dies_after_it_was_ready_leaves_everything_as_it_was() {
+    let (purchases, binary) = (Purchases::new(), Binary::new());
+    let mut sidecar = purchases.setup("").program(&binary.path()).start();
+    let card = cards::fresh("visa");
+    sidecar.https().form("/buy", &format!("number={card}&cvv=834"));
+    let (token, code) = (purchases.shop.last().form("number"), purchases.shop.last().form("cvv"));
+    binary.put_script("printf '\\001\\000\\000\\000\\000' >&0\nexit 7");
+    let problem = refused(&sidecar);
+    assert!(problem.contains("exit status: 7"), "{problem}");
+    let body = format!("number={token}&cvv={code}");
+    assert_eq!(sidecar.gateway("pay").form("/charge", &body).status, 200);
+    assert_eq!(purchases.provider.last().form("cvv"), "834");
+    binary.put(Path::new(env!("CARGO_BIN_EXE_tillgate")));
+    sidecar.upgrade();
+    assert_eq!(sidecar.http().get("/").status, 200);
+}
+
+#[test]
 fn p2_tokens_of_two_processes_at_once_are_neither_lost_nor_doubled() {
     let mut purchases = Purchases::new();
     let mut sidecar = purchases.setup("").start();
@@ -229,7 +254,9 @@ fn p5_no_request_fails_while_the_binary_is_replaced_under_load() {
     let rounds = std::env::var("TILLGATE_UPGRADES").map_or(UPGRADES, |it| it.parse().unwrap());
     let shop = Shop::beside(Vec::new(), Some("<p>hello</p>".repeat(50)));
     let build = |round: usize| {
-        Setup::new(&shop.upstream).tables(&format!("[limits]\nbody = \"{}MiB\"", round + 1))
+        // A WebSocket stays with its process for as long as that may take.
+        let tables = format!("[timeouts]\ndrain = \"3m\"\n[limits]\nbody = \"{}MiB\"", round + 1);
+        Setup::new(&shop.upstream).tables(&tables)
     };
     let mut sidecar = build(0).start();
     let (http, https) = (sidecar.address("http"), sidecar.address("https"));
