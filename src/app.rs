@@ -28,7 +28,7 @@ use crate::acme::{Renewer, RenewerParts};
 use crate::config::{Loaded, Startup};
 use crate::keys::KeyError;
 use crate::policy::Live;
-use crate::proxy::{Generation, Leave, Proxy, Services, TargetError};
+use crate::proxy::{Generation, Leave, Proxy, Services, TargetError, Upstreams};
 use crate::reload::{Listening, Reloader, WatchError, Watcher};
 use crate::server::{
     Admin, Drained, ListenError, Supervisor, TokenError, Worker, WorkerError, obtain_token,
@@ -209,7 +209,8 @@ pub fn start(
     let mut services = runtime.block_on(parts::services(&startup, metrics, audit))?;
     services.authority = parts::authority(&startup, &snapshot.intercepted_hosts(), &services)?;
     let services = Arc::new(services);
-    let generation = Generation::new(snapshot, &services.metrics)?;
+    let generation = Generation::new(snapshot, &services.upstreams, &services.metrics)?;
+    runtime.block_on(services.upstreams.begin(&generation));
     services.metrics.card_modes(&generation.snapshot);
     reload::begin(&identities.load(), &services.metrics, SystemTime::now());
     let policy = Arc::new(Live::new(generation));
@@ -256,6 +257,7 @@ pub fn start(
     let sockets = SharedSockets(Arc::new(Mutex::new(sockets)));
     let estate = Estate::new(Arc::clone(&services), sockets.clone(), leave.clone());
     let estate = Arc::new(estate);
+    let watched_policy = Arc::clone(&policy);
     let reloader = watched.map(|path| {
         renewer.follow(Arc::new(acme));
         let live = (policy, identities, listeners);
@@ -273,6 +275,7 @@ pub fn start(
         estate: Arc::clone(&estate),
         program: Program::of_this_process(),
         proxy,
+        policy: watched_policy,
         services: Arc::clone(&services),
         sockets,
         supervisor: Arc::new(Supervisor::from_environment()),
@@ -302,7 +305,7 @@ pub fn check(loaded: Loaded) -> Result<Vec<IdentityWarning>, AppError> {
     let listeners =
         Listeners::new(Arc::new(Live::new(Identities::default())), Challenges::default());
     listeners.prepare(&loaded.snapshot.tls)?;
-    Generation::new(loaded.snapshot, &Metrics::new())?;
+    Generation::new(loaded.snapshot, &Upstreams::new(&[0; 32]), &Metrics::new())?;
     Ok(identities.warnings(SystemTime::now()))
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod acme;
+mod balance;
 mod cards;
 mod compile;
 mod environment;
@@ -66,7 +67,10 @@ use crate::policy::{
 };
 use compile::{Compiler, Files};
 use environment::Lookup;
-use schema::{FileSchema, ListenSchema, SiteSchema};
+use schema::{
+    BalanceSchema, FileSchema, HealthSchema, ListenSchema, MaintenanceSchema, SiteSchema,
+    UpstreamSchema,
+};
 use shape::Shape;
 use source::{At, Source};
 
@@ -163,8 +167,11 @@ pub fn for_upstream(
     };
     let site = SiteSchema {
         hosts: None,
-        upstreams: At::nowhere(vec![At::nowhere(url.to_owned())]),
+        upstreams: At::nowhere(vec![At::nowhere(UpstreamSchema::Address(url.to_owned()))]),
         ca: None,
+        balance: BalanceSchema::default(),
+        health: HealthSchema::default(),
+        maintenance: MaintenanceSchema::default(),
         login: Vec::new(),
         guard: Vec::new(),
         block: Vec::new(),

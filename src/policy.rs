@@ -6,6 +6,7 @@
 
 mod access;
 mod acme;
+mod balance;
 mod cards;
 mod certificate;
 mod field;
@@ -37,6 +38,7 @@ pub use access::{AccessRules, BlockRule, Breach, HeaderPattern};
 pub use acme::{
     AcmeAuthority, AcmeCertificate, AcmeChallenge, AcmePolicy, DnsHook, ExternalAccount,
 };
+pub use balance::{Balance, Ejection, HealthCheck, Maintenance, QueueLimits, RetryBudget};
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
 pub use field::{FieldPattern, enclosing, join_names, name_parts};
@@ -65,7 +67,7 @@ pub use signals::{
     COUNTED_MAX, CardTesting, RiskStep, RiskSteps, SignalPolicy, TrustedDevice, tightened,
 };
 pub use trusted::{ForwardedField, TrustedProxies};
-pub use upstream::{Pin, Scheme, Trust, Upstream};
+pub use upstream::{HttpVersions, Pin, Scheme, Trust, Upstream, UpstreamPlace};
 pub use webhook::{Webhook, WebhookSignature};
 
 /// One generation of the policy.

@@ -22,6 +22,7 @@ mod guard;
 mod headers;
 mod leave;
 pub mod login;
+mod maintenance;
 mod malformed;
 mod peer;
 mod pipe;
@@ -30,10 +31,12 @@ mod proof;
 mod reject;
 mod request_id;
 mod services;
+mod spawner;
 pub mod spelling;
 mod suspicion;
 mod testing;
 mod upgrade;
+mod upstreams;
 mod webhook;
 pub mod websocket;
 
@@ -51,7 +54,7 @@ use connect::TunnelCount;
 use device::Browser;
 use exchange::{Asked, Exchange};
 use finish::Ending;
-use forward::{Answer, Reuse};
+use forward::{Answer, Keep, Sending};
 use generation::Found;
 use headers::{NextHop, Origin};
 use login::Attempt;
@@ -59,17 +62,20 @@ use reject::{Accept, Rejection};
 use request_id::RequestId;
 use testing::Payer;
 use upgrade::{Bootstrap, Switch, Wanted};
+use upstreams::{Entry, Sticky};
 
 pub use connect::{Connect, Intercept, Onward, Tunnel};
 pub use finish::Finished;
-pub use forward::{Dialer, TargetError};
+pub use forward::Dialer;
 pub use gateway::GatewayWatch;
 pub use generation::Generation;
 pub use leave::Leave;
 pub use peer::{Hold, Peer, Role};
 pub use proof::Proofs;
 pub use services::{LockTeller, Services};
+pub use spawner::Spawner;
 pub use suspicion::SignalWatch;
+pub use upstreams::{TargetError, Upstreams};
 pub use webhook::Deliveries;
 
 use crate::policy::{Limits, Live, Pages, RequestAction, ResponseAction, Timeouts};
@@ -221,6 +227,7 @@ impl Proxy {
         let idle = timeouts.request_body_idle;
         let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 
+        maintenance::admit(place, exchange)?;
         self.check_access(place, exchange, &head)?;
         self.check_blocks(place, exchange, (&head, &mut source)).await?;
         let covered = generation.webhook(place, exchange);
@@ -228,6 +235,7 @@ impl Proxy {
         let attempts = self
             .reserve_login(generation, place, (exchange, &browser), (&head, &mut source))
             .await?;
+        let sticky = Sticky::take(place.targets, &mut head.headers);
         let body = match self.edit_request(place, exchange, (&mut head, source)).await {
             Ok(body) => body,
             Err(rejection) => {
@@ -250,7 +258,8 @@ impl Proxy {
         headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
         let request = Request::from_parts(head, body);
         let whole = forward::without_range(&request);
-        let mut answer = match forward(place, (peer, exchange), request, timeouts).await {
+        let way = (peer, exchange, sticky.wished());
+        let mut answer = match forward(place, way, request, timeouts).await {
             Ok(answer) => answer,
             Err(rejection) => {
                 self.settle_undecided(attempts, (place.site, exchange));
@@ -262,7 +271,7 @@ impl Proxy {
             && cards::is_unreadable_part(answer.response.status(), answer.response.headers())
         {
             drop(answer);
-            answer = forward(place, (peer, exchange), whole, timeouts).await?;
+            answer = forward(place, way, whole, timeouts).await?;
         }
 
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -273,6 +282,7 @@ impl Proxy {
         if bootstrap.is_some() && answer.response.status().is_success() {
             return Err(Rejection::UpgradeIgnored);
         }
+        let led = sticky.cookie(answer.lease.entry(), browser.scheme);
         let (mut head, source) = answer.into_parts(exchange, timeouts.response_body_idle);
         headers::strip_answer(&mut head.headers);
         if let Some(delivery) = delivery {
@@ -283,7 +293,7 @@ impl Proxy {
             .settle_login(attempts, (place.site, exchange), (&browser, trusted), (&head, source))
             .await;
         let body = self.edit_response(place, exchange, (&mut head, source)).await?;
-        if let Some(cookie) = granted {
+        for cookie in granted.into_iter().chain(led) {
             device::put(&mut head.headers, cookie);
         }
         Ok(Response::from_parts(head, body))
@@ -421,12 +431,12 @@ fn prepare(
 /// Talks to the shop.
 async fn forward(
     place: &generation::Place<'_>,
-    (peer, exchange): (&Peer, &Exchange),
+    (peer, exchange, wished): (&Peer, &Arc<Exchange>, Option<&Arc<Entry>>),
     request: Request<Body>,
     timeouts: &Timeouts,
 ) -> Result<Answer, Rejection> {
-    let connected = peer.dialer.connect(place.targets, timeouts, Reuse::Allowed).await?;
-    peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await
+    let sending = Sending { timeouts, exchange, keep: Keep::Small };
+    peer.dialer.forward(place.targets, wished, request, sending).await
 }
 
 fn authority(head: &request::Parts) -> HeaderValue {

@@ -159,7 +159,8 @@ impl Reloader {
 
     fn prepare(&self, snapshot: Snapshot) -> Result<(Generation, PreparedListeners), String> {
         let listeners = self.listeners.prepare(&snapshot.tls).map_err(|error| explained(&error))?;
-        let generation = Generation::new(snapshot, &self.services.metrics);
+        let Services { upstreams, metrics, .. } = &*self.services;
+        let generation = Generation::new(snapshot, upstreams, metrics);
         Ok((generation.map_err(|error| error.to_string())?, listeners))
     }
 

@@ -248,7 +248,9 @@ mod tidy {
         tolerance others allow tunnels deny always bits lifetime folder block query headers require forbid \
         hsts hsts_subdomains hsts_preload nosniff referrer_policy permissions_policy frame_ancestors remove \
         replace block_body acme names directory terms_agreed contact challenge hook command environment timeout \
-        propagation external_account key_id hmac_key retry";
+        propagation external_account key_id hmac_key retry balance sticky in_flight queue queue_wait attempts \
+        retry_percent retry_min resolve_every health host interval fall rise failure_status eject eject_max \
+        slow_start panic_percent maintenance flag retry_after url server_name";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

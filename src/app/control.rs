@@ -18,7 +18,8 @@ use tracing::{info, warn};
 use super::AppError;
 use super::sockets::SharedSockets;
 use super::upgrade::{self, Estate, Program, UpgradeError};
-use crate::proxy::{Leave, Proxy, Services};
+use crate::policy::Live;
+use crate::proxy::{Generation, Leave, Proxy, Services};
 use crate::reload::{Reloader, explained};
 use crate::server::{Admin, Supervisor, WorkerHandle};
 use crate::telemetry::AuditEvent;
@@ -45,6 +46,7 @@ pub(super) struct Control {
     pub(super) estate: Arc<Estate>,
     pub(super) program: Program,
     pub(super) proxy: Arc<Proxy>,
+    pub(super) policy: Arc<Live<Generation>>,
     pub(super) services: Arc<Services>,
     pub(super) sockets: SharedSockets,
     pub(super) supervisor: Arc<Supervisor>,
@@ -79,6 +81,7 @@ impl Control {
                 () = left.cancelled() => {}
             }
         });
+        tasks.spawn(Arc::clone(&self.services.upstreams).watch(Arc::clone(&self.policy)));
         if let Some(patience) = self.supervisor.watchdog() {
             tasks.spawn(beat(Arc::clone(&self.supervisor), self.workers.clone(), patience / BEATS));
         }

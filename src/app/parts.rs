@@ -16,7 +16,7 @@ use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, 
 use crate::link::Link;
 use crate::policy::RedisAddress;
 use crate::proxy::login::LoginGuard;
-use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Proofs, Services};
+use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Proofs, Services, Upstreams};
 use crate::reload;
 use crate::telemetry::audit::{AuditHandover, AuditKey};
 use crate::telemetry::{
@@ -120,6 +120,7 @@ pub(super) async fn services(
     let seen = CardsSeen::open(seen_path(startup));
     let gateways = GatewayWatch::new(vault.accounts_key().expose());
     let deliveries = Deliveries::default();
+    let upstreams = Arc::new(Upstreams::new(vault.accounts_key().expose()));
     let authority = None;
     let answers = Arc::default();
     Ok(Services {
@@ -135,6 +136,7 @@ pub(super) async fn services(
         seen,
         gateways,
         deliveries,
+        upstreams,
     })
 }
 

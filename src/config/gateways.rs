@@ -73,7 +73,11 @@ impl Compiler<'_> {
     fn provider(&mut self, written: &GatewaySchema) -> Option<Upstream> {
         let trust = self.trust("gateway.ca", written.ca.as_ref());
         let key = "gateway.upstream";
-        let mut upstream = self.upstream(key, &written.upstream, &trust.unwrap_or_default())?;
+        let mut upstream = self.upstream(
+            key,
+            (written.upstream.get(), written.upstream.span()),
+            &trust.unwrap_or_default(),
+        )?;
         self.demand_verified(key, &written.upstream.span(), &upstream);
         let https = upstream.scheme == Scheme::Https;
         self.warn_of_idle_ca("gateway.ca", written.ca.as_ref(), https);

@@ -20,6 +20,7 @@ mod listeners;
 mod login_limits;
 mod signals;
 mod switch;
+mod upstreams;
 
 pub(super) use access::{BlockSchema, HeaderPatternSchema, HeadersSchema, RouteAccessSchema};
 pub(super) use acme::{AcmeChallengeSchema, AcmeSchema, DnsHookSchema, ExternalAccountSchema};
@@ -40,6 +41,9 @@ pub(super) use listeners::{
 pub(super) use login_limits::{LimitModeSchema, LoginSchema, NetworkLockoutSchema};
 pub(super) use signals::{CardTestingSchema, RiskSchema, TrustedDeviceSchema};
 pub(super) use switch::Switch;
+pub(super) use upstreams::{
+    BalanceSchema, HealthSchema, MaintenanceSchema, ServerSchema, UpstreamSchema,
+};
 
 /// Configuration of tillgate.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -128,9 +132,18 @@ pub(super) struct SiteSchema {
     /// Its names, `*.` covers one label; every other host where absent.
     pub(super) hosts: Option<At<Vec<At<String>>>>,
     /// Where its requests go.
-    pub(super) upstreams: At<Vec<At<String>>>,
+    pub(super) upstreams: At<Vec<At<UpstreamSchema>>>,
     /// PEM file of the authorities for `https` upstreams; those of the system where absent.
     pub(super) ca: Option<At<String>>,
+    /// How its servers share the work.
+    #[serde(default)]
+    pub(super) balance: BalanceSchema,
+    /// When one of them is left alone.
+    #[serde(default)]
+    pub(super) health: HealthSchema,
+    /// When it is closed.
+    #[serde(default)]
+    pub(super) maintenance: MaintenanceSchema,
     /// What counts as a login; common ones are recognised where absent.
     #[serde(default)]
     pub(super) login: Vec<At<SiteLoginSchema>>,

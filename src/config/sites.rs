@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cards::Choices;
 use super::compile::Compiler;
 use super::response_headers::HeaderChoices;
-use super::schema::{FileSchema, RouteSchema, SiteSchema};
+use super::schema::{FileSchema, RouteSchema, SiteSchema, UpstreamSchema};
 use super::source::At;
 use crate::policy::{
     AccessRules, HostPattern, Limits, LoginLimits, PathPattern, Route, Scheme, Site, SiteName,
@@ -49,7 +49,9 @@ impl Compiler<'_> {
         let blocks = self.blocks(&written.block);
         let routes = self.routes(&written.route, base)?;
         let name = SiteName(name.into());
-        Some(Site { name, hosts, upstreams, logins, guards, blocks, routes })
+        let balance = self.balance(written);
+        let maintenance = self.maintenance(&written.maintenance);
+        Some(Site { name, hosts, upstreams, balance, maintenance, logins, guards, blocks, routes })
     }
 
     /// The hosts of a site, which no other site has.
@@ -96,7 +98,12 @@ impl Compiler<'_> {
         let trust = self.trust("site.ca", written.ca.as_ref()).unwrap_or_default();
         let mut upstreams = Vec::new();
         for at in written.upstreams.get() {
-            upstreams.extend(self.upstream("site.upstreams", at, &trust));
+            upstreams.extend(match at.get() {
+                UpstreamSchema::Address(url) => {
+                    self.upstream("site.upstreams", (url, at.span()), &trust)
+                }
+                UpstreamSchema::Server(server) => self.server(server, &trust),
+            });
         }
         let https = upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
         self.warn_of_idle_ca("site.ca", written.ca.as_ref(), https);

@@ -3,37 +3,91 @@
 use std::fs;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::Uri;
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::compile::Compiler;
+use super::schema::ServerSchema;
 use super::source::At;
-use crate::policy::{Scheme, Trust, Upstream};
+use crate::policy::{CertificateFiles, HttpVersions, Scheme, Trust, Upstream, UpstreamPlace};
 
 /// The largest file of authorities: the system's own has some 250 KB.
 const CA_BYTES_MAX: u64 = 8 << 20;
+/// What fits into an address of the kernel's (unix(7)), with the zero at its end.
+const SOCKET_BYTES_MAX: usize = 107;
 
 impl Compiler<'_> {
-    /// Reads `http://host:port` or `https://host`. The text is never shown: it may hold a password.
+    /// Reads `http://host:port`, `https://host` and their like. The text is never shown: it may hold
+    /// a password.
     pub(super) fn upstream(
         &mut self,
         key: &str,
-        at: &At<String>,
+        (url, span): (&str, Range<usize>),
         trust: &Trust,
     ) -> Option<Upstream> {
-        match parse(at.get()) {
-            Ok((scheme, host, port)) => {
+        match parse(url) {
+            Ok((scheme, http, place)) => {
                 let (trust, pins) = (trust.clone(), Arc::default());
-                Some(Upstream { scheme, host, port, trust, pins, client: None })
+                let (server_name, client) = (None, None);
+                Some(Upstream { scheme, http, place, server_name, trust, pins, client })
             }
             Err((message, remedy)) => {
-                self.refuse(&at.span(), key, message, remedy);
+                self.refuse(&span, key, message, remedy);
                 None
             }
         }
+    }
+
+    /// A server of which there is more to say.
+    pub(super) fn server(&mut self, written: &ServerSchema, trust: &Trust) -> Option<Upstream> {
+        let key = |name: &str| format!("site.upstreams.{name}");
+        let own = match &written.ca {
+            Some(ca) => self.trust(&key("ca"), Some(ca)),
+            None => Some(trust.clone()),
+        };
+        let certificate = written.client_certificate.as_ref();
+        let url = (written.url.get().as_str(), written.url.span());
+        let upstream = self.upstream(&key("url"), url, &own.unwrap_or_default())?;
+        if upstream.scheme == Scheme::Http {
+            let spans = [
+                ("ca", written.ca.as_ref().map(At::span)),
+                ("server_name", written.server_name.as_ref().map(At::span)),
+                ("client_certificate", certificate.map(At::span)),
+            ];
+            for (name, span) in spans {
+                let Some(span) = span else { continue };
+                let message = "has no use: the server is not spoken to over TLS";
+                let remedy = "remove it, or write https:// or h2:// for the server";
+                self.refuse(&span, &key(name), message, remedy);
+            }
+        }
+        let client = match certificate {
+            Some(at) => {
+                let chain = self.readable(&key("client_certificate.chain"), &at.get().chain);
+                let key = self.readable(&key("client_certificate.key"), &at.get().key);
+                Some(CertificateFiles { chain: chain?, key: key? })
+            }
+            None => None,
+        };
+        let server_name = match &written.server_name {
+            Some(at) => Some(self.server_name(&key("server_name"), at)?),
+            None => None,
+        };
+        Some(Upstream { server_name, client, ..upstream })
+    }
+
+    fn server_name(&mut self, key: &str, at: &At<String>) -> Option<String> {
+        if ServerName::try_from(at.get().as_str()).is_err() {
+            let message = format!("{} can be in no certificate", self.source.quote(&at.span()));
+            let remedy = "write a host name, as in \"shop.inside\"";
+            self.refuse(&at.span(), key, message, remedy);
+            return None;
+        }
+        Some(at.get().clone())
     }
 
     /// The authorities of a `ca` file, or those of the system.
@@ -72,7 +126,11 @@ impl Compiler<'_> {
 
     /// Card numbers leave through a gateway: in the clear they may go no further than this machine.
     pub(super) fn demand_verified(&mut self, key: &str, span: &Range<usize>, upstream: &Upstream) {
-        if upstream.scheme == Scheme::Http && !is_loopback(&upstream.host) {
+        let inside = match &upstream.place {
+            UpstreamPlace::Network { host, .. } => is_loopback(host),
+            UpstreamPlace::Socket(_) => true,
+        };
+        if upstream.scheme == Scheme::Http && !inside {
             let message = "would send card numbers over the network in the clear";
             self.refuse(span, key, message, "write https://");
         }
@@ -85,13 +143,22 @@ fn is_loopback(host: &str) -> bool {
     address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
 }
 
-fn parse(text: &str) -> Result<(Scheme, String, u16), (&'static str, &'static str)> {
+type Parsed = (Scheme, HttpVersions, UpstreamPlace);
+
+fn parse(text: &str) -> Result<Parsed, (&'static str, &'static str)> {
     let form = "write it as in \"http://127.0.0.1:8080\" or \"https://shop.example\"";
-    let (scheme, port) = match text.split_once("://") {
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, 80),
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, 443),
-        Some(_) => return Err(("is neither http:// nor https://", form)),
-        None => return Err(("has no http:// or https://", form)),
+    if let Some(path) = text.strip_prefix("unix:") {
+        return socket(path);
+    }
+    let Some((scheme, _)) = text.split_once("://") else {
+        return Err(("has no http:// or https://", form));
+    };
+    let (scheme, http, port) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (Scheme::Http, HttpVersions::One, 80),
+        "https" => (Scheme::Https, HttpVersions::One, 443),
+        "h2c" => (Scheme::Http, HttpVersions::Two, 80),
+        "h2" => (Scheme::Https, HttpVersions::Agreed, 443),
+        _ => return Err(("is none of http://, https://, h2c:// and h2://", form)),
     };
     let uri: Uri = text.parse().map_err(|_| ("is not the address of a server", form))?;
     let authority = uri.authority().ok_or(("names no server", form))?;
@@ -116,7 +183,16 @@ fn parse(text: &str) -> Result<(Scheme, String, u16), (&'static str, &'static st
     if host.is_empty() {
         return Err(("names no server", form));
     }
-    Ok((scheme, host, port))
+    Ok((scheme, http, UpstreamPlace::Network { host, port }))
+}
+
+/// A socket of this machine; whoever may write there is a matter of its file's mode.
+fn socket(path: &str) -> Result<Parsed, (&'static str, &'static str)> {
+    if !path.starts_with('/') || path.len() > SOCKET_BYTES_MAX {
+        let message = "is not the whole path of a socket";
+        return Err((message, "write it from the root, as in \"unix:/run/shop.sock\""));
+    }
+    Ok((Scheme::Http, HttpVersions::One, UpstreamPlace::Socket(Path::new(path).into())))
 }
 
 #[cfg(test)]
@@ -125,11 +201,21 @@ mod tests {
 
     #[test]
     fn an_upstream_is_a_scheme_a_host_and_a_port() {
-        let http = |host: &str, port| Ok((Scheme::Http, host.to_owned(), port));
+        let at = |scheme, http, host: &str, port| {
+            Ok((scheme, http, UpstreamPlace::Network { host: host.to_owned(), port }))
+        };
+        let http = |host: &str, port| at(Scheme::Http, HttpVersions::One, host, port);
         assert_eq!(parse("http://Shop"), http("shop", 80));
         assert_eq!(parse("http://shop:8080/"), http("shop", 8080));
         assert_eq!(parse("http://[::1]:81"), http("::1", 81));
-        assert_eq!(parse("HTTPS://a.example"), Ok((Scheme::Https, "a.example".to_owned(), 443)));
+        let https = at(Scheme::Https, HttpVersions::One, "a.example", 443);
+        assert_eq!(parse("HTTPS://a.example"), https);
+        let clear = at(Scheme::Http, HttpVersions::Two, "a", 50051);
+        assert_eq!(parse("h2c://a:50051"), clear);
+        assert_eq!(parse("h2://a"), at(Scheme::Https, HttpVersions::Agreed, "a", 443));
+        let socket = UpstreamPlace::Socket(Path::new("/run/shop.sock").into());
+        let socket = Ok((Scheme::Http, HttpVersions::One, socket));
+        assert_eq!(parse("unix:/run/shop.sock"), socket);
     }
 
     #[test]
@@ -151,6 +237,9 @@ mod tests {
             "http://user:word@shop:80",
             "http://sh op",
             "http://[::1",
+            "unix:",
+            "unix:run/shop.sock",
+            "h3://shop",
         ];
         for text in refused {
             assert!(parse(text).is_err(), "{text}");

@@ -13,12 +13,12 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{error::Elapsed, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::TaskTracker;
 
-use crate::policy::{Scheme, Upstream};
+use crate::policy::{Scheme, Upstream, UpstreamPlace};
 use crate::tls::{ConnectError, Connector};
 
 /// How long a shop may take for the head of an answer.
@@ -62,7 +62,7 @@ impl Shop {
             Scheme::Http => None,
             Scheme::Https => {
                 let connector = TlsConnector::from(Connector::new(&upstream.trust)?.config());
-                Some((connector, ServerName::try_from(upstream.host.clone())?))
+                Some((connector, ServerName::try_from(upstream.verified_name().to_owned())?))
             }
         };
         Ok(Self { upstream, tls, tasks })
@@ -86,8 +86,14 @@ impl Shop {
     ) -> Result<Response<Incoming>, ShopError> {
         let upstream = || Box::new(self.upstream.clone());
         let refused = |source| ShopError::Connect { upstream: upstream(), source };
-        let Upstream { host, port, .. } = &self.upstream;
-        let tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(refused)?;
+        let (host, port) = match &self.upstream.place {
+            UpstreamPlace::Network { host, port } => (host.as_str(), *port),
+            UpstreamPlace::Socket(path) => {
+                let stream = UnixStream::connect(path).await.map_err(refused)?;
+                return self.over(stream, request).await;
+            }
+        };
+        let tcp = TcpStream::connect((host, port)).await.map_err(refused)?;
         match &self.tls {
             None => self.over(tcp, request).await,
             Some((connector, name)) => {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    AccessRules, BlockRule, CardPolicy, GuardRule, HostPattern, Limits, PathPattern,
-    ResponseHeaders, Upstream,
+    AccessRules, Balance, BlockRule, CardPolicy, GuardRule, HostPattern, Limits, Maintenance,
+    PathPattern, ResponseHeaders, Upstream,
 };
 
 /// The name of a site in metrics and logs: its first host, or `default`.
@@ -21,6 +21,10 @@ pub struct Site {
     pub hosts: Vec<HostPattern>,
     /// Where requests go; at least one.
     pub upstreams: Vec<Upstream>,
+    /// How they share the work.
+    pub balance: Balance,
+    /// When it is closed.
+    pub maintenance: Maintenance,
     /// What counts as a login; empty means the built-in detection.
     pub logins: Vec<Arc<GuardRule>>,
     /// What else is guarded; a request may be an attempt of several.

@@ -16,9 +16,13 @@ use thiserror::Error;
 pub(super) use rewrite::{Coded, Editing, Rewritten};
 pub(super) use source::{Reached, Source};
 
+use super::forward::Copied;
+
 /// A body that is sent, to the upstream or to the client.
 #[derive(Default)]
 pub enum Body {
+    /// As it is sent, with a copy kept for a second time.
+    Copied(Box<Copied>),
     /// None.
     #[default]
     Empty,
@@ -54,6 +58,7 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
+            Self::Copied(copied) => copied.poll_frame(context),
             Self::Empty => Poll::Ready(None),
             Self::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -66,6 +71,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Copied(copied) => copied.is_end_stream(),
             Self::Empty => true,
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Passed(source) => source.is_end_stream(),
@@ -76,6 +82,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         let exact = |length: usize| SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX));
         match self {
+            Self::Copied(copied) => copied.size_hint(),
             Self::Empty => exact(0),
             Self::Whole(bytes) => exact(bytes.len()),
             Self::Passed(source) => source.size_hint(),
@@ -87,6 +94,7 @@ impl http_body::Body for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Copied(_) => "Copied",
             Self::Empty => "Empty",
             Self::Whole(_) => "Whole",
             Self::Passed(_) => "Passed",

@@ -23,7 +23,7 @@ use hyper::body::{Body as _, Incoming};
 use super::body::{Body, Source};
 use super::cards::{self, Action, Editor, Forward, Opaque, Task};
 use super::exchange::Exchange;
-use super::forward::Reuse;
+use super::forward::{Keep, Sending};
 use super::generation::{GatewayPlace, Generation};
 use super::reject::Rejection;
 use super::{Peer, Proxy, admit, headers, request_id};
@@ -49,7 +49,7 @@ impl Proxy {
         let (limit_bytes, idle) = (limits.request_body_bytes_max, timeouts.request_body_idle);
         let source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
 
-        let connected = peer.dialer.connect(place.targets, timeouts, Reuse::Allowed).await?;
+        let connected = peer.dialer.connect(place.targets, timeouts).await?;
         self.reveal_query(place, exchange, &mut head).await?;
         let body = if source.is_empty() {
             Body::Empty
@@ -67,7 +67,8 @@ impl Proxy {
             credentials::put(credentials, &mut head.headers, (&body, SystemTime::now()));
         }
         let request = Request::from_parts(head, body);
-        let sent = peer.dialer.send(connected, place.targets, request, (timeouts, exchange)).await;
+        let sending = Sending { timeouts, exchange, keep: Keep::Empty };
+        let sent = peer.dialer.send(connected, place.targets, request, sending).await;
 
         let (mut head, source) = sent?.into_parts(exchange, timeouts.response_body_idle);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {

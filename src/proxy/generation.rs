@@ -6,11 +6,11 @@ use std::sync::Arc;
 use http::Request;
 
 use super::exchange::Exchange;
-use super::forward::{TargetError, Targets};
 use super::reject::Rejection;
 use super::spelling::Paths;
+use super::upstreams::{TargetError, Targets, Upstreams};
 use super::{Peer, Role, admit, login};
-use crate::policy::{Gateway, ResponseHeaders, Route, Site, Snapshot, Webhook};
+use crate::policy::{Balance, Gateway, ResponseHeaders, Route, Site, Snapshot, Webhook};
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::tls::Callers;
 
@@ -68,22 +68,38 @@ impl Generation {
     ///
     /// # Errors
     /// When an upstream cannot be prepared.
-    pub fn new(snapshot: Snapshot, metrics: &Metrics) -> Result<Self, TargetError> {
+    pub fn new(
+        snapshot: Snapshot,
+        upstreams: &Upstreams,
+        metrics: &Metrics,
+    ) -> Result<Self, TargetError> {
         let sites = snapshot.sites.iter().map(|site| {
             let handles = |route: &Route| Arc::new(metrics.route(&site.name.0, &route.name));
             let routes = site.routes.iter().map(handles).collect();
             site.blocks.iter().for_each(|block| metrics.block_known(&site.name.0, &block.name));
-            Ok(SiteParts { targets: Targets::new(&site.upstreams, metrics)?, routes })
+            let servers = (site.upstreams.as_slice(), &site.balance);
+            let targets = upstreams.targets(&site.name.0, servers, metrics)?;
+            upstreams.look_for_flag(&targets, &site.maintenance);
+            Ok(SiteParts { targets, routes })
         });
         let sites = sites.collect::<Result<_, TargetError>>()?;
         let gateways = snapshot.gateways.iter().map(|gateway| {
-            let targets = Targets::new(std::slice::from_ref(&gateway.upstream), metrics)?;
+            let name = format!("gateway {}", gateway.name);
+            let servers = (std::slice::from_ref(&gateway.upstream), &Balance::default());
+            let targets = upstreams.targets(&name, servers, metrics)?;
             let callers = gateway.access.clients.as_ref().map(Callers::new).transpose()?;
             let metrics = Arc::new(metrics.route("gateway", &gateway.name));
             Ok(GatewayParts { targets, metrics, callers })
         });
         let gateways = gateways.collect::<Result<_, TargetError>>()?;
         Ok(Self { snapshot, sites, gateways })
+    }
+
+    /// The servers of every site, and of every payment gateway, which is no site.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (Option<&Site>, &Targets)> {
+        let sites = self.snapshot.sites.iter().zip(&self.sites);
+        let sites = sites.map(|(site, parts)| (Some(&**site), &parts.targets));
+        sites.chain(self.gateways.iter().map(|parts| (None, &parts.targets)))
     }
 
     /// What a request is for, by the listener it came to, its host (as admitted) and its path.

@@ -162,6 +162,12 @@ pub enum Rejection {
     /// The body of a login cannot be read, so nobody knows whom it is for.
     #[error("the body of a login cannot be read")]
     LoginUnreadable,
+    /// The site is closed for work on it.
+    #[error("the site is closed for maintenance")]
+    Maintenance {
+        /// When to come back.
+        retry_after: Duration,
+    },
     /// What is no HTTP.
     #[error("what came is no request")]
     Malformed {
@@ -246,6 +252,12 @@ pub enum Rejection {
     /// The upstream's answer cannot be decoded, so it cannot be shown.
     #[error("the upstream's answer cannot be decoded")]
     UpstreamCoding(#[source] DecodeError),
+    /// Every server of the site has as much to do as it may, and as many requests wait as may.
+    #[error("every server of the site is busy")]
+    UpstreamBusy {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// No upstream can be reached.
     #[error("cannot connect to the upstream")]
     UpstreamConnect(#[source] std::io::Error),
@@ -338,8 +350,10 @@ impl Rejection {
             Self::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Audit(_)
             | Self::Authority(_)
+            | Self::Maintenance { .. }
             | Self::StandIn(_)
             | Self::TunnelsFull { .. }
+            | Self::UpstreamBusy { .. }
             | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -372,7 +386,9 @@ impl Rejection {
             | Self::CardTesting { retry_after, .. }
             | Self::Guard { retry_after, .. }
             | Self::Login { retry_after, .. }
-            | Self::RevealLimit { retry_after } => Some(*retry_after),
+            | Self::Maintenance { retry_after }
+            | Self::RevealLimit { retry_after }
+            | Self::UpstreamBusy { retry_after } => Some(*retry_after),
             Self::ProofWanted(challenge) => Some(challenge.lifetime),
             Self::Audit(_)
             | Self::Authority(_)

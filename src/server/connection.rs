@@ -24,7 +24,7 @@ use super::listen::Kind;
 use super::strict::{HeadFault, Strict};
 use super::{forward, proxy_protocol};
 use crate::policy::Timeouts;
-use crate::proxy::{Dialer, Finished, Hold, Leave, Peer, Proxy, Role};
+use crate::proxy::{Dialer, Finished, Hold, Leave, Peer, Proxy, Role, Spawner};
 use crate::telemetry::ProxyHeaderFault;
 use crate::tls::{Accepted, Acceptor, HandshakeFailure};
 
@@ -345,19 +345,5 @@ fn last_when(
             }
             Ok(response)
         })
-    }
-}
-
-/// Gives HTTP/2's tasks an owner.
-#[derive(Clone)]
-struct Spawner(TaskTracker);
-
-impl<F> hyper::rt::Executor<F> for Spawner
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, future: F) {
-        self.0.spawn(future);
     }
 }

@@ -109,6 +109,10 @@ mod transfers;
 #[cfg(test)]
 mod upgrade;
 #[cfg(test)]
+mod upstreams;
+#[cfg(test)]
+mod upstreams_h2;
+#[cfg(test)]
 mod vault;
 #[cfg(test)]
 mod webhook;

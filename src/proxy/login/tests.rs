@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::counters::LocalCounter;
-use crate::policy::{Condition, FieldPath, GuardRule, Limit, Lockout, PathPattern, Place};
+use crate::policy::{
+    Balance, Condition, FieldPath, GuardRule, Limit, Lockout, Maintenance, PathPattern, Place,
+};
 
 #[cfg(test)]
 mod carriers;
@@ -25,6 +27,8 @@ fn guarded(logins: Vec<GuardRule>, guards: Vec<GuardRule>) -> Site {
         name: SiteName("shop.example".into()),
         hosts: Vec::new(),
         upstreams: Vec::new(),
+        balance: Balance::default(),
+        maintenance: Maintenance::default(),
         logins: shared(logins),
         guards: shared(guards),
         blocks: Vec::new(),

@@ -9,6 +9,7 @@ impl Rejection {
     pub(super) fn title(&self) -> &'static str {
         match self {
             Self::CallerSlowed { .. } | Self::Login { .. } => "Too many attempts",
+            Self::Maintenance { .. } => "Back soon",
             Self::NetworkDenied => "Not possible from here",
             Self::ProofWanted(_) => "One moment, please",
             _ => self.status().canonical_reason().unwrap_or("Error"),
@@ -55,6 +56,7 @@ impl Rejection {
                 "There have been too many attempts to sign in. Your password may be right all the \
                  same: please wait, then try again."
             }
+            Self::Maintenance { .. } => "The shop is being worked on. Please come back later.",
             Self::Method | Self::MethodDenied { .. } => "This method is not allowed here.",
             Self::NetworkDenied => {
                 "This is not possible from your network. Please contact the shop if you think it \
@@ -88,6 +90,7 @@ impl Rejection {
             | Self::UpstreamFailed(_) => {
                 "The shop cannot be reached at the moment. Please try again soon."
             }
+            Self::UpstreamBusy { .. } => "The shop is very busy. Please try again in a moment.",
             Self::UpstreamTimeout { .. } => "The shop did not answer in time. Please try again.",
             Self::Audit(_) | Self::Authority(_) | Self::StandIn(_) | Self::Vault(_) => {
                 "Card payments are not possible at the moment. Please try again soon."

@@ -88,7 +88,18 @@ impl Setup {
 
     /// In front of an origin that the test runs itself.
     pub(crate) fn to(url: &str) -> Self {
-        let mut setup = Self { upstream: url.to_owned(), ..Self::default() };
+        Self::among(&[url])
+    }
+
+    /// In front of several.
+    pub(crate) fn among(urls: &[&str]) -> Self {
+        let list: Vec<_> = urls.iter().map(|url| format!("\"{url}\"")).collect();
+        Self::servers(&list.join(", "))
+    }
+
+    /// In front of servers as a configuration lists them.
+    pub(crate) fn servers(list: &str) -> Self {
+        let mut setup = Self { upstream: list.to_owned(), ..Self::default() };
         let identity = Identity::new(&[HOST, &format!("*.{HOST}"), "localhost"]);
         setup = setup.file("tls/shop.pem", &identity.chain).file("tls/shop.key", &identity.key);
         setup.file("tls/ca.pem", certificates::authority_pem())
@@ -178,7 +189,7 @@ chain = "tls/shop.pem"
 key = "tls/shop.key"
 
 [[site]]
-upstreams = ["{upstream}"]
+upstreams = [{upstream}]
 {site}
 {tables}"#
         )

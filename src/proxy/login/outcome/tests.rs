@@ -4,7 +4,7 @@ use http::{Request, Response};
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{LoginLimits, PathPattern, Sign, Site, SiteName};
+use crate::policy::{Balance, LoginLimits, Maintenance, PathPattern, Sign, Site, SiteName};
 use crate::proxy::login::Extent;
 
 fn judge(rules: Vec<GuardRule>) -> Judge {
@@ -12,6 +12,8 @@ fn judge(rules: Vec<GuardRule>) -> Judge {
         name: SiteName("shop".into()),
         hosts: Vec::new(),
         upstreams: Vec::new(),
+        balance: Balance::default(),
+        maintenance: Maintenance::default(),
         logins: rules.into_iter().map(Arc::new).collect(),
         guards: Vec::new(),
         blocks: Vec::new(),
