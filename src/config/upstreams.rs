@@ -69,7 +69,7 @@ impl Compiler<'_> {
             Some(at) => {
                 let chain = self.readable(&key("client_certificate.chain"), &at.get().chain);
                 let key = self.readable(&key("client_certificate.key"), &at.get().key);
-                Some(CertificateFiles { chain: chain?, key: key? })
+                Some(CertificateFiles::new(chain?, key?))
             }
             None => None,
         };

@@ -249,7 +249,7 @@ fn a_server_that_comes_back_begins_with_a_small_share_and_a_reload_does_not_chan
     let reload = |lines: &str| {
         let mark = sidecar.mark();
         sidecar.write_config(&format!("{}\n{lines}", setup.text()));
-        sidecar.wait_for_log(mark, "configuration reloaded");
+        sidecar.wait_for_log(mark, "reloaded");
     };
     reload("[limits]\nbody = \"1MiB\"");
     assert_eq!(shares(&mut sidecar.http(), 100), (0, 100), "a reload forgets that it is down");
@@ -380,7 +380,7 @@ fn a_server_may_be_a_socket_of_this_machine() {
         for mut stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || {
                 let mut bytes = [0; 4096];
-                while stream.read(&mut bytes).is_ok_and(|count| count > 0) {
+                if stream.read(&mut bytes).is_ok_and(|count| count > 0) {
                     let host = bytes.windows(18).any(|part| part == b"host: shop.example");
                     assert!(host, "{}", String::from_utf8_lossy(&bytes));
                     let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsocket";

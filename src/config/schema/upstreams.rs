@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::CertificateSchema;
+use super::PairSchema;
 use crate::config::source::At;
 
 /// A server: its address, or a table where there is more to say.
@@ -29,7 +29,7 @@ pub(in crate::config) struct ServerSchema {
     /// The name that is asked for in its handshake and must be in its certificate; its host where absent.
     pub(in crate::config) server_name: Option<At<String>>,
     /// What it is shown, where it asks who we are.
-    pub(in crate::config) client_certificate: Option<At<CertificateSchema>>,
+    pub(in crate::config) client_certificate: Option<At<PairSchema>>,
 }
 
 /// Not an untagged enum: serde buffers those, and what is buffered no longer knows its place in the

@@ -9,7 +9,8 @@ use http::{Request, Uri};
 use tillgate::counters::{AttemptCounter, CounterFuture, CounterKey, Lock, LockDesk, LockTold};
 use tillgate::counters::{Outcome, Reservation, Reserved, Standing, Tried, Trust};
 use tillgate::policy::{
-    Carrier, Dimension, FieldPath, GuardRule, LoginLimits, PathPattern, Site, SiteName,
+    Balance, Carrier, Dimension, FieldPath, GuardRule, LoginLimits, Maintenance, PathPattern, Site,
+    SiteName,
 };
 use tillgate::proxy::login::{Client, Extent, LockWatcher, LoginGuard, Verdict};
 
@@ -150,6 +151,8 @@ fn site(kind: usize) -> Site {
         name: SiteName("shop.example".into()),
         hosts: Vec::new(),
         upstreams: Vec::new(),
+        balance: Balance::default(),
+        maintenance: Maintenance::default(),
         logins,
         guards: Vec::new(),
         blocks: Vec::new(),
