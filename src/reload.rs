@@ -22,10 +22,10 @@ use crate::acme::Renewer;
 use crate::config::{self, GatewayAddress, Loaded, Problem, Startup};
 use crate::policy::{Gateway, Live, Snapshot};
 use crate::proxy::{Generation, Services};
-use crate::telemetry::{AuditEvent, CertificateExpiry, Complaint, Metrics};
+use crate::telemetry::{AuditEvent, CertificateStanding, Complaint, Metrics};
 use crate::tls::{
-    AuthorityCertificate, AuthorityError, Coverage, Expiry, Identities, Listeners,
-    PreparedListeners,
+    AuthorityCertificate, AuthorityError, Coverage, Identities, Listeners, PreparedListeners,
+    Renewed, Standing,
 };
 
 /// What the configuration that a process starts with is called.
@@ -99,10 +99,13 @@ impl Reloader {
         if let Err(error) = self.watcher.follow(&loaded.files) {
             warn!(%error, "cannot watch the files of the configuration");
         }
-        let identities = match Identities::load(&loaded.served(&self.startup.data_dir)) {
-            Ok(identities) => identities,
+        let served = loaded.served(&self.startup.data_dir);
+        let renewed = self.identities.load().renew(&served, SystemTime::now());
+        let Renewed { identities, refused } = match renewed {
+            Ok(renewed) => renewed,
             Err(error) => return self.refuse_certificates(&error.to_string()),
         };
+        refused.iter().for_each(|error| self.refuse_certificates(&error.to_string()));
         let Loaded { startup, snapshot, acme, digest, warnings, .. } = loaded;
         let generation = if digest == self.digest {
             None
@@ -121,7 +124,11 @@ impl Reloader {
         }
         // Without certificates nobody is to speak TLS; whoever still does keeps those there were.
         let wanted = !self.startup.self_signed && !identities.is_empty();
-        if wanted && !identities.same_as(&self.identities.load()) {
+        if wanted && identities.same_as(&self.identities.load()) {
+            // What is served is the same; how it stands may not be.
+            tell_standings(&identities, &self.services.metrics);
+            self.identities.publish(identities);
+        } else if wanted {
             self.publish_identities(identities);
         }
         if let Some((generation, listeners)) = generation {
@@ -256,11 +263,23 @@ fn tell_of(identities: &Identities, metrics: &Metrics, now: SystemTime) -> usize
     for warning in identities.warnings(now) {
         warn!(problem = %warning, "certificate warning");
     }
-    let known = identities.expiries().into_iter().map(|Expiry { name, not_after_s }| {
-        let seconds = u64::try_from(not_after_s).unwrap_or_default();
-        CertificateExpiry { name, not_after: UNIX_EPOCH + Duration::from_secs(seconds) }
+    tell_standings(identities, metrics)
+}
+
+fn tell_standings(identities: &Identities, metrics: &Metrics) -> usize {
+    let time =
+        |seconds| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    let known = identities.standings().into_iter().map(|standing| {
+        let Standing { name, not_after_s, loaded_s, differs, staple_until_s } = standing;
+        CertificateStanding {
+            name,
+            not_after: time(not_after_s),
+            loaded: time(loaded_s),
+            differs,
+            staple_until: staple_until_s.map(time),
+        }
     });
     let known: Vec<_> = known.collect();
-    metrics.certificate_expiry(&known);
+    metrics.certificate_standings(&known);
     known.len()
 }

@@ -47,7 +47,7 @@ pub use logins::ProofOutcome;
 pub use mask::mask_text;
 pub use metrics::Metrics;
 pub use operator::Operator;
-pub use reloads::{CertificateExpiry, Complaint};
+pub use reloads::{CertificateStanding, Complaint};
 pub use routes::{InFlight, RouteMetrics};
 pub use seen::{CardsSeen, SeenCount, SeenKey, SeenReport, Sighting};
 pub use timestamp::{HttpDate, Rfc3339};

@@ -23,6 +23,8 @@ mod listeners;
 mod pinned;
 mod resolver;
 mod self_signed;
+mod stamps;
+mod staple;
 mod tickets;
 
 use std::sync::{Arc, LazyLock};
@@ -39,7 +41,7 @@ pub use clients::{Callers, ClientAuthError, revocations_are_old, revocations_end
 pub use connect::{ConnectError, Connector};
 pub use error::{IdentityError, IdentityWarning};
 pub use failure::HandshakeFailure;
-pub use identities::{Expiry, Identities};
+pub use identities::{Identities, Renewed, Standing};
 pub use listeners::{ListenerError, Listeners, PreparedListeners};
 pub use self_signed::SelfSigned;
 pub use tickets::Tickets;

@@ -18,13 +18,19 @@ pub struct Complaint<'a> {
     pub remedy: Option<&'a str>,
 }
 
-/// Until when a certificate holds.
+/// How a certificate stands.
 #[derive(Clone, Debug)]
-pub struct CertificateExpiry {
+pub struct CertificateStanding {
     /// Its first name, or its file where it has none.
     pub name: String,
     /// The end of its validity.
     pub not_after: SystemTime,
+    /// When it was loaded.
+    pub loaded: SystemTime,
+    /// Whether its files hold something else by now, which was refused.
+    pub differs: bool,
+    /// Until when its authority's word is stapled; long ago where there must be one and is none.
+    pub staple_until: Option<SystemTime>,
 }
 
 pub(super) struct ReloadFamilies {
@@ -34,6 +40,9 @@ pub(super) struct ReloadFamilies {
     certificates: IntCounterVec,
     certificates_last_success: IntGauge,
     expiry: SwappedGauges,
+    loaded: SwappedGauges,
+    differs: SwappedGauges,
+    staples: SwappedGauges,
 }
 
 impl Metrics {
@@ -77,11 +86,15 @@ impl Metrics {
         error!(problem = complaint.problem, remedy = complaint.remedy, "certificates refused");
     }
 
-    /// Tells the end of validity of every certificate in force; those that are gone are no longer
-    /// told.
-    pub fn certificate_expiry(&self, certificates: &[CertificateExpiry]) {
-        let series = certificates.iter().map(|each| ([&*each.name], seconds(each.not_after)));
-        self.reloads.expiry.replace(series);
+    /// Tells how every certificate in force stands; those that are gone are no longer told.
+    pub fn certificate_standings(&self, certificates: &[CertificateStanding]) {
+        let families = &self.reloads;
+        let all = || certificates.iter();
+        families.expiry.replace(all().map(|each| ([&*each.name], seconds(each.not_after))));
+        families.loaded.replace(all().map(|each| ([&*each.name], seconds(each.loaded))));
+        families.differs.replace(all().map(|each| ([&*each.name], i64::from(each.differs))));
+        let staples = all().filter_map(|each| Some(([&*each.name], seconds(each.staple_until?))));
+        families.staples.replace(staples);
     }
 }
 
@@ -121,6 +134,24 @@ impl ReloadFamilies {
                 "When a certificate in force expires.",
                 &["name"],
             ),
+            loaded: SwappedGauges::register(
+                registry,
+                "tillgate_certificate_loaded_timestamp_seconds",
+                "When a certificate in force was loaded.",
+                &["name"],
+            ),
+            differs: SwappedGauges::register(
+                registry,
+                "tillgate_certificate_file_differs",
+                "Whether the files of a certificate hold another one, which was refused.",
+                &["name"],
+            ),
+            staples: SwappedGauges::register(
+                registry,
+                "tillgate_certificate_staple_expiry_timestamp_seconds",
+                "When the staple of a certificate expires; 0 where it must have one and has none.",
+                &["name"],
+            ),
         };
         // An alarm on a rise needs the zero before the first one.
         for result in ["accepted", "refused"] {
@@ -158,12 +189,15 @@ mod tests {
     #[test]
     fn a_certificate_that_is_gone_is_no_longer_told() {
         let metrics = Metrics::new();
-        let expiry = |name: &str| CertificateExpiry {
+        let standing = |name: &str| CertificateStanding {
             name: name.to_owned(),
             not_after: UNIX_EPOCH + Duration::from_secs(5),
+            loaded: UNIX_EPOCH,
+            differs: false,
+            staple_until: None,
         };
-        metrics.certificate_expiry(&[expiry("old.example")]);
-        metrics.certificate_expiry(&[expiry("new.example")]);
+        metrics.certificate_standings(&[standing("old.example")]);
+        metrics.certificate_standings(&[standing("new.example")]);
         let page = String::from_utf8(metrics.render()).unwrap();
         assert!(
             page.contains(

@@ -30,6 +30,12 @@ pub enum IdentityError {
         /// The key.
         path: PathBuf,
     },
+    /// It has expired, and the one that is served has not.
+    #[error("the new certificate in {} has expired; renew it", chain.display())]
+    Expired {
+        /// The chain.
+        chain: PathBuf,
+    },
     /// The rcgen crate could not make a certificate.
     #[error("cannot make a self-signed certificate; check the names given for it")]
     Generate {
@@ -100,6 +106,14 @@ pub enum IdentityError {
         /// Counted from 1.
         position: usize,
     },
+    /// It is not valid yet, and the one that is served is.
+    #[error(
+        "the new certificate in {} is not valid yet; check this machine's clock", chain.display()
+    )]
+    NotYetValid {
+        /// The chain.
+        chain: PathBuf,
+    },
     /// The PEM text is damaged.
     #[error("{} is damaged PEM; copy the file again", path.display())]
     Pem {
@@ -148,6 +162,15 @@ pub enum IdentityWarning {
         /// The chain.
         chain: PathBuf,
     },
+    /// It asks clients to refuse it without a staple, and there is none that is in time.
+    #[error(
+        "the certificate in {} must be served with an OCSP staple, and there is none; fetch one for \
+         `ocsp`, or have it issued without must-staple", chain.display()
+    )]
+    MustStaple {
+        /// The chain.
+        chain: PathBuf,
+    },
     /// Clients refuse it for now.
     #[error(
         "the certificate in {} is not valid yet; check this machine's clock", chain.display()
@@ -155,5 +178,17 @@ pub enum IdentityWarning {
     NotYetValid {
         /// The chain.
         chain: PathBuf,
+    },
+    /// What should be stapled is not what an authority says of this certificate.
+    #[error("{} is no OCSP response for its certificate; fetch it again", ocsp.display())]
+    StapleUnfit {
+        /// The file.
+        ocsp: PathBuf,
+    },
+    /// The certificate is not what it was.
+    #[error("the authority says in {} that its certificate is revoked; replace it", ocsp.display())]
+    Revoked {
+        /// The file.
+        ocsp: PathBuf,
     },
 }

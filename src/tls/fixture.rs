@@ -48,6 +48,14 @@ impl Authority {
         params.signed_by(key, &self.issuer).unwrap()
     }
 
+    /// One that has had its time.
+    pub(super) fn expired(&self, names: &[&str], key: &KeyPair) -> Certificate {
+        let mut params = CertificateParams::new(owned(names)).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        params.signed_by(key, &self.issuer).unwrap()
+    }
+
     /// A leaf that the root has issued itself.
     pub(super) fn direct(&self, names: &[&str], key: &KeyPair) -> CertificateDer<'static> {
         let params = CertificateParams::new(owned(names)).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,27 +11,53 @@ use rustls::SignatureScheme;
 use rustls::sign::CertifiedKey;
 
 use super::error::{IdentityError, IdentityWarning};
-use super::identity::Identity;
+use super::identity::{Contents, Identity, unix_seconds};
+use super::stamps::Stamps;
 use crate::policy::CertificateFiles;
 
 /// One generation of certificates, every key checked against its leaf. Empty where no TLS is spoken.
 #[derive(Default)]
 pub struct Identities {
     /// In the order of the configuration; the first answers where no name fits.
-    all: Vec<Identity>,
+    all: Vec<Arc<Identity>>,
+    /// Each pair as it was last looked at, with those that are not served.
+    looks: HashMap<CertificateFiles, Look>,
     exact: HashMap<String, Vec<usize>>,
     /// Keyed by what follows `*.`.
     wildcard: HashMap<String, Vec<usize>>,
     digest: [u8; 32],
 }
 
-/// When a certificate ends.
+/// A pair as it was last looked at.
+#[derive(Clone)]
+struct Look {
+    served: Option<Arc<Identity>>,
+    stamps: Option<Stamps>,
+    /// The contents that were refused, where what lies there is not what is served.
+    refused: Option<[u8; 32]>,
+}
+
+/// How a certificate stands. Times are in seconds since 1970.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Expiry {
+pub struct Standing {
     /// Its first name, or its file where it has none.
     pub name: String,
-    /// Seconds since 1970.
+    /// When it ends.
     pub not_after_s: i64,
+    /// When it was loaded.
+    pub loaded_s: i64,
+    /// Whether its files hold something else, which was refused.
+    pub differs: bool,
+    /// Until when its authority's word is handed on; 0 where there must be one and is none.
+    pub staple_until_s: Option<i64>,
+}
+
+/// The next generation, and what of it was refused.
+pub struct Renewed {
+    /// To be served from now on.
+    pub identities: Identities,
+    /// Pairs that changed and cannot be served: those before them stay.
+    pub refused: Vec<IdentityError>,
 }
 
 impl Identities {
@@ -40,11 +67,32 @@ impl Identities {
     ///
     /// The first file that cannot be served; the message names it and the remedy.
     pub fn load(files: &[CertificateFiles]) -> Result<Self, IdentityError> {
-        let all = files.iter().map(Identity::load).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::of(all))
+        Ok(Self::default().renew(files, SystemTime::now())?.identities)
     }
 
-    fn of(all: Vec<Identity>) -> Self {
+    /// Reads what has changed. A pair that cannot be served is refused alone, and the one that was in its
+    /// place stays.
+    ///
+    /// # Errors
+    ///
+    /// A pair that cannot be served and has none before it.
+    pub fn renew(
+        &self,
+        files: &[CertificateFiles],
+        now: SystemTime,
+    ) -> Result<Renewed, IdentityError> {
+        let (mut looks, mut refused) = (HashMap::with_capacity(files.len()), Vec::new());
+        let mut all = Vec::with_capacity(files.len());
+        for pair in files {
+            let (look, fault) = Look::again(self.looks.get(pair), pair, now)?;
+            refused.extend(fault);
+            all.extend(look.served.clone());
+            looks.insert(pair.clone(), look);
+        }
+        Ok(Renewed { identities: Self::of(all, looks), refused })
+    }
+
+    fn of(all: Vec<Arc<Identity>>, looks: HashMap<CertificateFiles, Look>) -> Self {
         let mut exact = HashMap::<String, Vec<usize>>::new();
         let mut wildcard = HashMap::<String, Vec<usize>>::new();
         for (index, identity) in all.iter().enumerate() {
@@ -57,7 +105,7 @@ impl Identities {
             }
         }
         let digest = digest_of(&all);
-        Self { all, exact, wildcard, digest }
+        Self { all, looks, exact, wildcard, digest }
     }
 
     /// Whether there is nothing to answer a handshake with.
@@ -72,19 +120,30 @@ impl Identities {
         self.digest == other.digest
     }
 
-    /// When each certificate ends; the soonest where several carry the same first name.
+    /// How each certificate stands; the worst of those that carry the same first name.
     #[must_use]
-    pub fn expiries(&self) -> Vec<Expiry> {
-        let mut found: Vec<Expiry> = Vec::with_capacity(self.all.len());
-        for identity in &self.all {
-            let name = identity.label();
-            let not_after_s = identity.not_after_s;
-            match found.iter_mut().find(|earlier| earlier.name == name) {
-                Some(earlier) => earlier.not_after_s = earlier.not_after_s.min(not_after_s),
-                None => found.push(Expiry { name, not_after_s }),
+    pub fn standings(&self) -> Vec<Standing> {
+        let mut found: Vec<Standing> = Vec::with_capacity(self.all.len());
+        let mut places = HashMap::new();
+        for standing in self.all.iter().map(|identity| self.standing(identity)) {
+            let place = *places.entry(standing.name.clone()).or_insert(found.len());
+            match found.get_mut(place) {
+                Some(earlier) => earlier.join(&standing),
+                None => found.push(standing),
             }
         }
         found
+    }
+
+    fn standing(&self, identity: &Identity) -> Standing {
+        let look = self.looks.get(&identity.files);
+        Standing {
+            name: identity.label(),
+            not_after_s: identity.not_after_s,
+            loaded_s: identity.loaded_s,
+            differs: look.is_some_and(|look| look.refused.is_some()),
+            staple_until_s: identity.staple_until_s(),
+        }
     }
 
     /// What an operator should know about certificates that are served all the same.
@@ -115,7 +174,8 @@ impl Identities {
         let mut named = candidates.iter().filter_map(|index| self.all.get(*index));
         let first = named.clone().next().or_else(|| self.all.first());
         let usable = named.find(|identity| identity.certified.key.choose_scheme(schemes).is_some());
-        usable.or(first).map(|identity| Arc::clone(&identity.certified))
+        let now_s = || unix_seconds(SystemTime::now());
+        usable.or(first).map(|identity| Arc::clone(identity.current(now_s)))
     }
 
     fn candidates(&self, name: &str) -> &[usize] {
@@ -130,6 +190,76 @@ impl Identities {
     }
 }
 
+impl Look {
+    /// Looks at a pair, and says what is wrong with contents that were not seen before.
+    fn again(
+        before: Option<&Self>,
+        files: &CertificateFiles,
+        now: SystemTime,
+    ) -> Result<(Self, Option<IdentityError>), IdentityError> {
+        let stamps = Stamps::of(files, now);
+        if let Some(before) = before
+            && before.refused.is_none()
+            && stamps.is_some()
+            && stamps == before.stamps
+        {
+            return Ok((before.clone(), None));
+        }
+        let served = before.and_then(|before| before.served.clone());
+        let keep =
+            |refused, fault| Ok((Self { served: served.clone(), stamps: None, refused }, fault));
+        let contents = match Contents::read(files) {
+            Ok(contents) => contents,
+            Err(IdentityError::Read { source, .. })
+                if files.managed && served.is_none() && source.kind() == ErrorKind::NotFound =>
+            {
+                return keep(None, None);
+            }
+            Err(error) if served.is_none() => return Err(error),
+            // Told once, however often it is looked at.
+            Err(error) => {
+                let known = before.is_some_and(|before| before.refused == Some(UNREADABLE));
+                return keep(Some(UNREADABLE), (!known).then_some(error));
+            }
+        };
+        let digest = contents.digest();
+        if let Some(served) = served.clone().filter(|served| served.digest == digest) {
+            return Ok((Self { served: Some(served), stamps, refused: None }, None));
+        }
+        let fault = match (Identity::of(files, &contents, now), &served) {
+            (Ok(next), Some(served)) => match served.outlasts(&next, now) {
+                Some(fault) => fault,
+                None => {
+                    return Ok((
+                        Self { served: Some(Arc::new(next)), stamps, refused: None },
+                        None,
+                    ));
+                }
+            },
+            (Ok(next), None) => {
+                return Ok((Self { served: Some(Arc::new(next)), stamps, refused: None }, None));
+            }
+            (Err(error), Some(_)) => error,
+            (Err(error), None) => return Err(error),
+        };
+        let known = before.is_some_and(|before| before.refused == Some(digest));
+        keep(Some(digest), (!known).then_some(fault))
+    }
+}
+
+impl Standing {
+    fn join(&mut self, other: &Self) {
+        self.not_after_s = self.not_after_s.min(other.not_after_s);
+        self.loaded_s = self.loaded_s.min(other.loaded_s);
+        self.differs |= other.differs;
+        let ends = [self.staple_until_s, other.staple_until_s].into_iter().flatten();
+        self.staple_until_s = ends.min();
+    }
+}
+
+/// In place of a digest where nothing could be read.
+const UNREADABLE: [u8; 32] = [0; 32];
+
 impl Identity {
     fn label(&self) -> String {
         self.names.first().cloned().unwrap_or_else(|| self.files.chain.display().to_string())
@@ -139,22 +269,14 @@ impl Identity {
 /// Tells names and dates; keys have no mouth.
 impl fmt::Debug for Identities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identities").field("expiries", &self.expiries()).finish_non_exhaustive()
+        f.debug_struct("Identities").field("standings", &self.standings()).finish_non_exhaustive()
     }
 }
 
-/// Over the chains alone: each key is known to be its leaf's, so it adds nothing.
-fn digest_of(all: &[Identity]) -> [u8; 32] {
+fn digest_of(all: &[Arc<Identity>]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
-    for identity in all {
-        // The count sets chains apart; a certificate's own DER length sets certificates apart.
-        context.update(&identity.certified.cert.len().to_be_bytes());
-        identity.certified.cert.iter().for_each(|der| context.update(der));
-    }
-    let mut out = [0; 32];
-    let digest = context.finish();
-    out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-    out
+    all.iter().for_each(|identity| context.update(&identity.digest));
+    context.finish().as_ref().try_into().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -223,15 +345,58 @@ mod tests {
     }
 
     #[test]
-    fn expiries_are_told_by_name() {
+    fn how_certificates_stand_is_told_by_name() {
         let (folder, authority) = (tempdir().unwrap(), Authority::new());
         let files = [
             authority.issue(folder.path(), "a", &["shop.example", "192.0.2.1"]),
             authority.issue(folder.path(), "b", &["shop.example"]),
         ];
-        let expiries = Identities::load(&files).unwrap().expiries();
-        let expected = Expiry { name: "shop.example".to_owned(), not_after_s: YEAR_2040_S };
-        assert_eq!(expiries, [expected]);
+        let standings = Identities::load(&files).unwrap().standings();
+        let [standing] = standings.as_slice() else { panic!("one name") };
+        assert_eq!((standing.name.as_str(), standing.not_after_s), ("shop.example", YEAR_2040_S));
+        assert!(!standing.differs && standing.staple_until_s.is_none());
+    }
+
+    #[test]
+    fn a_broken_pair_is_refused_alone_and_told_once() {
+        let (folder, authority) = (tempdir().unwrap(), Authority::new());
+        let issue =
+            |stem: &str| authority.issue(folder.path(), stem, &[&format!("{stem}.example")]);
+        let files = [issue("a"), issue("b")];
+        let first = Identities::load(&files).unwrap();
+        issue("a");
+        std::fs::write(&files[1].key, "half").unwrap();
+        let Renewed { identities: second, refused } =
+            first.renew(&files, SystemTime::now()).unwrap();
+        assert!(matches!(refused.as_slice(), [IdentityError::NoKey { .. }]));
+        assert!(!Arc::ptr_eq(&first.all[0], &second.all[0]), "renewed");
+        assert!(Arc::ptr_eq(&first.all[1], &second.all[1]), "kept");
+        let differs =
+            |it: &Identities| it.standings().iter().map(|it| it.differs).collect::<Vec<_>>();
+        assert_eq!(differs(&second), [false, true]);
+        let third = second.renew(&files, SystemTime::now()).unwrap();
+        assert!(third.refused.is_empty() && third.identities.same_as(&second));
+        issue("b");
+        let fourth = third.identities.renew(&files, SystemTime::now()).unwrap();
+        assert!(fourth.refused.is_empty());
+        assert_eq!(differs(&fourth.identities), [false, false]);
+    }
+
+    #[test]
+    fn an_expired_certificate_takes_no_valid_ones_place_and_a_managed_one_may_be_missing() {
+        let (folder, authority) = (tempdir().unwrap(), Authority::new());
+        let files = [authority.issue(folder.path(), "a", &["a.example"])];
+        let first = Identities::load(&files).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let expired = authority.expired(&["a.example"], &key).pem();
+        write_pair(folder.path(), "a", &expired, &key.serialize_pem());
+        let second = first.renew(&files, SystemTime::now()).unwrap();
+        assert!(matches!(second.refused.as_slice(), [IdentityError::Expired { .. }]));
+        assert!(second.identities.same_as(&first));
+        let mut missing = CertificateFiles::new(folder.path().join("m"), folder.path().join("n"));
+        assert!(Identities::load(std::slice::from_ref(&missing)).is_err());
+        missing.managed = true;
+        assert!(Identities::load(&[missing]).unwrap().is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::pem::PemObject;
@@ -20,6 +21,7 @@ use x509_parser::extensions::GeneralName;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::error::{FILE_BYTES_MAX, IdentityError, IdentityWarning};
+use super::staple::{self, Word};
 use crate::policy::CertificateFiles;
 
 /// How PKCS#8 and, before it, OpenSSL (RFC 1421 §4.6.1.1) mark a key under a passphrase.
@@ -28,6 +30,14 @@ const ENCRYPTED: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,EN
 /// A certificate and its key, ready to serve.
 pub(super) struct Identity {
     pub(super) certified: Arc<CertifiedKey>,
+    /// The same with its authority's word, until that is out of date.
+    stapled: Option<(Arc<CertifiedKey>, i64)>,
+    must_staple: bool,
+    /// What is wrong with the file of that word.
+    staple_fault: Option<IdentityWarning>,
+    pub(super) loaded_s: i64,
+    /// Of the files' contents.
+    pub(super) digest: [u8; 32],
     /// Lower case; DNS names first. IP addresses are kept for display: SNI never carries one.
     pub(super) names: Vec<String>,
     pub(super) not_before_s: i64,
@@ -35,10 +45,27 @@ pub(super) struct Identity {
     pub(super) files: CertificateFiles,
 }
 
+/// What the files of a pair hold.
+pub(super) struct Contents {
+    chain: Zeroizing<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
+    ocsp: Option<Zeroizing<Vec<u8>>>,
+}
+
 impl Identity {
+    /// Reads a pair and checks it.
     pub(super) fn load(files: &CertificateFiles) -> Result<Self, IdentityError> {
-        let chain = read_chain(&files.chain)?;
-        let key = read_key(&files.key)?;
+        Self::of(files, &Contents::read(files)?, SystemTime::now())
+    }
+
+    /// Checks what was read.
+    pub(super) fn of(
+        files: &CertificateFiles,
+        contents: &Contents,
+        now: SystemTime,
+    ) -> Result<Self, IdentityError> {
+        let chain = read_chain(&files.chain, &contents.chain)?;
+        let key = read_key(&files.key, &contents.key)?;
         check_pair(&chain, &key, files)?;
         check_order(&chain, &files.chain)?;
         let damaged = || IdentityError::Certificate { path: files.chain.clone(), position: 1 };
@@ -46,14 +73,63 @@ impl Identity {
         let (names, validity) = (names(&leaf), leaf.validity());
         let (not_before_s, not_after_s) =
             (validity.not_before.timestamp(), validity.not_after.timestamp());
-        let certified = Arc::new(CertifiedKey::new(chain, key));
-        Ok(Self { certified, names, not_before_s, not_after_s, files: files.clone() })
+        let must_staple = staple::is_demanded(&leaf);
+        let (word, staple_fault) = word(files, contents, leaf.raw_serial());
+        let stapled = word.map(|(der, until_s)| {
+            let mut stapled = CertifiedKey::new(chain.clone(), Arc::clone(&key));
+            stapled.ocsp = Some(der);
+            (Arc::new(stapled), until_s)
+        });
+        Ok(Self {
+            certified: Arc::new(CertifiedKey::new(chain, key)),
+            stapled,
+            must_staple,
+            staple_fault,
+            loaded_s: unix_seconds(now),
+            digest: contents.digest(),
+            names,
+            not_before_s,
+            not_after_s,
+            files: files.clone(),
+        })
+    }
+
+    /// What a handshake is answered with: stale word harms more than none.
+    pub(super) fn current(&self, now_s: impl FnOnce() -> i64) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some((stapled, until_s)) if *until_s > now_s() => stapled,
+            Some(_) | None => &self.certified,
+        }
+    }
+
+    /// Until when the authority's word is handed on; 0 where there must be one and is none.
+    pub(super) fn staple_until_s(&self) -> Option<i64> {
+        let until = self.stapled.as_ref().map(|(_, until_s)| *until_s);
+        until.or(self.must_staple.then_some(0))
+    }
+
+    /// Whether a certificate that is out of date would take the place of this one, which is not.
+    pub(super) fn outlasts(&self, next: &Self, now: SystemTime) -> Option<IdentityError> {
+        let now_s = unix_seconds(now);
+        let valid = |it: &Self| it.not_before_s <= now_s && now_s <= it.not_after_s;
+        if !valid(self) || valid(next) {
+            return None;
+        }
+        let chain = next.files.chain.clone();
+        Some(match next.not_after_s < now_s {
+            true => IdentityError::Expired { chain },
+            false => IdentityError::NotYetValid { chain },
+        })
     }
 
     pub(super) fn warnings(&self, now: SystemTime) -> impl Iterator<Item = IdentityWarning> {
         let now_s = unix_seconds(now);
         let chain = || self.files.chain.clone();
+        let stapled = self.staple_until_s().is_none_or(|until_s| until_s > now_s);
+        let unstapled = self.must_staple && !stapled;
         let found = [
+            self.staple_fault.clone(),
+            unstapled.then(|| IdentityWarning::MustStaple { chain: chain() }),
             (self.not_after_s < now_s).then(|| IdentityWarning::Expired { chain: chain() }),
             (now_s < self.not_before_s).then(|| IdentityWarning::NotYetValid { chain: chain() }),
             self.names.is_empty().then(|| IdentityWarning::Nameless { chain: chain() }),
@@ -67,9 +143,43 @@ pub(super) fn unix_seconds(time: SystemTime) -> i64 {
     i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let text = read(path)?;
-    let chain = CertificateDer::pem_slice_iter(&text)
+impl Contents {
+    /// Reads a pair. What an authority says of it may come later.
+    pub(super) fn read(files: &CertificateFiles) -> Result<Self, IdentityError> {
+        let ocsp = files.ocsp.as_ref().and_then(|path| read(path).ok());
+        Ok(Self { chain: read(&files.chain)?, key: read(&files.key)?, ocsp })
+    }
+
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in [Some(&self.chain), Some(&self.key), self.ocsp.as_ref()].into_iter().flatten() {
+            // With its length, or what moves from one file to the next would be no change.
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        context.finish().as_ref().try_into().unwrap_or_default()
+    }
+}
+
+/// The authority's word where it is good, and what is wrong with it where it is not.
+fn word(
+    files: &CertificateFiles,
+    contents: &Contents,
+    serial: &[u8],
+) -> (Option<(Vec<u8>, i64)>, Option<IdentityWarning>) {
+    let (Some(path), Some(der)) = (&files.ocsp, &contents.ocsp) else { return (None, None) };
+    let ocsp = path.clone();
+    match staple::read(der, serial) {
+        Word::Good { until_s } => (Some((der.to_vec(), until_s)), None),
+        Word::Revoked => (None, Some(IdentityWarning::Revoked { ocsp })),
+        Word::OtherCertificate | Word::Unreadable => {
+            (None, Some(IdentityWarning::StapleUnfit { ocsp }))
+        }
+    }
+}
+
+fn read_chain(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let chain = CertificateDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| IdentityError::Pem { path: path.to_owned(), source })?;
     if chain.is_empty() {
@@ -79,12 +189,11 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError
 }
 
 /// The parser's own errors are dropped on purpose: some quote the text they stumbled over.
-fn read_key(path: &Path) -> Result<Arc<dyn SigningKey>, IdentityError> {
-    let text = read(path)?;
-    if ENCRYPTED.iter().any(|sign| memchr::memmem::find(&text, sign).is_some()) {
+fn read_key(path: &Path, text: &[u8]) -> Result<Arc<dyn SigningKey>, IdentityError> {
+    if ENCRYPTED.iter().any(|sign| memchr::memmem::find(text, sign).is_some()) {
         return Err(IdentityError::EncryptedKey { path: path.to_owned() });
     }
-    let mut der = PrivateKeyDer::from_pem_slice(&text)
+    let mut der = PrivateKeyDer::from_pem_slice(text)
         .map_err(|_| IdentityError::NoKey { path: path.to_owned() })?;
     let key = any_supported_type(&der);
     der.zeroize();

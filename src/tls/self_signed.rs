@@ -74,7 +74,7 @@ impl Identities {
     }
 
     fn ends_before(&self, time: SystemTime) -> bool {
-        self.expiries().iter().any(|expiry| expiry.not_after_s < unix_seconds(time))
+        self.standings().iter().any(|standing| standing.not_after_s < unix_seconds(time))
     }
 }
 

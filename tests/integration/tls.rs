@@ -190,11 +190,15 @@ fn p4_a_key_of_another_certificate_is_refused_and_the_old_pair_stays() {
     assert!(refused["problem"].as_str().unwrap().contains("shop.key"), "{refused}");
     assert_eq!(leaf(&sidecar, HOST), before);
     assert_eq!(sidecar.https().get("/").text(), "ok");
+    let differs = || sidecar.metric("tillgate_certificate_file_differs", &[HOST]);
+    eventually("the refusal shows", || (differs() == 1.0).then_some(()));
+    assert!(sidecar.metric("tillgate_certificate_loaded_timestamp_seconds", &[HOST]) > 1e9);
     let next = Identity::new(&[HOST]);
     next.write(&tls, "shop");
     eventually("a good pair is served again", || {
         (leaf(&sidecar, HOST) == next.leaf()).then_some(())
     });
+    eventually("and shows no more", || (differs() == 0.0).then_some(()));
 }
 
 #[test]
