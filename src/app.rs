@@ -31,7 +31,7 @@ use crate::policy::Live;
 use crate::proxy::{Generation, Leave, Proxy, Services, TargetError};
 use crate::reload::{Listening, Reloader, WatchError, Watcher};
 use crate::server::{
-    Admin, Drained, ListenError, Supervisor, TokenError, Worker, WorkerError, obtain_token,
+    Admin, Doorman, Drained, ListenError, Supervisor, TokenError, Worker, WorkerError, obtain_token,
 };
 use crate::telemetry::audit::AuditError;
 use crate::telemetry::{AuditEvent, CardsSeen, Metrics, SeenReport};
@@ -213,7 +213,14 @@ pub fn start(
     services.metrics.card_modes(&generation.snapshot);
     reload::begin(&identities.load(), &services.metrics, SystemTime::now());
     let policy = Arc::new(Live::new(generation));
-    let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
+    let doorman = Doorman::new(parts::files_max());
+    let doors = policy.peek().snapshot.doors;
+    if let Some(connections) = doorman.falls_short(&doors) {
+        let remedy = "LimitNOFILE=65536";
+        warn!(connections, remedy, "fewer connections than configured: too few files may be open");
+    }
+    let room = doorman.files_allow();
+    let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services), room));
 
     let (leave, ended) = (Leave::default(), CancellationToken::new());
     let inherited = match &mut predecessor {
@@ -223,8 +230,10 @@ pub fn start(
     let owners = (leave.clone(), runtime.handle().clone());
     let mut sockets =
         Sockets::bind(&startup, (&identities, &proxy, &listeners), inherited, owners)?;
-    let workers = (0..sockets.workers_max())
-        .map(|index| Worker::start(index, Arc::clone(&proxy), leave.closing.clone()));
+    let workers = (0..sockets.workers_max()).map(|index| {
+        let shared = (Arc::clone(&proxy), Arc::clone(&doorman));
+        Worker::start(index, shared, leave.closing.clone())
+    });
     let mut renewer = Renewer::new(RenewerParts {
         data_dir: startup.data_dir.clone(),
         answers: Arc::clone(&services.answers),

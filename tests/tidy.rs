@@ -248,7 +248,8 @@ mod tidy {
         tolerance others allow tunnels deny always bits lifetime folder block query headers require forbid \
         hsts hsts_subdomains hsts_preload nosniff referrer_policy permissions_policy frame_ancestors remove \
         replace block_body acme names directory terms_agreed contact challenge hook command environment timeout \
-        propagation external_account key_id hmac_key retry";
+        propagation external_account key_id hmac_key retry connections connections_per_network handshakes \
+        requests client_rate";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

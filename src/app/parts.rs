@@ -44,6 +44,11 @@ pub(super) fn harden() {
     }
 }
 
+/// How many files may be open at once; without a limit where absent.
+pub(super) fn files_max() -> Option<u64> {
+    rustix::process::getrlimit(Resource::Nofile).current
+}
+
 /// Keeps keys and verification codes out of swap, which outlives the process. Only where there is no
 /// limit: under one, memory asked for later would be refused. What is locked is not given back to
 /// the system when it is free, so it is for the operator to choose.

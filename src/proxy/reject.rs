@@ -186,6 +186,9 @@ pub enum Rejection {
     /// The connection was opened for another site.
     #[error("the connection was opened for another site")]
     Misdirected,
+    /// More requests under way than there is room for.
+    #[error("too many requests are under way")]
+    Overloaded,
     /// A login that is to be paid for with work.
     #[error("a proof of work is wanted")]
     ProofWanted(Box<Challenge>),
@@ -338,6 +341,7 @@ impl Rejection {
             Self::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Audit(_)
             | Self::Authority(_)
+            | Self::Overloaded
             | Self::StandIn(_)
             | Self::TunnelsFull { .. }
             | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -376,6 +380,7 @@ impl Rejection {
             Self::ProofWanted(challenge) => Some(challenge.lifetime),
             Self::Audit(_)
             | Self::Authority(_)
+            | Self::Overloaded
             | Self::StandIn(_)
             | Self::TunnelsFull { .. }
             | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
