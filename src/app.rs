@@ -194,12 +194,7 @@ pub fn start(
     parts::make_data_dir(&startup.data_dir)?;
     let (notify, changes) = mpsc::channel(1);
     let watcher = Watcher::start(&files, notify.clone())?;
-    let identities = if startup.self_signed {
-        parts::self_signed(&startup)?
-    } else {
-        Identities::load(&served)?
-    };
-    let identities = Arc::new(Live::new(identities));
+    let identities = Arc::new(Live::new(parts::identities(&startup, &served)?));
     let challenges = Challenges::default();
     let listeners = Arc::new(Listeners::new(Arc::clone(&identities), challenges.clone()));
     listeners.publish(listeners.prepare(&snapshot.tls)?, &snapshot.tls);
@@ -214,7 +209,9 @@ pub fn start(
     services.metrics.card_modes(&generation.snapshot);
     reload::begin(&identities.load(), &services.metrics, SystemTime::now());
     let policy = Arc::new(Live::new(generation));
-    let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services)));
+    let doorman = parts::doorman(&policy.peek().snapshot.doors);
+    let room = doorman.files_allow();
+    let proxy = Arc::new(Proxy::new(Arc::clone(&policy), Arc::clone(&services), room));
 
     let (leave, ended) = (Leave::default(), CancellationToken::new());
     let inherited = match &mut predecessor {
@@ -224,8 +221,10 @@ pub fn start(
     let owners = (leave.clone(), runtime.handle().clone());
     let mut sockets =
         Sockets::bind(&startup, (&identities, &proxy, &listeners), inherited, owners)?;
-    let workers = (0..sockets.workers_max())
-        .map(|index| Worker::start(index, Arc::clone(&proxy), leave.closing.clone()));
+    let workers = (0..sockets.workers_max()).map(|index| {
+        let shared = (Arc::clone(&proxy), Arc::clone(&doorman));
+        Worker::start(index, shared, leave.closing.clone())
+    });
     let mut renewer = Renewer::new(RenewerParts {
         data_dir: startup.data_dir.clone(),
         answers: Arc::clone(&services.answers),
@@ -243,10 +242,7 @@ pub fn start(
     let addresses = sockets.addresses();
     let pid_file = startup.pid_file.clone().map(PidFile);
     if let Some(predecessor) = &mut predecessor {
-        let codes = predecessor.ready()?;
-        services.vault.take_in_codes(codes);
-        services.counts.restore(SystemTime::now());
-        services.seen.renew();
+        parts::take_over(&services, predecessor.ready()?);
     }
     sockets.accept(handles.clone());
     let before = predecessor.map(|predecessor| predecessor.serving(Arc::clone(&services)));

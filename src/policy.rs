@@ -47,7 +47,7 @@ pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
 pub use guard::{
     Carrier, Condition, FieldPath, GuardKind, GuardRule, LOGIN, Place, Sign, ValuePattern, squeeze,
 };
-pub use limits::{Limits, Timeouts};
+pub use limits::{ByteRate, ConnectionLimits, Limits, Timeouts};
 pub use listener::{ClientAuth, ClientAuthMode, ListenKey, ListenerTls, TlsPolicy, TlsProfile};
 pub use live::Live;
 pub use login::{Counted, Delays, Dimension, Limit, LimitMode, Lockout, LoginLimits, Quota};
@@ -95,6 +95,8 @@ pub struct Snapshot {
     pub pages: Option<Pages>,
     /// Waits that are the same for every route.
     pub timeouts: Timeouts,
+    /// How many clients there may be at once.
+    pub doors: ConnectionLimits,
     /// How TLS is spoken with clients.
     pub tls: TlsPolicy,
 }

@@ -30,6 +30,7 @@ mod pool;
 mod proof;
 mod reject;
 mod request_id;
+mod seats;
 mod services;
 mod spawner;
 pub mod spelling;
@@ -50,7 +51,6 @@ use hyper::body::{Body as _, Incoming};
 
 use body::{Body, Source};
 use cards::{Action, Editor, Forward, Opaque, Task};
-use connect::TunnelCount;
 use device::Browser;
 use exchange::{Asked, Exchange};
 use finish::Ending;
@@ -60,6 +60,7 @@ use headers::{NextHop, Origin};
 use login::Attempt;
 use reject::{Accept, Rejection};
 use request_id::RequestId;
+use seats::Seats;
 use testing::Payer;
 use upgrade::{Bootstrap, Switch, Wanted};
 use upstreams::{Entry, Sticky};
@@ -70,7 +71,7 @@ pub use forward::Dialer;
 pub use gateway::GatewayWatch;
 pub use generation::Generation;
 pub use leave::Leave;
-pub use peer::{Hold, Peer, Role};
+pub use peer::{Hold, Peer, Presence, Role};
 pub use proof::Proofs;
 pub use services::{LockTeller, Services};
 pub use spawner::Spawner;
@@ -78,7 +79,9 @@ pub use suspicion::SignalWatch;
 pub use upstreams::{TargetError, Upstreams};
 pub use webhook::Deliveries;
 
-use crate::policy::{Limits, Live, Pages, RequestAction, ResponseAction, Timeouts};
+use crate::policy::{
+    ConnectionLimits, Limits, Listed, Live, Pages, RequestAction, ResponseAction, Timeouts,
+};
 use crate::telemetry::{Direction, RouteMetrics};
 use crate::tls::{Admission, Callers};
 
@@ -86,15 +89,24 @@ use crate::tls::{Admission, Callers};
 pub struct Proxy {
     live: Arc<Live<Generation>>,
     services: Arc<Services>,
-    /// Those of the forward proxy.
-    tunnels: TunnelCount,
+    /// Requests of customers that are under way.
+    requests: Seats,
+    /// How many of them the system has room for, whatever the configuration says.
+    requests_ceiling: usize,
+    /// Those of the forward proxy: each holds two descriptors and two buffers of 16 KiB.
+    tunnels: Seats,
 }
 
 impl Proxy {
-    /// Starts with a first generation.
+    /// Starts with a first generation, where the system has room for so many requests at once.
     #[must_use]
-    pub fn new(live: Arc<Live<Generation>>, services: Arc<Services>) -> Self {
-        Self { live, services, tunnels: TunnelCount::default() }
+    pub fn new(
+        live: Arc<Live<Generation>>,
+        services: Arc<Services>,
+        requests_ceiling: usize,
+    ) -> Self {
+        let (requests, tunnels) = (Seats::default(), Seats::default());
+        Self { live, services, requests, requests_ceiling, tunnels }
     }
 
     /// The waits of the current generation, for those who accept connections.
@@ -107,6 +119,16 @@ impl Proxy {
     #[must_use]
     pub fn trusts(&self, proxy: IpAddr) -> bool {
         self.live.peek().snapshot.trusted_proxies.contain(proxy)
+    }
+
+    /// How many clients there may be, and whether this one's network may have any number of them:
+    /// proxies before us, and whom the operator allows, stand for many.
+    #[must_use]
+    pub fn doors(&self, client: IpAddr) -> (ConnectionLimits, bool) {
+        let generation = self.live.peek();
+        let snapshot = &generation.snapshot;
+        let allowed = snapshot.networks.find(client.to_canonical()) == Some(Listed::Allowed);
+        (snapshot.doors, allowed || snapshot.trusted_proxies.contain(client))
     }
 
     /// Whose certificates callers of a gateway must show, by the current generation.
@@ -137,7 +159,7 @@ impl Proxy {
             None => host.and_then(|host| generation.find(peer, &host, &request)),
         };
         let handles = found.as_ref().ok().and_then(|found| found.metrics().cloned());
-        let ending = Ending {
+        let mut ending = Ending {
             in_flight: handles.as_ref().map(|metrics| metrics.begin()),
             metrics: handles,
             ..Ending::of(&self.services, Arc::clone(&exchange), peer)
@@ -150,7 +172,12 @@ impl Proxy {
             Ok(Found::Proof(text)) => Ok(proof(text)),
             Ok(Found::Redirect(port)) => redirect(&exchange, port),
             Ok(Found::Site(place)) => {
-                self.proxy(&generation, &place, (peer, &exchange), request).await
+                let limit = generation.snapshot.doors.requests_max.get();
+                ending.seat = self.requests.take(limit.min(self.requests_ceiling));
+                match ending.seat {
+                    Some(_) => self.proxy(&generation, &place, (peer, &exchange), request).await,
+                    None => Err(Rejection::Overloaded),
+                }
             }
             Err(rejection) => Err(rejection),
         };
@@ -224,8 +251,7 @@ impl Proxy {
         if let Some(payer) = Payer::of(&generation.snapshot.signals, route, &head.headers) {
             exchange.paid_by(payer);
         }
-        let idle = timeouts.request_body_idle;
-        let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
+        let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, timeouts);
 
         maintenance::admit(place, exchange)?;
         self.check_access(place, exchange, &head)?;

@@ -40,7 +40,7 @@ pub use acme::{AcmeFailed, AcmeOutcome};
 pub use audit::Audit;
 pub use audit_event::{AuditEvent, LastFour};
 pub use cards::{CardAction, CardDatum, CardPlace, Direction, SkipReason};
-pub use connections::{ConnectionGuard, ListenerRole, ProxyHeaderFault};
+pub use connections::{ConnectionGuard, Full, ListenerRole, ProxyHeaderFault, SlowPhase};
 pub use forward::{ConnectOutcome, TunnelGuard};
 pub use lines::DroppedLines;
 pub use logins::ProofOutcome;

@@ -250,7 +250,8 @@ mod tidy {
         replace block_body acme names directory terms_agreed contact challenge hook command environment timeout \
         propagation external_account key_id hmac_key retry balance sticky in_flight queue queue_wait attempts \
         retry_percent retry_min resolve_every health host interval fall rise failure_status eject eject_max \
-        slow_start panic_percent maintenance flag retry_after url server_name";
+        slow_start panic_percent maintenance flag retry_after url server_name connections connections_per_network handshakes \
+        requests client_rate";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

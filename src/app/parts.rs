@@ -14,18 +14,19 @@ use crate::config::{self, MasterKeySource, PinPlace, SharedStore, Startup, Vault
 use crate::counters::{AttemptCounter, CounterFile, LOGIN_KEYS, LocalCounter, SharedCounter};
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
 use crate::link::Link;
-use crate::policy::RedisAddress;
+use crate::policy::{CertificateFiles, ConnectionLimits, RedisAddress};
 use crate::proxy::login::LoginGuard;
 use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Proofs, Services, Upstreams};
 use crate::reload;
+use crate::server::Doorman;
 use crate::telemetry::audit::{AuditHandover, AuditKey};
 use crate::telemetry::{
     AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
 };
 use crate::tls::{Authority, AuthorityError, Identities, IdentityError};
 use crate::vault::{
-    CODE_KEYS, CodesPlace, Keeper, KeyEvent, KeyEventKind, KeyListener, StorePlace, Vault,
-    VaultSettings,
+    CODE_KEYS, CodesPlace, HeldCode, Keeper, KeyEvent, KeyEventKind, KeyListener, StorePlace,
+    Vault, VaultSettings,
 };
 
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
@@ -65,11 +66,34 @@ pub(super) fn make_data_dir(path: &Path) -> Result<(), AppError> {
     made.map_err(|source| AppError::DataDir { path: path.to_owned(), source })
 }
 
-/// A certificate made up for trying things out; it stays the same over restarts.
-pub(super) fn self_signed(startup: &Startup) -> Result<Identities, IdentityError> {
+/// The certificates of the files, or one that we make where there shall be no files.
+pub(super) fn identities(
+    startup: &Startup,
+    served: &[CertificateFiles],
+) -> Result<Identities, IdentityError> {
+    if !startup.self_signed {
+        return Identities::load(served);
+    }
     let names = ["localhost".to_owned()];
     let made = Identities::self_signed(&startup.data_dir, &names, SystemTime::now())?;
     Ok(made.identities)
+}
+
+/// Counts connections, as many as there are files for.
+pub(super) fn doorman(limits: &ConnectionLimits) -> Arc<Doorman> {
+    let doorman = Doorman::new(rustix::process::getrlimit(Resource::Nofile).current);
+    if let Some(connections) = doorman.falls_short(limits) {
+        let remedy = "LimitNOFILE=65536";
+        warn!(connections, remedy, "fewer connections than configured: too few files may be open");
+    }
+    doorman
+}
+
+/// Goes on with what the process before us kept in memory and has written down for us.
+pub(super) fn take_over(services: &Services, codes: Vec<HeldCode>) {
+    services.vault.take_in_codes(codes);
+    services.counts.restore(SystemTime::now());
+    services.seen.renew();
 }
 
 /// Opens the vault and the logs. Beside a process whose place we are to take, `audit` is its log, and

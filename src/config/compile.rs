@@ -4,6 +4,7 @@
 //! was compiled is used only when there were none.
 
 use std::collections::HashSet;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use super::sites::Base;
 use super::source::{At, Source};
 use super::startup::Startup;
 use crate::policy::{
-    AcmePolicy, CertificateFiles, Limits, LoginLimits, Snapshot, Timeouts, TrustedDevice,
+    AcmePolicy, ByteRate, CertificateFiles, ConnectionLimits, Limits, LoginLimits, Snapshot,
+    Timeouts, TrustedDevice,
 };
 
 /// What has been noted on the way.
@@ -82,7 +84,8 @@ impl Compiler<'_> {
             networks: self.network_lists(&file.networks),
             proof_of_work: self.proof_of_work(&file.proof_of_work),
             pages: self.pages(&file.pages),
-            timeouts: self.timeouts(&file.timeouts),
+            timeouts: self.timeouts(&file.timeouts, &file.limits),
+            doors: connection_limits(&file.limits),
             tls: self.tls(file),
         };
         let webhooks = self.webhooks(&file.webhook, &snapshot.sites);
@@ -183,8 +186,27 @@ impl Compiler<'_> {
         limits
     }
 
-    fn timeouts(&mut self, written: &TimeoutsSchema) -> Timeouts {
+    /// What holds for the whole process is no key of a route.
+    pub(super) fn refuse_process_limits(&mut self, table: &str, written: &LimitsSchema) {
+        let counts = [
+            ("connections", &written.connections),
+            ("connections_per_network", &written.connections_per_network),
+            ("handshakes", &written.handshakes),
+            ("requests", &written.requests),
+        ];
+        let spans = counts.map(|(name, at)| (name, at.as_ref().map(At::span)));
+        let rate = ("client_rate", written.client_rate.as_ref().map(At::span));
+        for (name, span) in spans.into_iter().chain([rate]) {
+            let Some(span) = span else { continue };
+            let message = "holds for the whole process, and not for some paths";
+            self.refuse(&span, &format!("{table}.{name}"), message, "move it to [limits]");
+        }
+    }
+
+    fn timeouts(&mut self, written: &TimeoutsSchema, limits: &LimitsSchema) -> Timeouts {
         let base = Timeouts::default();
+        let rate = base.client_rate.0;
+        let rate = self.size("limits.client_rate", limits.client_rate.as_ref(), rate.get());
         let mut read = |name: &str, at: &Option<At<String>>, default| {
             self.duration(&format!("timeouts.{name}"), at.as_ref(), default)
         };
@@ -204,11 +226,23 @@ impl Compiler<'_> {
                 base.response_body_idle,
             ),
             client_write: read("client_write", &written.client_write, base.client_write),
+            client_rate: NonZeroU64::new(rate).map_or(base.client_rate, ByteRate),
             keep_alive: read("keep_alive", &written.keep_alive, base.keep_alive),
             upgrade_idle: read("upgrade_idle", &written.upgrade_idle, base.upgrade_idle),
             drain: read("drain", &written.drain, base.drain),
             upgrade: read("upgrade", &written.upgrade, base.upgrade),
         }
+    }
+}
+
+fn connection_limits(written: &LimitsSchema) -> ConnectionLimits {
+    let base = ConnectionLimits::default();
+    let read = |at: &Option<At<_>>, default| at.as_ref().map_or(default, |at| *at.get());
+    ConnectionLimits {
+        connections_max: read(&written.connections, base.connections_max),
+        per_network_max: read(&written.connections_per_network, base.per_network_max),
+        handshakes_max: read(&written.handshakes, base.handshakes_max),
+        requests_max: read(&written.requests, base.requests_max),
     }
 }
 

@@ -265,6 +265,22 @@ pub(super) struct LimitsSchema {
     /// The largest body, decoded, that a block with a `body` lets pass.
     #[schemars(extend("default" = "1MiB"))]
     pub(super) block_body: Option<At<String>>,
+    /// The most client connections at once. Not in a route.
+    #[schemars(extend("default" = 10000))]
+    pub(super) connections: Option<At<NonZeroUsize>>,
+    /// The most of one client network (IPv4 /32, IPv6 /64). Not in a route.
+    #[schemars(extend("default" = 200))]
+    pub(super) connections_per_network: Option<At<NonZeroUsize>>,
+    /// The most that have not shaken hands yet. Not in a route.
+    #[schemars(extend("default" = 2000))]
+    pub(super) handshakes: Option<At<NonZeroUsize>>,
+    /// The most requests under way. Not in a route.
+    #[schemars(extend("default" = 10000))]
+    pub(super) requests: Option<At<NonZeroUsize>>,
+    /// The least that a client must send of a body, and take in of an answer, per second. Not in a
+    /// route.
+    #[schemars(extend("default" = "500B"))]
+    pub(super) client_rate: Option<At<String>>,
 }
 
 /// Waits.

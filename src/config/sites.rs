@@ -117,6 +117,7 @@ impl Compiler<'_> {
         for at in written {
             let RouteSchema { path, cards, limits, headers, access } = at.get();
             let choices = self.cards("site.route.cards", cards, &base.choices);
+            self.refuse_process_limits("site.route.limits", limits);
             let limits = self.limits("site.route.limits", limits, &base.limits);
             let headers =
                 self.header_choices("site.route.headers", headers, &base.headers).policy();

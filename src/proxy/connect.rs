@@ -6,7 +6,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
@@ -24,6 +23,7 @@ use super::finish::{Ending, Finished};
 use super::pipe::{self, Way};
 use super::reject::{Accept, Rejection};
 use super::request_id::RequestId;
+use super::seats::Seat;
 use super::{Generation, Peer, Proxy, admit};
 use crate::policy::{Destination, ForwardPolicy};
 use crate::telemetry::{ConnectOutcome, TunnelGuard};
@@ -60,20 +60,13 @@ pub struct Tunnel {
     server: TcpStream,
     idle: Duration,
     open: TunnelGuard,
-    _place: TunnelPlace,
+    _seat: Seat,
 }
-
-/// How many tunnels there are: each holds two descriptors and two buffers of 16 KiB.
-#[derive(Clone, Default)]
-pub(super) struct TunnelCount(Arc<AtomicUsize>);
-
-/// One of the tunnels that there may be.
-struct TunnelPlace(TunnelCount);
 
 /// What was decided, before the client's connection is there.
 enum Decision {
     Intercept(Destination, Arc<ServerConfig>),
-    Tunnel(TcpStream, TunnelPlace),
+    Tunnel(TcpStream, Seat),
 }
 
 impl Proxy {
@@ -130,11 +123,11 @@ impl Proxy {
             return Err(refused());
         }
         let limit = snapshot.forward.tunnels_max;
-        let place = self.tunnels.take(limit.get()).ok_or(Rejection::TunnelsFull { limit })?;
+        let seat = self.tunnels.take(limit.get()).ok_or(Rejection::TunnelsFull { limit })?;
         let wait = snapshot.timeouts.connect;
         let late = |_| Rejection::UpstreamTimeout { what: "connect", waited: wait };
         let dialled = timeout(wait, dial(&snapshot.forward, &target, wait)).await;
-        Ok(Decision::Tunnel(dialled.map_err(late)??, place))
+        Ok(Decision::Tunnel(dialled.map_err(late)??, seat))
     }
 
     fn onward(&self, generation: &Generation, decision: Decision, client: OnUpgrade) -> Onward {
@@ -142,36 +135,21 @@ impl Proxy {
             Decision::Intercept(destination, tls) => {
                 Onward::Intercept(Intercept { destination, tls, client })
             }
-            Decision::Tunnel(server, place) => Onward::Tunnel(Tunnel {
+            Decision::Tunnel(server, seat) => Onward::Tunnel(Tunnel {
                 client,
                 server,
                 idle: generation.snapshot.timeouts.upgrade_idle,
                 open: self.services.metrics.tunnel_opened(),
-                _place: place,
+                _seat: seat,
             }),
         }
-    }
-}
-
-impl TunnelCount {
-    fn take(&self, limit: usize) -> Option<TunnelPlace> {
-        let before = self.0.fetch_add(1, Ordering::Relaxed);
-        // Dropped where it is one too many, which gives it back.
-        let place = TunnelPlace(self.clone());
-        (before < limit).then_some(place)
-    }
-}
-
-impl Drop for TunnelPlace {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Tunnel {
     /// Carries bytes both ways until both sides have ended, or neither has moved for too long.
     pub async fn run(self) {
-        let Self { client, server, idle, open, _place } = self;
+        let Self { client, server, idle, open, _seat } = self;
         let client = match client.await {
             Ok(client) => TokioIo::new(client),
             Err(error) => return debug!(%error, "the client of a tunnel went away"),

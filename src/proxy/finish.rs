@@ -13,6 +13,7 @@ use http_body::{Frame, SizeHint};
 use super::Peer;
 use super::body::{Body, BodyError};
 use super::exchange::Exchange;
+use super::seats::Seat;
 use super::services::Services;
 use crate::telemetry::{AccessRecord, InFlight, RouteMetrics};
 
@@ -28,6 +29,7 @@ pub(super) struct Ending {
     pub(super) exchange: Arc<Exchange>,
     pub(super) metrics: Option<Arc<RouteMetrics>>,
     pub(super) in_flight: Option<InFlight>,
+    pub(super) seat: Option<Seat>,
     pub(super) refused: Option<&'static str>,
     pub(super) tls_version: Option<&'static str>,
     pub(super) status: StatusCode,
@@ -41,6 +43,7 @@ impl Ending {
             exchange,
             metrics: None,
             in_flight: None,
+            seat: None,
             refused: None,
             tls_version: peer.tls_version,
             status: StatusCode::OK,

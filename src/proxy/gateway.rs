@@ -46,8 +46,8 @@ impl Proxy {
         admit::names(&request, "")?;
         admit::declared_length(request.body().size_hint().exact(), limits.request_body_bytes_max)?;
         let (mut head, incoming) = request.into_parts();
-        let (limit_bytes, idle) = (limits.request_body_bytes_max, timeouts.request_body_idle);
-        let source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, idle);
+        let limit_bytes = limits.request_body_bytes_max;
+        let source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, timeouts);
 
         let connected = peer.dialer.connect(place.targets, timeouts).await?;
         self.reveal_query(place, exchange, &mut head).await?;

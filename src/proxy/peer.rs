@@ -31,12 +31,17 @@ pub struct Peer {
     pub tasks: TaskTracker,
     /// Tells when it must end.
     pub leave: Leave,
+    /// Held for as long as the connection lasts in any form.
+    pub presence: Presence,
 }
 
 /// Keeps a connection open as long as it is there: one that carries a WebSocket beside requests
 /// (RFC 8441) is not idle for want of those.
 #[derive(Clone)]
 pub struct Hold(pub Arc<dyn Any + Send + Sync>);
+
+/// Counts a connection as open until it is dropped.
+pub type Presence = Arc<dyn Any + Send + Sync>;
 
 /// What a listener does with requests.
 #[derive(Clone, Debug, Eq, PartialEq)]

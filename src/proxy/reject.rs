@@ -192,6 +192,9 @@ pub enum Rejection {
     /// The connection was opened for another site.
     #[error("the connection was opened for another site")]
     Misdirected,
+    /// More requests under way than there is room for.
+    #[error("too many requests are under way")]
+    Overloaded,
     /// A login that is to be paid for with work.
     #[error("a proof of work is wanted")]
     ProofWanted(Box<Challenge>),
@@ -351,6 +354,7 @@ impl Rejection {
             Self::Audit(_)
             | Self::Authority(_)
             | Self::Maintenance { .. }
+            | Self::Overloaded
             | Self::StandIn(_)
             | Self::TunnelsFull { .. }
             | Self::UpstreamBusy { .. }
@@ -392,6 +396,7 @@ impl Rejection {
             Self::ProofWanted(challenge) => Some(challenge.lifetime),
             Self::Audit(_)
             | Self::Authority(_)
+            | Self::Overloaded
             | Self::StandIn(_)
             | Self::TunnelsFull { .. }
             | Self::Vault(_) => Some(VAULT_RETRY_AFTER),

@@ -13,7 +13,6 @@ use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSION
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 pub(super) use bootstrap::Bootstrap;
@@ -124,9 +123,9 @@ impl Proxy {
             if let Some(Look { editor, rules }) = &frames.responses {
                 cards::rewrite_head(editor, rules, None, &mut head.headers).await?;
             }
-            frames.join(&peer.tasks, (client, hold), upstream);
+            frames.join(peer, (client, hold), upstream);
         } else {
-            join(&peer.tasks, (client, hold), upstream, switch.idle);
+            join(peer, (client, hold), upstream, switch.idle);
         }
         if head.status == StatusCode::OK {
             headers::strip_answer(&mut head.headers);
@@ -168,13 +167,14 @@ fn is_websocket(protocol: &HeaderValue) -> bool {
 
 /// Joins the two connections once both have been handed over.
 fn join(
-    tasks: &TaskTracker,
+    peer: &Peer,
     (client, hold): (OnUpgrade, Option<Hold>),
     upstream: OnUpgrade,
     idle: Duration,
 ) {
-    tasks.spawn(async move {
-        let _held = hold;
+    let presence = Arc::clone(&peer.presence);
+    peer.tasks.spawn(async move {
+        let _held = (hold, presence);
         let (client, upstream) = match tokio::try_join!(client, upstream) {
             Ok(both) => both,
             Err(error) => return debug!(%error, "upgrade failed"),

@@ -18,7 +18,6 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 pub use frame::{Head, Key, Opcode, Sender, Violation};
@@ -27,7 +26,7 @@ pub use relay::{Outgoing, Relay};
 use super::cards::Editor;
 use super::pipe::Silence;
 use super::reject::Rejection;
-use super::{Hold, Leave};
+use super::{Hold, Leave, Peer};
 use crate::scan::Rules;
 use crate::telemetry::CardPlace;
 
@@ -84,12 +83,13 @@ impl Frames {
     /// Joins the two connections once both have been handed over.
     pub(super) fn join(
         self,
-        tasks: &TaskTracker,
+        peer: &Peer,
         (client, hold): (OnUpgrade, Option<Hold>),
         upstream: OnUpgrade,
     ) {
-        tasks.spawn(async move {
-            let _held = hold;
+        let presence = Arc::clone(&peer.presence);
+        peer.tasks.spawn(async move {
+            let _held = (hold, presence);
             match tokio::try_join!(client, upstream) {
                 Ok((client, upstream)) => self.run(client, upstream).await,
                 Err(error) => debug!(%error, "upgrade failed"),

@@ -4,21 +4,25 @@
 //! cleared: a request costs two clock reads.
 
 mod busy;
+mod watched;
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::{Method, Request};
 use http_body::Body;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) use busy::{Busy, Held, WhileBusy};
+pub(super) use watched::Watched;
 
+use super::doorman::{Place, Waits};
 use super::heads::Follows;
-use crate::policy::Timeouts;
+use crate::policy::{ByteRate, Timeouts};
+
+/// The longest time between two looks, so that a shortage of room is soon felt by all.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What `follows` says where it is no count.
 const NOTHING_TOLD: u64 = u64::MAX;
@@ -28,6 +32,8 @@ const CHUNKS: u64 = u64::MAX - 2;
 /// How a connection uses its time.
 pub(super) struct Activity {
     opened: Instant,
+    /// Whether there has been a request.
+    asked: AtomicBool,
     in_flight: AtomicUsize,
     /// Milliseconds from `opened` to the end of the last request.
     rested_at: AtomicU64,
@@ -36,6 +42,8 @@ pub(super) struct Activity {
     /// Milliseconds from `opened` to the first write since then that the socket did not take, plus
     /// one; 0 while it takes them.
     blocked_at: AtomicU64,
+    /// How many milliseconds the client was behind with taking in, when the socket last took some.
+    behind: AtomicU64,
     /// Answers whose last piece nobody has asked beyond yet: a client that does not read.
     waiting: AtomicUsize,
     /// Milliseconds from `opened` to the last time that an answer moved.
@@ -70,10 +78,12 @@ impl Activity {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             opened: Instant::now(),
+            asked: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             rested_at: AtomicU64::new(0),
             head_at: AtomicU64::new(0),
             blocked_at: AtomicU64::new(0),
+            behind: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             moved_at: AtomicU64::new(0),
             tunnels: AtomicUsize::new(0),
@@ -84,6 +94,7 @@ impl Activity {
     /// A request has been read; the guard ends it.
     pub(super) fn begin<B: Body>(self: &Arc<Self>, request: &Request<B>) -> Busy {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
         let length = request.body().size_hint().exact();
         self.follows.store(length.unwrap_or(CHUNKS), Ordering::Relaxed);
         let connect = *request.method() == Method::CONNECT;
@@ -125,46 +136,58 @@ impl Activity {
     }
 
     /// Resolves when a phase has lasted longer than it may.
-    pub(super) async fn overdue(&self, timeouts: &Timeouts, phases: Phases) -> Overdue {
+    pub(super) async fn overdue(
+        &self,
+        timeouts: &Timeouts,
+        place: &Place,
+        phases: Phases,
+    ) -> Overdue {
         loop {
-            match self.judge(timeouts, phases) {
+            match self.judge(timeouts, place.waits(timeouts), phases) {
                 Ok(overdue) => return overdue,
-                Err(wait) => tokio::time::sleep(wait).await,
+                Err(wait) => tokio::time::sleep(wait.min(LOOK_EVERY)).await,
             }
         }
     }
 
     /// What is overdue, or when to look again.
-    fn judge(&self, timeouts: &Timeouts, phases: Phases) -> Result<Overdue, Duration> {
+    fn judge(
+        &self,
+        timeouts: &Timeouts,
+        waits: Waits,
+        phases: Phases,
+    ) -> Result<Overdue, Duration> {
         let now = self.opened.elapsed();
+        let left = |due: Duration| due.checked_sub(now).filter(|left| !left.is_zero());
         if let Some(since) = self.unread_since() {
             let due = since.saturating_add(timeouts.client_write);
-            let left = due.checked_sub(now).filter(|left| !left.is_zero());
-            return left.map_or(Ok(Overdue::Write), Err);
+            return left(due).map_or(Ok(Overdue::Write), Err);
         }
         if self.has_requests() || self.has_tunnels() {
-            let look = timeouts.request_head.min(timeouts.keep_alive);
-            return Err(look.min(timeouts.client_write));
+            return Err(waits.request_head.min(waits.keep_alive).min(timeouts.client_write));
         }
         let head_at = self.head_at.load(Ordering::Relaxed);
         if phases == Phases::HeadAndIdle && head_at > 0 {
-            let due = Duration::from_millis(head_at).saturating_add(timeouts.request_head);
-            return due
-                .checked_sub(now)
-                .filter(|left| !left.is_zero())
-                .map_or(Ok(Overdue::Head), Err);
+            let due = Duration::from_millis(head_at).saturating_add(waits.request_head);
+            return left(due).map_or(Ok(Overdue::Head), Err);
         }
         let rested = Duration::from_millis(self.rested_at.load(Ordering::Relaxed));
-        let due = rested.saturating_add(timeouts.keep_alive);
-        let left = due.checked_sub(now).filter(|left| !left.is_zero());
+        // Who has never asked has no answer that another question may follow.
+        let idle = match self.asked.load(Ordering::Relaxed) {
+            true => waits.keep_alive,
+            false => waits.keep_alive.min(waits.request_head),
+        };
         // A head may begin at any moment, so the look must not be later than its limit.
-        left.map_or(Ok(Overdue::Idle), |left| Err(left.min(timeouts.request_head)))
+        let look = |left: Duration| Err(left.min(waits.request_head));
+        left(rested.saturating_add(idle)).map_or(Ok(Overdue::Idle), look)
     }
 
     /// When the client stopped taking in what it is sent: the socket is full, or every answer waits
-    /// for it to open its window (HTTP/2, RFC 9113 §5.2).
+    /// for it to open its window (HTTP/2, RFC 9113 §5.2). Who was behind before stopped earlier.
     fn unread_since(&self) -> Option<Duration> {
+        let behind = self.behind.load(Ordering::Relaxed);
         let blocked = self.blocked_at.load(Ordering::Relaxed).checked_sub(1);
+        let blocked = blocked.map(|since| since.saturating_sub(behind));
         let waiting = self.waiting.load(Ordering::Relaxed);
         let all_wait = waiting > 0 && waiting == self.in_flight.load(Ordering::Relaxed);
         let stopped = all_wait.then(|| self.moved_at.load(Ordering::Relaxed));
@@ -172,14 +195,30 @@ impl Activity {
     }
 
     /// What came of a write.
-    fn wrote<T>(&self, outcome: &Poll<std::io::Result<T>>) {
-        match outcome {
-            Poll::Ready(_) => self.blocked_at.store(0, Ordering::Relaxed),
-            Poll::Pending if self.blocked_at.load(Ordering::Relaxed) == 0 => {
+    fn wrote(&self, taken: Poll<usize>, rate: ByteRate) {
+        let blocked = self.blocked_at.load(Ordering::Relaxed).checked_sub(1);
+        match (taken, blocked) {
+            (Poll::Ready(bytes), blocked) => {
+                self.took(u64::try_from(bytes).unwrap_or(u64::MAX), blocked, rate);
+            }
+            (Poll::Pending, None) => {
                 self.blocked_at.store(self.millis().saturating_add(1), Ordering::Relaxed);
             }
-            Poll::Pending => {}
+            (Poll::Pending, Some(_)) => {}
         }
+    }
+
+    /// The socket took so many bytes, and had been full since then.
+    fn took(&self, bytes: u64, blocked: Option<u64>, rate: ByteRate) {
+        let before = self.behind.load(Ordering::Relaxed);
+        if before == 0 && blocked.is_none() {
+            return;
+        }
+        let waited = blocked.map_or(0, |since| self.millis().saturating_sub(since));
+        let (before, waited) = (Duration::from_millis(before), Duration::from_millis(waited));
+        let behind = rate.behind(before, waited, bytes);
+        self.behind.store(u64::try_from(behind.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.blocked_at.store(0, Ordering::Relaxed);
     }
 
     /// Bytes have come; where no request is under way they are the beginning of a head.
@@ -201,69 +240,6 @@ impl Activity {
     }
 }
 
-/// A stream that tells when bytes come, and when none can be written.
-pub(super) struct Watched<S> {
-    pub(super) stream: S,
-    pub(super) activity: Arc<Activity>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.activity.bytes_came();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.activity.wrote(&outcome);
-        outcome
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_flush(context);
-        self.activity.wrote(&outcome);
-        outcome
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.activity.wrote(&outcome);
-        outcome
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -282,6 +258,16 @@ mod tests {
         Request::default()
     }
 
+    impl Activity {
+        fn judged(&self, phases: Phases) -> Result<Overdue, Duration> {
+            self.judge(&timeouts(), Place::uncounted().waits(&timeouts()), phases)
+        }
+
+        fn wrote_in_time(&self, taken: Poll<usize>) {
+            self.wrote(taken, timeouts().client_rate);
+        }
+    }
+
     fn aged(seconds: u64) -> Arc<Activity> {
         let mut activity = Activity::new();
         let opened = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
@@ -292,44 +278,65 @@ mod tests {
     #[test]
     fn a_head_that_does_not_end_is_overdue_before_the_connection_is_idle() {
         let activity = aged(10);
-        assert!(activity.judge(&timeouts(), Phases::HeadAndIdle).is_err());
+        drop(activity.begin(&request()));
+        assert!(activity.judged(Phases::HeadAndIdle).is_err());
         activity.head_at.store(1, Ordering::Relaxed);
-        assert_eq!(activity.judge(&timeouts(), Phases::HeadAndIdle), Ok(Overdue::Head));
-        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        assert_eq!(activity.judged(Phases::HeadAndIdle), Ok(Overdue::Head));
+        assert!(activity.judged(Phases::Idle).is_err());
     }
 
     #[test]
     fn a_connection_without_requests_is_idle_and_one_with_a_request_is_not() {
         let activity = aged(61);
-        assert_eq!(activity.judge(&timeouts(), Phases::Idle), Ok(Overdue::Idle));
+        assert_eq!(activity.judged(Phases::Idle), Ok(Overdue::Idle));
         let busy = activity.begin(&request());
-        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        assert!(activity.judged(Phases::Idle).is_err());
         drop(busy);
-        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        assert!(activity.judged(Phases::Idle).is_err());
     }
 
     #[test]
     fn a_connection_with_a_tunnel_is_not_idle() {
         let activity = aged(61);
         let held = activity.hold();
-        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        assert!(activity.judged(Phases::Idle).is_err());
         assert!(!activity.is_resting(Phases::Idle));
         drop(held);
         assert!(activity.is_resting(Phases::Idle));
-        assert!(activity.judge(&timeouts(), Phases::Idle).is_err(), "it rests from now on");
+        assert!(activity.judged(Phases::Idle).is_err(), "it rests from now on");
     }
 
     #[test]
     fn a_client_that_takes_nothing_in_is_overdue_until_it_reads_again() {
         let activity = aged(61);
         let _busy = activity.begin(&request());
-        activity.wrote::<()>(&Poll::Pending);
-        assert!(activity.judge(&timeouts(), Phases::HeadAndIdle).is_err());
+        activity.wrote_in_time(Poll::Pending);
+        assert!(activity.judged(Phases::HeadAndIdle).is_err());
         activity.blocked_at.store(1, Ordering::Relaxed);
-        activity.wrote::<()>(&Poll::Pending);
-        assert_eq!(activity.judge(&timeouts(), Phases::Idle), Ok(Overdue::Write));
-        activity.wrote(&Poll::Ready(Ok(())));
-        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        activity.wrote_in_time(Poll::Pending);
+        assert_eq!(activity.judged(Phases::Idle), Ok(Overdue::Write));
+        activity.wrote_in_time(Poll::Ready(64 << 10));
+        assert!(activity.judged(Phases::Idle).is_err());
+    }
+
+    #[test]
+    fn a_client_that_takes_in_single_bytes_is_overdue_all_the_same() {
+        let activity = aged(61);
+        let _busy = activity.begin(&request());
+        activity.blocked_at.store(1, Ordering::Relaxed);
+        activity.wrote_in_time(Poll::Ready(1));
+        assert!(activity.judged(Phases::HeadAndIdle).is_err());
+        activity.wrote_in_time(Poll::Pending);
+        assert_eq!(activity.judged(Phases::HeadAndIdle), Ok(Overdue::Write));
+    }
+
+    #[test]
+    fn who_never_asked_is_given_the_time_of_a_head_and_no_more() {
+        let activity = aged(6);
+        assert_eq!(activity.judged(Phases::HeadAndIdle), Ok(Overdue::Idle));
+        assert_eq!(activity.judged(Phases::Idle), Ok(Overdue::Idle));
+        drop(activity.begin(&request()));
+        assert!(activity.judged(Phases::Idle).is_err());
     }
 
     #[test]
@@ -338,12 +345,12 @@ mod tests {
         let (mut still, mut moving) = (activity.begin(&request()), activity.begin(&request()));
         still.gave();
         activity.moved_at.store(0, Ordering::Relaxed);
-        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        assert!(activity.judged(Phases::Idle).is_err());
         moving.gave();
-        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        assert!(activity.judged(Phases::Idle).is_err());
         activity.moved_at.store(0, Ordering::Relaxed);
-        assert_eq!(activity.judge(&timeouts(), Phases::Idle), Ok(Overdue::Write));
+        assert_eq!(activity.judged(Phases::Idle), Ok(Overdue::Write));
         moving.asked();
-        assert!(activity.judge(&timeouts(), Phases::Idle).is_err());
+        assert!(activity.judged(Phases::Idle).is_err());
     }
 }

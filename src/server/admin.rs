@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -20,9 +21,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::spare::Spare;
 use crate::counters::Fill;
 use crate::policy::{Live, Secret};
 use crate::proxy::{Generation, Services};
@@ -34,6 +37,12 @@ pub use token::{TokenError, obtain as obtain_token, read as read_token};
 
 /// How long a scraper may take to ask.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long accepting rests when there are no file descriptors left.
+const NO_DESCRIPTORS_REST: Duration = Duration::from_millis(100);
+
+/// Files for a connection, and for what its answer may read.
+const SPARE_FILES: usize = 4;
 
 /// The admin listener.
 pub struct Admin {
@@ -71,21 +80,30 @@ impl Admin {
 
     /// Serves until the end of the process; while it drains, `/readyz` says so.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
+        let mut spare = Spare::new(SPARE_FILES);
         loop {
             match listener.accept().await {
                 Ok((tcp, _)) => {
-                    tasks.spawn(Arc::clone(&self).connection(tcp));
+                    tasks.spawn(Arc::clone(&self).connection(tcp, true));
                 }
-                // Out of descriptors: the next turn may find one.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                // Out of descriptors: an operator who looks why must be answered all the same.
+                Err(_) => {
+                    spare.lend();
+                    if let Some(Ok((tcp, _))) = listener.accept().now_or_never() {
+                        let answering = Arc::clone(&self).connection(tcp, false);
+                        let _answered = timeout(HEAD_TIMEOUT, answering).await;
+                    }
+                    spare.refill();
+                    tokio::time::sleep(NO_DESCRIPTORS_REST).await;
+                }
             }
         }
     }
 
-    async fn connection(self: Arc<Self>, tcp: TcpStream) {
+    async fn connection(self: Arc<Self>, tcp: TcpStream, keep_alive: bool) {
         let _open = self.services.metrics.connection_opened(ListenerRole::Admin);
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(keep_alive);
         let service = service_fn(async |request: Request<Incoming>| {
             Ok::<_, Infallible>(self.answer(request).await)
         });

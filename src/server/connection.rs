@@ -20,12 +20,14 @@ use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue, Phases, Watched, WhileBusy};
 use super::coalesce::Coalesced;
+use super::doorman::{Doorman, Handshake, Place};
+use super::entry::{Guest, tune};
 use super::listen::Kind;
 use super::strict::{HeadFault, Strict};
 use super::{forward, proxy_protocol};
 use crate::policy::Timeouts;
 use crate::proxy::{Dialer, Finished, Hold, Leave, Peer, Proxy, Role, Spawner};
-use crate::telemetry::ProxyHeaderFault;
+use crate::telemetry::{ProxyHeaderFault, SlowPhase};
 use crate::tls::{Accepted, Acceptor, HandshakeFailure};
 
 /// The largest head of a request, HTTP/1.1 (431).
@@ -66,6 +68,7 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length:
 pub(super) struct Context {
     pub(super) proxy: Arc<Proxy>,
     pub(super) dialer: Arc<Dialer>,
+    pub(super) doorman: Arc<Doorman>,
     pub(super) tasks: TaskTracker,
 }
 
@@ -75,17 +78,27 @@ pub(super) async fn serve(
     (mut tcp, mut address): (TcpStream, SocketAddr),
     Kind { role, tls, proxy_protocol }: Kind,
     leave: Leave,
+    mut place: Place,
 ) {
     let metrics = &context.proxy.services().metrics;
     let open = metrics.connection_opened(role.listener(tls.is_some()));
-    let _best_effort = tcp.set_nodelay(true);
+    let _best_effort = tune(&tcp);
     let timeouts = context.proxy.timeouts();
+    let shaking = match place.shake_hands() {
+        Ok(shaking) => shaking,
+        Err(full) => return metrics.connection_refused(full, address),
+    };
     if proxy_protocol {
-        match sender(&context, (&mut tcp, address), timeouts.handshake).await {
+        let wait = place.waits(&timeouts).handshake;
+        match sender(&context, (&mut tcp, address), wait).await {
             Ok(found) => address = found,
             Err(fault) => return metrics.proxy_header_refused(fault, address),
         }
+        if let Err(full) = context.name(&mut place, address) {
+            return metrics.connection_refused(full, address);
+        }
     }
+    let guest = Arc::new(Guest::new(place, open));
     let peer = Peer {
         address,
         role,
@@ -96,13 +109,19 @@ pub(super) async fn serve(
         dialer: Arc::clone(&context.dialer),
         tasks: context.tasks.clone(),
         leave,
+        presence: Arc::<Guest>::clone(&guest),
     };
     if peer.role == Role::Forward {
-        return forward::serve(&context, tcp, peer, &timeouts, open).await;
+        return forward::serve(&context, tcp, peer, &timeouts).await;
     }
     match tls {
-        Some(tls) => serve_tls(&context, (tls, tcp), peer, &timeouts).await,
-        None => serve_http1(&context, tcp, peer, &timeouts).await,
+        Some(tls) => {
+            serve_tls(&context, (tls, tcp), peer, (&guest.place, shaking), &timeouts).await;
+        }
+        None => {
+            drop(shaking);
+            serve_http1(&context, tcp, peer, &guest.place, &timeouts).await;
+        }
     }
 }
 
@@ -124,12 +143,15 @@ pub(super) async fn serve_tls<S>(
     context: &Arc<Context>,
     (tls, stream): (Arc<Acceptor>, S),
     mut peer: Peer,
+    (place, shaking): (&Place, Handshake),
     timeouts: &Timeouts,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let metrics = &context.proxy.services().metrics;
-    let accepted = timeout(timeouts.handshake, tls.accept(stream)).await;
+    let wait = place.waits(timeouts).handshake;
+    let accepted = timeout(wait, tls.accept(stream)).await;
+    drop(shaking);
     let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
     match accepted.unwrap_or_else(late) {
         Ok(Accepted::Challenge) => metrics.challenge_answered(),
@@ -144,9 +166,9 @@ pub(super) async fn serve_tls<S>(
             peer.certified = session.peer_certificates().is_some();
             peer.admission = Some(admission);
             if http2 {
-                serve_http2(context, stream, peer, timeouts).await;
+                serve_http2(context, stream, peer, place, timeouts).await;
             } else {
-                serve_http1(context, stream, peer, timeouts).await;
+                serve_http1(context, stream, peer, place, timeouts).await;
             }
         }
         Err(error) => {
@@ -171,14 +193,19 @@ fn version_name(version: Option<rustls::ProtocolVersion>) -> &'static str {
     }
 }
 
-async fn serve_http1<S>(context: &Arc<Context>, stream: S, peer: Peer, timeouts: &Timeouts)
-where
+async fn serve_http1<S>(
+    context: &Arc<Context>,
+    stream: S,
+    peer: Peer,
+    place: &Place,
+    timeouts: &Timeouts,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (activity, peer) = (Activity::new(), Arc::new(peer));
     let service = answering(Arc::clone(&context.proxy), Arc::clone(&peer), Arc::clone(&activity));
     let service = last_when(peer.leave.clone(), service);
-    drive_http1(context, stream, (activity, service), (&peer, timeouts)).await;
+    drive_http1(context, stream, (activity, service), (&peer, place), timeouts).await;
 }
 
 /// Drives one HTTP/1.1 connection to its end, or to where it leaves HTTP.
@@ -186,12 +213,15 @@ pub(super) async fn drive_http1<S>(
     context: &Arc<Context>,
     stream: S,
     (activity, service): (Arc<Activity>, impl Fn(Request<Incoming>) -> Answering + Send),
-    (peer, timeouts): (&Peer, &Timeouts),
+    (peer, place): (&Peer, &Place),
+    timeouts: &Timeouts,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let watched = Watched { stream, activity: Arc::clone(&activity) };
+    let rate = timeouts.client_rate;
+    let watched = Watched { stream, activity: Arc::clone(&activity), rate };
     let io = TokioIo::new(Strict::new(watched));
+    let metrics = &context.proxy.services().metrics;
     let mut builder = http1::Builder::new();
     builder
         .max_buf_size(READ_BUFFER_BYTES_MAX)
@@ -205,7 +235,7 @@ pub(super) async fn drive_http1<S>(
     let mut hurry = pin!(peer.leave.hurry.cancelled());
     let mut told = false;
     loop {
-        let mut overdue = pin!(activity.overdue(timeouts, Phases::HeadAndIdle));
+        let mut overdue = pin!(activity.overdue(timeouts, place, Phases::HeadAndIdle));
         tokio::select! {
             // First: what has come already must be seen before a drain judges the connection idle.
             biased;
@@ -230,9 +260,11 @@ pub(super) async fn drive_http1<S>(
             }
             overdue = &mut overdue => {
                 return match overdue {
+                    Overdue::Idle => (),
                     // Dropped with its answer: the upstream's connection and what waits go with it.
-                    Overdue::Idle | Overdue::Write => (),
+                    Overdue::Write => metrics.connection_cut(SlowPhase::Answer),
                     Overdue::Head => {
+                        metrics.connection_cut(SlowPhase::Head);
                         if let Some(parts) = Pin::into_inner(connection).into_parts() {
                             let (watched, _) = parts.io.into_inner().into_parts();
                             say_last(watched.stream, REQUEST_TIMEOUT, timeouts).await;
@@ -261,8 +293,13 @@ where
     let _best_effort = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }
 
-async fn serve_http2<S>(context: &Arc<Context>, stream: S, peer: Peer, timeouts: &Timeouts)
-where
+async fn serve_http2<S>(
+    context: &Arc<Context>,
+    stream: S,
+    peer: Peer,
+    place: &Place,
+    timeouts: &Timeouts,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (activity, leave) = (Activity::new(), peer.leave.clone());
@@ -278,7 +315,8 @@ where
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let service = answering(Arc::clone(&context.proxy), Arc::new(peer), Arc::clone(&activity));
-    let watched = Watched { stream, activity: Arc::clone(&activity) };
+    let rate = timeouts.client_rate;
+    let watched = Watched { stream, activity: Arc::clone(&activity), rate };
     let io = TokioIo::new(Coalesced::new(watched));
     let connection = builder.serve_connection(io, service_fn(service));
     let mut connection = pin!(connection);
@@ -295,9 +333,9 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             () = &mut hurry, if !hurried => hurried = true,
-            overdue = activity.overdue(timeouts, Phases::Idle), if !told => {
+            overdue = activity.overdue(timeouts, place, Phases::Idle), if !told => {
                 if overdue == Overdue::Write {
-                    return;
+                    return context.proxy.services().metrics.connection_cut(SlowPhase::Answer);
                 }
                 told = true;
                 connection.as_mut().graceful_shutdown();

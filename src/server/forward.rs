@@ -13,30 +13,24 @@ use tracing::debug;
 
 use super::activity::Activity;
 use super::connection::{Answering, Context, drive_http1, serve_tls};
+use super::doorman::{Handshake, Place};
 use crate::policy::Timeouts;
 use crate::proxy::{Connect, Intercept, Onward, Peer, Role};
-use crate::telemetry::ConnectionGuard;
 use crate::tls::Acceptor;
 
 /// Serves one connection to the end of its HTTP; what it becomes is another task's.
-pub(super) async fn serve(
-    context: &Arc<Context>,
-    tcp: TcpStream,
-    peer: Peer,
-    timeouts: &Timeouts,
-    open: ConnectionGuard,
-) {
+pub(super) async fn serve(context: &Arc<Context>, tcp: TcpStream, peer: Peer, timeouts: &Timeouts) {
     let activity = Activity::new();
-    let caller = Arc::new(Caller { context: Arc::clone(context), peer, _open: open });
+    let caller = Arc::new(Caller { context: Arc::clone(context), peer });
     let service = connecting(Arc::clone(&caller), Arc::clone(&activity));
-    drive_http1(context, tcp, (activity, service), (&caller.peer, timeouts)).await;
+    let place = Place::uncounted();
+    drive_http1(context, tcp, (activity, service), (&caller.peer, &place), timeouts).await;
 }
 
 /// Who is at the other end, for as long as the connection lasts in any form.
 struct Caller {
     context: Arc<Context>,
     peer: Peer,
-    _open: ConnectionGuard,
 }
 
 fn connecting(
@@ -89,8 +83,10 @@ async fn answer_for(caller: Arc<Caller>, intercept: Intercept) {
         dialer: Arc::clone(&peer.dialer),
         tasks: peer.tasks.clone(),
         leave: peer.leave.clone(),
+        presence: Arc::clone(&peer.presence),
     };
     let timeouts = context.proxy.timeouts();
     let acceptor = Arc::new(Acceptor::fixed(tls));
-    serve_tls(context, (acceptor, client), inside, &timeouts).await;
+    let uncounted = (&Place::uncounted(), Handshake::uncounted());
+    serve_tls(context, (acceptor, client), inside, uncounted, &timeouts).await;
 }

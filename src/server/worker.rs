@@ -14,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
-use super::connection::{self, Context};
+use super::connection::Context;
+use super::doorman::Doorman;
 use super::listen::{Kind, Share};
+use super::spare::Spare;
 use crate::policy::Live;
 use crate::proxy::{Leave, Proxy};
+use crate::telemetry::Full;
 
 /// How long accepting rests when there are no file descriptors left: connections that end give some
 /// back.
@@ -68,13 +71,13 @@ impl Worker {
     /// When there is no thread or runtime to be had.
     pub fn start(
         index: usize,
-        proxy: Arc<Proxy>,
+        (proxy, doorman): (Arc<Proxy>, Arc<Doorman>),
         closing: CancellationToken,
     ) -> Result<Self, WorkerError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(WorkerError::Thread)?;
-        let context =
-            Arc::new(Context { proxy, dialer: Arc::default(), tasks: TaskTracker::new() });
+        let (dialer, tasks) = (Arc::default(), TaskTracker::new());
+        let context = Arc::new(Context { proxy, dialer, doorman, tasks });
         let (orders, inbox) = mpsc::unbounded_channel();
         let work = move || {
             let drained = runtime.block_on(work(context, inbox, closing));
@@ -149,12 +152,9 @@ async fn work(
 
 /// Accepts until the end; who had come by then is still served.
 async fn accept(context: Arc<Context>, listener: TcpListener, kind: Arc<Live<Kind>>, leave: Leave) {
+    let doorman = &context.doorman;
+    let mut spare = Spare::new(1);
     let mut starved = false;
-    let serve = |tcp, address| {
-        let kind = Kind::clone(&kind.load());
-        let serving = connection::serve(Arc::clone(&context), (tcp, address), kind, leave.clone());
-        context.tasks.spawn(serving);
-    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -162,23 +162,38 @@ async fn accept(context: Arc<Context>, listener: TcpListener, kind: Arc<Live<Kin
         };
         match accepted {
             Ok((tcp, address)) => {
-                if std::mem::take(&mut starved) {
+                starved = false;
+                if doorman.is_fed_again() {
                     info!("accepting again");
                 }
-                serve(tcp, address);
+                context.take_in((tcp, address), &kind.load(), &leave);
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                if !std::mem::replace(&mut starved, true) {
+                if doorman.is_hungry() {
                     error!(%error, "cannot accept connections");
+                }
+                // The rest did not help: who waits is better told to go elsewhere.
+                if std::mem::replace(&mut starved, true) {
+                    turn_away(&context, &listener, &mut spare);
                 }
                 tokio::time::sleep(NO_DESCRIPTORS_REST).await;
             }
         }
     }
     while let Some(Ok((tcp, address))) = listener.accept().now_or_never() {
-        serve(tcp, address);
+        context.take_in((tcp, address), &kind.load(), &leave);
     }
+}
+
+/// Hangs up on all who wait, with the one descriptor that is kept for that.
+fn turn_away(context: &Context, listener: &TcpListener, spare: &mut Spare) {
+    spare.lend();
+    while let Some(Ok((tcp, address))) = listener.accept().now_or_never() {
+        drop(tcp);
+        context.proxy.services().metrics.connection_refused(Full::Files, address);
+    }
+    spare.refill();
 }
 
 /// A client that left before it was accepted says nothing about the listener.

@@ -45,6 +45,30 @@ label_values! {
     }
 }
 
+label_values! {
+    /// What there is no more room for.
+    pub enum Full {
+        /// Connections in all.
+        Connections => "connections",
+        /// Files: the system opens no more.
+        Files => "files",
+        /// Handshakes.
+        Handshakes => "handshakes",
+        /// Connections of one network.
+        Network => "network",
+    }
+}
+
+label_values! {
+    /// What a client was too slow at.
+    pub enum SlowPhase {
+        /// Taking in its answer.
+        Answer => "answer",
+        /// Sending the head of a request.
+        Head => "head",
+    }
+}
+
 /// An open connection; dropping it counts it as closed.
 #[must_use]
 pub struct ConnectionGuard(IntGauge);
@@ -57,6 +81,8 @@ pub(super) struct ConnectionFamilies {
     challenges: IntCounter,
     headers_refused: IntCounterVec,
     told: Seldom,
+    refused: IntCounterVec,
+    cut: IntCounterVec,
 }
 
 impl Metrics {
@@ -66,6 +92,22 @@ impl Metrics {
         let open = self.connections.open.with_label_values(&[role.as_str()]);
         open.inc();
         ConnectionGuard(open)
+    }
+
+    /// A client was not let in.
+    pub fn connection_refused(&self, full: Full, client: SocketAddr) {
+        let reason = full.as_str();
+        self.connections.refused.with_label_values(&[reason]).inc();
+        if let Some(untold) = self.connections.told.may_tell(reason, Instant::now()) {
+            warn!(reason, %client, untold, "connection refused");
+        }
+    }
+
+    /// The connection of a slow client was cut.
+    pub fn connection_cut(&self, phase: SlowPhase) {
+        let phase = phase.as_str();
+        self.connections.cut.with_label_values(&[phase]).inc();
+        debug!(phase, "slow client cut off");
     }
 
     /// A TLS handshake ended well; `version` is a literal such as `TLSv1.3`.
@@ -159,6 +201,18 @@ impl ConnectionFamilies {
                 &["reason"],
             ),
             told: Seldom::default(),
+            refused: counters(
+                registry,
+                "tillgate_connections_refused_total",
+                "Connections for which there was no room.",
+                &["reason"],
+            ),
+            cut: counters(
+                registry,
+                "tillgate_connections_cut_total",
+                "Connections of clients that were too slow.",
+                &["phase"],
+            ),
         }
     }
 }

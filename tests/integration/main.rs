@@ -39,6 +39,8 @@ mod fsync;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod greedy;
+#[cfg(test)]
 mod guard;
 #[cfg(test)]
 mod harness;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, timeout};
 
 use super::BodyError;
+use crate::policy::{ByteRate, Timeouts};
 use crate::proxy::cards;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
@@ -32,6 +33,10 @@ pub struct Source {
     side: Side,
     bytes_left: u64,
     idle: Duration,
+    /// How far a client is behind its rate.
+    behind: Duration,
+    /// Since when it has kept us waiting.
+    waiting: Option<Instant>,
     /// Made when the peer first keeps us waiting: most bodies are there at once.
     alarm: Option<Pin<Box<Sleep>>>,
     exchange: Arc<Exchange>,
@@ -42,6 +47,7 @@ pub struct Source {
 enum Side {
     Client {
         limit_bytes: u64,
+        rate: ByteRate,
     },
     /// The connection goes back to its pool when the body has ended.
     Upstream {
@@ -50,14 +56,15 @@ enum Side {
 }
 
 impl Source {
-    /// The body of a request.
+    /// The body of a request, which must keep up a rate.
     pub fn from_client(
         incoming: Incoming,
         exchange: Arc<Exchange>,
         limit_bytes: u64,
-        idle: Duration,
+        timeouts: &Timeouts,
     ) -> Self {
-        Self::new(incoming, exchange, Side::Client { limit_bytes }, idle)
+        let side = Side::Client { limit_bytes, rate: timeouts.client_rate };
+        Self::new(incoming, exchange, side, timeouts.request_body_idle)
     }
 
     /// The body of an answer.
@@ -76,7 +83,7 @@ impl Source {
 
     fn new(incoming: Incoming, exchange: Arc<Exchange>, side: Side, idle: Duration) -> Self {
         let bytes_left = match side {
-            Side::Client { limit_bytes } => limit_bytes,
+            Side::Client { limit_bytes, .. } => limit_bytes,
             Side::Upstream { .. } => u64::MAX,
         };
         let read_before = VecDeque::new();
@@ -88,6 +95,8 @@ impl Source {
             side,
             bytes_left,
             idle,
+            behind: Duration::ZERO,
+            waiting: None,
             alarm: None,
             exchange,
             ended: false,
@@ -169,6 +178,7 @@ impl Source {
             return Poll::Ready(Some(Err(self.stalled())));
         };
         self.alarm = None;
+        self.moved(&frame);
         let Some(frame) = frame else {
             self.end();
             return Poll::Ready(None);
@@ -211,7 +221,7 @@ impl Source {
             self.exchange.tally.request_moved(self.exchange.started);
         }
         match self.side {
-            Side::Client { limit_bytes } if length > self.bytes_left => {
+            Side::Client { limit_bytes, .. } if length > self.bytes_left => {
                 self.exchange.refuse(Rejection::BodyTooLarge { limit_bytes });
                 Err(BodyError::Refused)
             }
@@ -234,9 +244,24 @@ impl Source {
         }
     }
 
+    /// Something came. Only waits for the client count, not those for whoever reads its body.
+    fn moved(&mut self, frame: &Option<Result<Frame<Bytes>, hyper::Error>>) {
+        let Side::Client { rate, .. } = self.side else { return };
+        let waited = self.waiting.take().map(|since| since.elapsed());
+        if waited.is_none() && self.behind.is_zero() {
+            return;
+        }
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        let bytes = data.map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
+        self.behind = rate.behind(self.behind, waited.unwrap_or_default(), bytes);
+    }
+
     fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let idle = self.idle;
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        if self.alarm.is_none() && matches!(self.side, Side::Client { .. }) {
+            self.waiting = Some(Instant::now());
+        }
+        let left = self.idle.saturating_sub(self.behind);
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
         alarm.as_mut().poll(context)
     }
 

@@ -63,6 +63,7 @@ impl Rejection {
             Self::Misdirected => "misdirected",
             Self::NameRefused => "name_refused",
             Self::NetworkDenied => Self::NETWORK_DENIED,
+            Self::Overloaded => "overloaded",
             Self::ProofWanted(_) => Self::PROOF_WANTED,
             Self::RevealLimit { .. } => "reveal_limit",
             Self::RevealOutside => "reveal_outside_policy",

@@ -1,11 +1,12 @@
 //! A client that writes and reads HTTP/1.1 by hand, with or without TLS.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use super::wire::{self, Answer, Recorded, Stream};
 use super::{DEADLINE, HOST, canary, certificates};
@@ -129,6 +130,16 @@ impl Client {
     /// The same, where nobody may listen.
     pub(crate) fn try_plain(address: SocketAddr) -> io::Result<Self> {
         Ok(Self::over(Box::new(open(address)?), HOST))
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) fn plain_from(source: IpAddr, address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.connect_timeout(&address.into(), DEADLINE)?;
+        let tcp = TcpStream::from(socket);
+        settle(&tcp)?;
+        Ok(Self::over(Box::new(tcp), HOST))
     }
 
     fn over(stream: Box<dyn Stream>, host: &str) -> Self {
@@ -289,8 +300,12 @@ impl Stream for StreamOwned<ClientConnection, TcpStream> {
 
 fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let tcp = TcpStream::connect_timeout(&address, DEADLINE)?;
+    settle(&tcp)?;
+    Ok(tcp)
+}
+
+fn settle(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_read_timeout(Some(DEADLINE))?;
     tcp.set_write_timeout(Some(DEADLINE))?;
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
+    tcp.set_nodelay(true)
 }
