@@ -1,5 +1,6 @@
 //! Wiring: the only place where every part meets.
 
+mod confine;
 mod control;
 mod heir;
 mod inherited;
@@ -46,6 +47,7 @@ use pid_file::PidFile;
 use sockets::{SharedSockets, Sockets};
 use upgrade::{Estate, Program};
 
+pub use confine::{ConfineError, Confined, confine};
 pub use inherited::ActivationError;
 pub use predecessor::{Complaint, Predecessor, SuccessionError};
 pub use session::{Found, VaultSession, VaultStatus};
@@ -79,6 +81,20 @@ pub enum AppError {
         path: PathBuf,
         /// What is wrong with it.
         source: std::io::Error,
+    },
+    /// The server cannot be confined as the operator asked.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    /// The folder for data is open to everybody.
+    #[error(
+        "everybody may look into the data folder {} (mode {mode:o}); run: chmod 700 {}",
+        path.display(), path.display()
+    )]
+    DataDirMode {
+        /// Which folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// The folder for data cannot be made or used.
     #[error("cannot use the data folder {}", path.display())]
@@ -190,7 +206,7 @@ pub fn start(
     for warning in &warnings {
         warn!(problem = %warning, "configuration warning");
     }
-    parts::harden();
+    parts::harden().tell(&metrics);
     parts::make_data_dir(&startup.data_dir)?;
     let (notify, changes) = mpsc::channel(1);
     let watcher = Watcher::start(&files, notify.clone())?;

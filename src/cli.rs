@@ -210,10 +210,13 @@ fn serve(options: RunOptions, predecessor: Option<Predecessor>) -> Result<ExitCo
         (None, None) => return Ok(ExitCode::from(2)),
     };
     loaded.startup.workers = workers.or(loaded.startup.workers);
+    // Before the log has a thread, which would keep what is given up here.
+    let confined = app::confine(&loaded.startup)?;
     let metrics = Metrics::new();
     let level = loaded.startup.log.level.as_str();
     let stderr = Box::new(std::io::stderr());
     let _logging = logging::start(level, stderr, metrics.lines_dropped("log"))?;
+    confined.tell(&metrics);
     app::start(loaded, config.as_deref(), metrics, predecessor)?.wait();
     Ok(ExitCode::SUCCESS)
 }

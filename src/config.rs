@@ -57,8 +57,8 @@ use zeroize::Zeroizing;
 pub use master_key::{MasterKeySource, PinPlace, Pkcs11Source};
 pub use problem::{Problem, Problems};
 pub use startup::{
-    AccessFormat, AccessLog, GatewayAddress, ListenAddress, LogLevel, LogStartup, SharedStore,
-    Startup, VaultStartup, VaultStore,
+    AccessFormat, AccessLog, GatewayAddress, ListenAddress, LogLevel, LogStartup, Sandbox,
+    SharedStore, Startup, VaultStartup, VaultStore,
 };
 pub use summary::summary;
 

@@ -191,6 +191,7 @@ mod tidy {
     fn the_reference_shows_every_key() {
         let reference = fs::read_to_string(root().join("config/tillgate.toml")).unwrap();
         for table in [
+            "[sandbox]",
             "[admin]",
             "[[listen]]",
             "[[certificate]]",
@@ -251,7 +252,7 @@ mod tidy {
         propagation external_account key_id hmac_key retry balance sticky in_flight queue queue_wait attempts \
         retry_percent retry_min resolve_every health host interval fall rise failure_status eject eject_max \
         slow_start panic_percent maintenance flag retry_after url server_name connections connections_per_network handshakes \
-        requests client_rate";
+        requests client_rate user group sandbox write";
 
     #[test]
     fn the_readme_opens_with_the_two_commands() {

@@ -1,6 +1,7 @@
 //! The parts that outlive reloads, built from what only a restart changes.
 
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::Permissions;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,7 +22,7 @@ use crate::reload;
 use crate::server::Doorman;
 use crate::telemetry::audit::{AuditHandover, AuditKey};
 use crate::telemetry::{
-    AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics,
+    AccessFormat, AccessLog, AccessTarget, Audit, AuditEvent, CardsSeen, Metrics, Protection,
 };
 use crate::tls::{Authority, AuthorityError, Identities, IdentityError};
 use crate::vault::{
@@ -29,41 +30,77 @@ use crate::vault::{
     Vault, VaultSettings,
 };
 
+/// What of our memory stays ours.
+pub(super) struct Hardened {
+    /// It is in no core dump.
+    undumped: bool,
+    /// It is not written to swap.
+    locked: bool,
+}
+
+impl Hardened {
+    /// Tells the metrics; what does not stand has been told to the log.
+    pub(super) fn tell(&self, metrics: &Metrics) {
+        metrics.protection(Protection::CoreDumps, self.undumped);
+        metrics.protection(Protection::MemoryLock, self.locked);
+    }
+}
+
 /// Keeps memory out of core dumps (DESIGN.md P1), and allows as many connections as the system does.
-pub(super) fn harden() {
+pub(super) fn harden() -> Hardened {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = rustix::process::setrlimit(Resource::Core, none);
     let hidden = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    if let Err(error) = limited.and(hidden) {
+    let undumped = limited.and(hidden);
+    if let Err(error) = undumped {
         warn!(%error, "cannot switch core dumps off");
     }
-    lock_memory();
     let files = rustix::process::getrlimit(Resource::Nofile);
     let all = Rlimit { current: files.maximum, maximum: files.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, all) {
         warn!(%error, "cannot raise the limit of open files");
     }
+    Hardened { undumped: undumped.is_ok(), locked: lock_memory() }
 }
 
 /// Keeps keys and verification codes out of swap, which outlives the process. Only where there is no
 /// limit: under one, memory asked for later would be refused. What is locked is not given back to
 /// the system when it is free, so it is for the operator to choose.
-fn lock_memory() {
+fn lock_memory() -> bool {
     if rustix::process::getrlimit(Resource::Memlock).current.is_some() {
         warn!(remedy = "LimitMEMLOCK=infinity", "memory is not locked and may be swapped out");
-        return;
+        return false;
     }
     // Only what is in use: a reservation that is never touched costs nothing.
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    if let Err(error) = rustix::mm::mlockall(all) {
+    let locked = rustix::mm::mlockall(all);
+    if let Err(error) = locked {
         warn!(%error, "memory is not locked and may be swapped out");
     }
+    locked.is_ok()
 }
 
 /// Makes the folder for data, for nobody else to look into.
-pub(super) fn make_data_dir(path: &Path) -> Result<(), AppError> {
+pub(super) fn create_data_dir(path: &Path) -> Result<(), AppError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| AppError::DataDir { path: path.to_owned(), source })
+}
+
+/// Makes the folder for data; one that is open to others is closed.
+pub(super) fn make_data_dir(path: &Path) -> Result<(), AppError> {
+    create_data_dir(path)?;
+    let failed = |source| AppError::DataDir { path: path.to_owned(), source };
+    let mode = path.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    if std::fs::set_permissions(path, Permissions::from_mode(0o700)).is_ok() {
+        warn!(folder = %path.display(), mode = format!("{mode:o}"), "data folder closed to others");
+        return Ok(());
+    }
+    // A folder that is not ours, as orchestrators mount them, may be ours by its group alone.
+    let (path, open) = (path.to_owned(), mode & 0o007 != 0);
+    if open { Err(AppError::DataDirMode { path, mode }) } else { Ok(()) }
 }
 
 /// The certificates of the files, or one that we make where there shall be no files.

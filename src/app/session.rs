@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-use super::{AppError, parts, upkeep};
+use super::{AppError, confine, parts, upkeep};
 use crate::card::{MaskedPan, Pan, Token};
 use crate::config::{Startup, VaultStore};
 use crate::keys::{FileKey, IfMissing, KeySource, MasterKey, Obtained, SecretKey};
@@ -70,6 +70,7 @@ impl VaultSession {
     /// # Errors
     /// When there is none, or its keys are not at hand.
     pub fn open(startup: &Startup) -> Result<Self, AppError> {
+        confine::act_for_owner(startup)?;
         parts::harden();
         parts::make_data_dir(&startup.data_dir)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

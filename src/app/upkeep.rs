@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::{AppError, parts};
+use super::{AppError, confine, parts};
 use crate::config::Startup;
 use crate::keys::IfMissing;
 use crate::telemetry::audit::{self, AuditError, AuditFault, AuditKey, Verified};
@@ -62,6 +62,7 @@ pub fn rotate_keys(
     request: RotateRequest,
     tell: &mut dyn FnMut(RotateNews),
 ) -> Result<KeyRotated, AppError> {
+    confine::act_for_owner(startup)?;
     parts::harden();
     parts::make_data_dir(&startup.data_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -58,6 +58,13 @@ pub(super) struct FileSchema {
     /// A file with the number of the process that serves, for who does not use systemd. Restart to
     /// change.
     pub(super) pid_file: Option<At<String>>,
+    /// The user to become when started as root: a name of /etc/passwd, or a number. Restart to change.
+    pub(super) user: Option<At<String>>,
+    /// Its group; the user's own where absent. Restart to change.
+    pub(super) group: Option<At<String>>,
+    /// What the process may write to. Restart to change.
+    #[serde(default)]
+    pub(super) sandbox: SandboxSchema,
     /// Networks of proxies that are believed about a client's address.
     #[serde(default)]
     pub(super) trusted_proxies: Vec<At<String>>,
@@ -123,6 +130,18 @@ pub(super) struct FileSchema {
     /// What is logged. Restart to change.
     #[serde(default)]
     pub(super) log: LogSchema,
+}
+
+/// What the process may write to.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SandboxSchema {
+    /// Whether writing is restricted at all.
+    #[schemars(extend("default" = true))]
+    pub(super) enabled: Option<At<bool>>,
+    /// More folders to write to.
+    #[schemars(extend("default" = []))]
+    pub(super) write: Option<At<Vec<At<String>>>>,
 }
 
 /// One shop.

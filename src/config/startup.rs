@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::compile::Compiler;
 use super::master_key::MasterKeySource;
-use super::schema::{AccessFormatSchema, FileSchema, LevelSchema, LogSchema, VaultSchema};
+use super::schema::{
+    AccessFormatSchema, FileSchema, LevelSchema, LogSchema, SandboxSchema, VaultSchema,
+};
 use super::source::At;
 use crate::policy::{ListenKey, PostgresAddress, RedisAddress};
 
@@ -32,6 +34,12 @@ const COUNTERS_BYTES_MIN: u64 = 1 << 20;
 pub struct Startup {
     /// Where the vault, the master key and the audit file lie.
     pub data_dir: PathBuf,
+    /// Whom to become when started as root.
+    pub user: Option<String>,
+    /// Its group, where that is not the user's own.
+    pub group: Option<String>,
+    /// What the process may write to.
+    pub sandbox: Sandbox,
     /// How many worker threads; as many as there are cores where absent.
     pub workers: Option<NonZeroUsize>,
     /// Where the number of the process is written, if anywhere.
@@ -54,6 +62,15 @@ pub struct Startup {
     pub log: LogStartup,
     /// Whether a certificate is made up, for trying things out.
     pub self_signed: bool,
+}
+
+/// What the process may write to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sandbox {
+    /// Whether writing is restricted at all.
+    pub enabled: bool,
+    /// Folders beside our own.
+    pub write: Vec<PathBuf>,
 }
 
 /// An address that clients connect to.
@@ -167,6 +184,9 @@ impl Startup {
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let compared = [
             ("data_dir", self.data_dir == other.data_dir),
+            ("user", self.user == other.user),
+            ("group", self.group == other.group),
+            ("sandbox", self.sandbox == other.sandbox),
             ("workers", self.workers == other.workers),
             ("pid_file", self.pid_file == other.pid_file),
             ("admin.listen", self.admin == other.admin),
@@ -227,8 +247,12 @@ impl Compiler<'_> {
             self.warn_alone(("counters.store", "local"), file.counters.store.as_ref());
         }
         let sockets = sockets?;
+        let name = |at: &Option<At<String>>| at.as_ref().map(|at| at.get().clone());
         Some(Startup {
             data_dir,
+            user: name(&file.user),
+            group: name(&file.group),
+            sandbox: self.sandbox(&file.sandbox),
             workers: file.workers.as_ref().map(|at| *at.get()),
             pid_file: file.pid_file.as_ref().map(|at| self.path(at)),
             admin: sockets.admin,
@@ -268,6 +292,14 @@ impl Compiler<'_> {
             cvv_store: cvv_store?,
             cvv_ttl,
         })
+    }
+
+    fn sandbox(&self, written: &SandboxSchema) -> Sandbox {
+        let folders = written.write.iter().flat_map(|at| at.get());
+        Sandbox {
+            enabled: written.enabled.as_ref().is_none_or(|at| *at.get()),
+            write: folders.map(|at| self.path(at)).collect(),
+        }
     }
 
     fn counters_memory(&mut self, at: Option<&At<String>>) -> usize {

@@ -18,6 +18,7 @@ use super::forward::ForwardFamilies;
 use super::gateways::GatewayFamilies;
 use super::lines::DroppedLines;
 use super::logins::LoginFamilies;
+use super::protections::ProtectionFamilies;
 use super::reloads::ReloadFamilies;
 use super::routes::RouteFamilies;
 use super::upgrades::UpgradeFamilies;
@@ -47,6 +48,7 @@ pub struct Metrics {
     pub(super) forward: ForwardFamilies,
     pub(super) gateways: GatewayFamilies,
     pub(super) logins: LoginFamilies,
+    pub(super) protections: ProtectionFamilies,
     pub(super) reloads: ReloadFamilies,
     pub(super) routes: RouteFamilies,
     pub(super) upgrades: UpgradeFamilies,
@@ -80,6 +82,7 @@ impl Metrics {
             forward: ForwardFamilies::register(&registry),
             gateways: GatewayFamilies::register(&registry),
             logins: LoginFamilies::register(&registry),
+            protections: ProtectionFamilies::register(&registry),
             reloads: ReloadFamilies::register(&registry),
             routes: RouteFamilies::register(&registry),
             upgrades: UpgradeFamilies::register(&registry),

@@ -17,6 +17,8 @@ mod cluster;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod confine;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod conformance_h2;
