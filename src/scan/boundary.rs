@@ -1,8 +1,11 @@
 //! Whether a number ends where its digits end, or is part of something longer.
 
+use std::iter;
+
 use super::cluster::{Cluster, Group};
 use super::glyph::{self, hex};
 use super::names;
+use super::track::TAIL_DIGITS_MIN;
 use super::view::View;
 
 /// Whether the first group may begin a number, by what stands before it.
@@ -25,12 +28,18 @@ pub(super) fn opens(view: &View<'_>, group: &Group, digits: usize) -> bool {
         b'.' => named_before(head) || ["no", "No", "nr", "Nr"].iter().any(|n| ends_word(head, n)),
         b'-' => match head.last() {
             Some(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => named_before(head),
-            _ => true,
+            // What a mask hides joined it, too: the data of a track.
+            _ => !ends_with_stars(head, TAIL_DIGITS_MIN),
         },
         // `+49…` is a telephone number (ITU-T E.164 allows 15 digits).
         b'+' => head.last().is_some_and(u8::is_ascii_alphanumeric) || digits > 15,
         _ => true,
     }
+}
+
+/// Whether at least so many stars end a text.
+fn ends_with_stars(text: &[u8], count: usize) -> bool {
+    iter::successors(Some(text), |text| Some(last_star(text)?.1)).nth(count).is_some()
 }
 
 /// The star that ends a text, in whatever script and writing a mask has it, and what stands before.
@@ -96,8 +105,7 @@ fn named_before(before: &[u8]) -> bool {
     let head = before.get(..before.len() - letters).unwrap_or_default();
     let whole = head.last().is_none_or(|byte| !byte.is_ascii_alphanumeric());
     // What a mask hides was there before the letters, too.
-    let masked = last_star(head).is_some_and(|(_, rest)| last_star(rest).is_some());
-    whole && !masked && names::is_card_word(&word.to_ascii_lowercase())
+    whole && !ends_with_stars(head, 2) && names::is_card_word(&word.to_ascii_lowercase())
 }
 
 fn ends_word(text: &[u8], word: &str) -> bool {

@@ -11,7 +11,7 @@ use super::glyph::{self, Class, Glyph};
 use super::view::View;
 
 /// Expiry and service code, the least that follows the number of a track.
-const TAIL_DIGITS_MIN: usize = 7;
+pub(super) const TAIL_DIGITS_MIN: usize = 7;
 /// The longest name of track 1, with its separators.
 const NAME_MAX: usize = 28;
 /// The most characters of a track (ISO/IEC 7811-6).

@@ -161,6 +161,7 @@ fn numbers_are_found_wherever_people_put_them() {
         "Zahlung mit Kartennr.4111 1111 1111 1111!",
         "my card (4111 1111 1111 1111) and my phone +49 170 1234567",
         "4111 1111 =\r\n1111 1111",
+        "**Karte**-4111111111111111",
         "<td>4111 1111 1111 1111</td><td>12</td>",
         "<b>4111</b> <b>1111</b> <b>1111</b> <b>1111</b>",
         r#"{"a":"\u003cb\u003e4111111111111111\u003c/b\u003e"}"#,

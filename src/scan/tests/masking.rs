@@ -186,6 +186,9 @@ fn masking_leaves_nothing_for_a_second_pass() {
         // The dash joins the number to the five before it, also when what stands before that is masked.
         "4111 1111 1111 1111 5 %2D 4111 1111 1111 1111 5",
         "4111 1111 1111 1111 5 &#45; 4111 1111 1111 1111 5",
+        // So it does behind the data of a track.
+        "%B4111111111111111^DOE/J^251210100000-5555555555554444",
+        ";4111111111111111=25121010000-5555555555554444",
     ];
     for body in cases {
         let once = masked(response, Carrier::Html, body);
