@@ -89,7 +89,7 @@ fn each_bad_file_gets_its_whole_report() {
         let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
         assert_eq!(report, expected.trim_end(), "{name}:\n{report}");
     }
-    assert_eq!(count, 24);
+    assert_eq!(count, 25);
 }
 
 #[test]
