@@ -368,8 +368,8 @@ fn a_file_that_is_absent_or_no_text_is_reported() {
     assert_eq!(problem(&path).message, "cannot be read (entity not found)");
     fs::write(&path, b"a = 1\nb = \"\xff\"\n").unwrap();
     assert_eq!((problem(&path).line, problem(&path).message.as_str()), (2, "is not UTF-8"));
-    fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
-    assert_eq!(problem(&path).message, "is larger than 1048576 bytes");
+    fs::write(&path, vec![b'#'; 9 << 20]).unwrap();
+    assert_eq!(problem(&path).message, "is larger than 8388608 bytes");
 }
 
 #[test]

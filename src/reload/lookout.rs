@@ -1,9 +1,9 @@
 //! Compares files with what they were, and keeps the kernel watching where they lead.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode};
@@ -44,50 +44,39 @@ impl Lookout {
     /// file system's clock can leave the same stamp.
     pub(super) fn look(&mut self, events: &[DebouncedEvent]) -> bool {
         let written = events.iter().filter(|event| tells_change(event));
-        let touched = written
-            .flat_map(|event| &event.paths)
-            .any(|path| self.trails.values().any(|trail| trail.names.contains(path)));
-        // Watch first, compare second: what happens in between is then seen here or told later.
-        self.watch();
-        let mut differs = false;
-        for (path, known) in &mut self.trails {
-            let current = Trail::follow(path);
-            differs |= current != *known;
-            *known = current;
-        }
-        if differs {
-            self.watch();
-        }
+        let written: HashSet<&PathBuf> = written.flat_map(|event| &event.paths).collect();
+        let mut names = self.trails.values().flat_map(|trail| &trail.names);
+        let touched = !written.is_empty() && names.any(|name| written.contains(name));
+        let current = self.watch();
+        let differs = current != self.trails;
+        self.trails = current;
         touched || differs
     }
 
-    /// Brings the watches in line with where the paths lead now, in rounds: a folder may come to be
-    /// while the one above it is being put under watch.
-    fn watch(&mut self) {
-        let mut wanted = self.wanted();
+    /// Walks every path, brings the watches in line with where it leads, and says what was found. Watch
+    /// first, compare second: what happens before the last walk is seen in it, and later is told. Where
+    /// watches had to change the walk is taken again, for a folder may have come to be before its watch.
+    fn watch(&mut self) -> BTreeMap<PathBuf, Trail> {
+        let mut current = self.walk();
         for _ in 0..ROUNDS_MAX {
-            self.watch_folders(&wanted);
-            let again = self.wanted();
-            if again == wanted {
-                return;
+            if !self.watch_folders(&wanted(&current)) {
+                break;
             }
-            wanted = again;
+            current = self.walk();
         }
+        current
     }
 
-    fn wanted(&self) -> Folders {
-        let mut wanted = Folders::new();
-        for path in self.trails.keys() {
-            for folder in Trail::follow(path).folders() {
-                let found = fs::metadata(&folder).ok();
-                wanted.extend(found.map(|found| (folder, (found.dev(), found.ino()))));
-            }
-        }
-        wanted
+    fn walk(&self) -> BTreeMap<PathBuf, Trail> {
+        self.trails.keys().map(|path| (path.clone(), Trail::follow(path))).collect()
     }
 
-    fn watch_folders(&mut self, wanted: &Folders) {
-        let Some(debouncer) = &mut self.debouncer else { return };
+    /// Whether anything had to change.
+    fn watch_folders(&mut self, wanted: &Folders) -> bool {
+        let Some(debouncer) = &mut self.debouncer else { return false };
+        if self.watched == *wanted {
+            return false;
+        }
         self.watched.retain(|folder, id| {
             let stays = wanted.get(folder) == Some(id);
             if !stays {
@@ -105,7 +94,27 @@ impl Lookout {
                 warn!(folder = %folder.display(), %error, "folder is polled, not watched");
             }
         }
+        true
     }
+}
+
+/// Asks for each folder once: thousands of certificates lie in a few.
+fn wanted(trails: &BTreeMap<PathBuf, Trail>) -> Folders {
+    let above = trails.values().flat_map(|trail| &trail.names).filter_map(|name| name.parent());
+    let mut wanted = Folders::new();
+    for folder in above.collect::<HashSet<_>>() {
+        if let Some((folder, found)) = nearest(folder) {
+            wanted.insert(folder.to_owned(), (found.dev(), found.ino()));
+        }
+    }
+    wanted
+}
+
+/// A folder, or, where it is gone, the nearest above it, in which it would come back.
+fn nearest(folder: &Path) -> Option<(&Path, Metadata)> {
+    folder.ancestors().find_map(|folder| {
+        fs::metadata(folder).ok().filter(Metadata::is_dir).map(|found| (folder, found))
+    })
 }
 
 /// Reading is an event too, and no change. Nor is a write before its file is closed: what can be read
@@ -145,6 +154,15 @@ mod tests {
         fs::write(root.path().join("chain"), "longer").unwrap();
         assert!(lookout.look(&[]));
         assert!(!lookout.look(&[]), "told once");
+    }
+
+    #[test]
+    fn a_missing_folder_is_awaited_in_the_nearest_one_above() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let mut lookout = Lookout::new(None);
+        lookout.follow(vec![root.join("gone/deep/file"), root.join("gone/other")]);
+        assert_eq!(wanted(&lookout.walk()).into_keys().collect::<Vec<_>>(), [root]);
     }
 
     #[test]

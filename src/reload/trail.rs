@@ -62,15 +62,6 @@ impl Trail {
         names.insert(here);
         Self { names, stamp }
     }
-
-    /// The folders to watch: those the names are in, or, where one is gone, the nearest above it,
-    /// in which it would come back.
-    pub(super) fn folders(&self) -> impl Iterator<Item = PathBuf> {
-        self.names.iter().filter_map(|name| {
-            let above = name.ancestors().skip(1);
-            above.into_iter().find(|folder| folder.is_dir()).map(Path::to_owned)
-        })
-    }
 }
 
 impl Stamp {
@@ -114,10 +105,6 @@ mod tests {
         let trail = Trail::follow(&root.join("key"));
         let names = ["key", "now", "v1/key"].map(|name| root.join(name));
         assert_eq!(trail.names, BTreeSet::from(names));
-        assert_eq!(
-            trail.folders().collect::<BTreeSet<_>>(),
-            [root.clone(), root.join("v1")].into()
-        );
         assert!(trail.stamp.is_some());
     }
 
@@ -127,13 +114,5 @@ mod tests {
         symlink("b", root.path().join("a")).unwrap();
         symlink("a", root.path().join("b")).unwrap();
         assert!(Trail::follow(&root.path().join("a")).stamp.is_none());
-    }
-
-    #[test]
-    fn a_missing_folder_is_awaited_in_the_nearest_one_above() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path().canonicalize().unwrap();
-        let trail = Trail::follow(&root.join("gone/deep/file"));
-        assert_eq!(trail.folders().collect::<Vec<_>>(), [root]);
     }
 }
