@@ -223,7 +223,8 @@ pub fn start(
     let generation = Generation::new(snapshot, &services.upstreams, &services.metrics)?;
     runtime.block_on(services.upstreams.begin(&generation));
     services.metrics.card_modes(&generation.snapshot);
-    reload::begin(&identities.load(), &services.metrics, SystemTime::now());
+    let tls = &generation.snapshot.tls;
+    reload::begin(&identities.load(), tls, &services.metrics, SystemTime::now());
     let policy = Arc::new(Live::new(generation));
     let doorman = parts::doorman(&policy.peek().snapshot.doors);
     let room = doorman.files_allow();
@@ -258,7 +259,7 @@ pub fn start(
     let addresses = sockets.addresses();
     let pid_file = startup.pid_file.clone().map(PidFile);
     if let Some(predecessor) = &mut predecessor {
-        parts::take_over(&services, predecessor.ready()?);
+        parts::take_over(&services, predecessor.ready(&listeners)?);
     }
     sockets.accept(handles.clone());
     let before = predecessor.map(|predecessor| predecessor.serving(Arc::clone(&services)));
@@ -267,8 +268,8 @@ pub fn start(
         services.metrics.took_over();
     }
     let sockets = SharedSockets(Arc::new(Mutex::new(sockets)));
-    let estate = Estate::new(Arc::clone(&services), sockets.clone(), leave.clone());
-    let estate = Arc::new(estate);
+    let inherited = (sockets.clone(), Arc::clone(&listeners));
+    let estate = Arc::new(Estate::new(Arc::clone(&services), inherited, leave.clone()));
     let watched_policy = Arc::clone(&policy);
     let reloader = watched.map(|path| {
         renewer.follow(Arc::new(acme));

@@ -20,12 +20,12 @@ pub use watch::{POLL_INTERVAL, WatchError, Watcher};
 
 use crate::acme::Renewer;
 use crate::config::{self, GatewayAddress, Loaded, Problem, Startup};
-use crate::policy::{Gateway, Live, Snapshot};
+use crate::policy::{Gateway, Live, Snapshot, TlsPolicy};
 use crate::proxy::{Generation, Services};
 use crate::telemetry::{AuditEvent, CertificateStanding, Complaint, Metrics};
 use crate::tls::{
     AuthorityCertificate, AuthorityError, Coverage, Identities, Listeners, PreparedListeners,
-    Renewed, Standing,
+    Renewed, Standing, revocations_end_s,
 };
 
 /// What the configuration that a process starts with is called.
@@ -187,7 +187,9 @@ impl Reloader {
         for warning in warnings {
             warn!(problem = %warning, "configuration warning");
         }
-        self.services.metrics.card_modes(&generation.snapshot);
+        let (metrics, now) = (&self.services.metrics, SystemTime::now());
+        tell_revocations(&generation.snapshot.tls, metrics, now);
+        metrics.card_modes(&generation.snapshot);
         self.policy.publish(generation);
         self.generation += 1;
         self.services.metrics.config_reloaded(self.generation, SystemTime::now());
@@ -236,8 +238,9 @@ pub fn explained(error: &dyn Error) -> String {
 }
 
 /// Tells what a process starts with, whether it will be reloaded or not.
-pub fn begin(identities: &Identities, metrics: &Metrics, now: SystemTime) {
+pub fn begin(identities: &Identities, tls: &TlsPolicy, metrics: &Metrics, now: SystemTime) {
     metrics.config_loaded(FIRST_GENERATION, now);
+    tell_revocations(tls, metrics, now);
     if tell_of(identities, metrics, now) > 0 {
         metrics.certificates_loaded(now);
     }
@@ -266,9 +269,27 @@ fn tell_of(identities: &Identities, metrics: &Metrics, now: SystemTime) -> usize
     tell_standings(identities, metrics)
 }
 
+/// Tells until when the lists of revoked certificates are good. They count afterwards too, because the
+/// next ones would take back more.
+fn tell_revocations(tls: &TlsPolicy, metrics: &Metrics, now: SystemTime) {
+    let lists = tls.listeners.iter().filter_map(|listener| {
+        let end_s = revocations_end_s(listener.client_auth.as_ref()?)?;
+        Some((listener.key.address.to_string(), time(end_s)))
+    });
+    let lists: Vec<_> = lists.collect();
+    for (listener, end) in lists.iter().filter(|(_, end)| *end < now) {
+        let since = now.duration_since(*end).unwrap_or_default().as_secs();
+        let remedy = "fetch the next list; what was revoked since is let in";
+        warn!(listener, out_of_date_s = since, remedy, "list of revoked certificates is old");
+    }
+    metrics.revocation_ends(&lists);
+}
+
+fn time(unix_s: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(unix_s).unwrap_or_default())
+}
+
 fn tell_standings(identities: &Identities, metrics: &Metrics) -> usize {
-    let time =
-        |seconds| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     let known = identities.standings().into_iter().map(|standing| {
         let Standing { name, not_after_s, loaded_s, differs, staple_until_s } = standing;
         CertificateStanding {

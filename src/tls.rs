@@ -37,7 +37,7 @@ pub use accept::{Accepted, Acceptor, Admission};
 pub use authority::{Authority, AuthorityCertificate, AuthorityError, Coverage};
 pub use challenges::{ChallengeGuard, ChallengeKeyError, Challenges};
 pub use client_identity::ClientIdentity;
-pub use clients::{Callers, ClientAuthError, revocations_are_old, revocations_end_s};
+pub use clients::{Callers, ClientAuthError, revocations_end_s};
 pub use connect::{ConnectError, Connector};
 pub use error::{IdentityError, IdentityWarning};
 pub use failure::HandshakeFailure;

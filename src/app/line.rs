@@ -49,9 +49,11 @@ pub(super) enum Kind {
     Seen,
     /// Old: what was counted since lies beside the file.
     Counts,
+    /// Old: what the keys of session tickets come from.
+    Tickets,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Hello,
     Kind::Ready,
     Kind::Refused,
@@ -63,6 +65,7 @@ const KINDS: [Kind; 11] = [
     Kind::Answer,
     Kind::Seen,
     Kind::Counts,
+    Kind::Tickets,
 ];
 
 /// What a successor inherits; the descriptors follow, in this order.

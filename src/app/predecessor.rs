@@ -18,6 +18,7 @@ use super::line::{Hello, Kind, Parts, Taker, VARIABLE, VERSION, Word};
 use crate::proxy::Services;
 use crate::server::receive_descriptors;
 use crate::telemetry::audit::AuditHandover;
+use crate::tls::Listeners;
 use crate::vault::HeldCode;
 
 /// Why a place cannot be taken.
@@ -93,14 +94,23 @@ impl Predecessor {
         self.audit.take()
     }
 
-    /// Says that we could serve, and waits until we are to. Gives the codes that wait.
-    pub(super) fn ready(&mut self) -> Result<Vec<HeldCode>, SuccessionError> {
+    /// Says that we could serve, and waits until we are to. Gives the codes that wait; clients go on
+    /// with the sessions that they have.
+    pub(super) fn ready(
+        &mut self,
+        listeners: &Listeners,
+    ) -> Result<Vec<HeldCode>, SuccessionError> {
         Word::new(Kind::Ready, []).write(&self.line)?;
         let mut codes = Vec::new();
         loop {
             let word = Word::read(&self.line)?;
             match word.kind {
                 Kind::Code => codes.extend(Taker(&word.payload).held()),
+                Kind::Tickets => {
+                    if let Some(tickets) = listeners.tickets() {
+                        tickets.take_over(&word.payload);
+                    }
+                }
                 Kind::Go => return Ok(codes),
                 // Of requests that are still there, in the moment in which the codes were given away.
                 Kind::Keep | Kind::Take => self.early.push(word),

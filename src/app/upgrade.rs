@@ -23,6 +23,7 @@ use super::line::{Hello, Kind, Parts, VARIABLE, VERSION, Word};
 use super::sockets::SharedSockets;
 use crate::proxy::{Leave, Services};
 use crate::server::{PERSONAL_VARIABLES, send_descriptors};
+use crate::tls::Listeners;
 
 /// How long a successor that has shown itself sound may take to begin.
 const BEGIN_WAIT: Duration = Duration::from_secs(10);
@@ -39,6 +40,7 @@ pub(super) struct Estate {
     pub(super) services: Arc<Services>,
     pub(super) sockets: SharedSockets,
     pub(super) leave: Leave,
+    pub(super) listeners: Arc<Listeners>,
     /// Whether counters and lists of ours are somebody else's now.
     given: AtomicBool,
     heir: OnceLock<Arc<Heir>>,
@@ -106,9 +108,13 @@ impl Program {
 }
 
 impl Estate {
-    pub(super) fn new(services: Arc<Services>, sockets: SharedSockets, leave: Leave) -> Self {
+    pub(super) fn new(
+        services: Arc<Services>,
+        (sockets, listeners): (SharedSockets, Arc<Listeners>),
+        leave: Leave,
+    ) -> Self {
         let (given, heir) = (AtomicBool::new(false), OnceLock::new());
-        Self { services, sockets, leave, given, heir }
+        Self { services, sockets, leave, listeners, given, heir }
     }
 
     /// Whether another process has what is written down now and then.
@@ -150,6 +156,9 @@ impl Estate {
         let lent = self.services.vault.lend_codes(Arc::<Heir>::clone(&heir));
         for held in lent {
             heir.tell(&Parts::default().held(&held).word(Kind::Code))?;
+        }
+        if let Some(payload) = self.listeners.tickets().and_then(|tickets| tickets.hand_over()) {
+            heir.tell(&Word { kind: Kind::Tickets, payload })?;
         }
         heir.tell(&Word::new(Kind::Go, []))?;
         Ok(heir)

@@ -43,6 +43,7 @@ pub(super) struct ReloadFamilies {
     loaded: SwappedGauges,
     differs: SwappedGauges,
     staples: SwappedGauges,
+    revocations: SwappedGauges,
 }
 
 impl Metrics {
@@ -95,6 +96,12 @@ impl Metrics {
         families.differs.replace(all().map(|each| ([&*each.name], i64::from(each.differs))));
         let staples = all().filter_map(|each| Some(([&*each.name], seconds(each.staple_until?))));
         families.staples.replace(staples);
+    }
+
+    /// Tells until when each listener's list of revoked certificates is good.
+    pub fn revocation_ends(&self, listeners: &[(String, SystemTime)]) {
+        let ends = listeners.iter().map(|(listener, end)| ([&**listener], seconds(*end)));
+        self.reloads.revocations.replace(ends);
     }
 }
 
@@ -151,6 +158,12 @@ impl ReloadFamilies {
                 "tillgate_certificate_staple_expiry_timestamp_seconds",
                 "When the staple of a certificate expires; 0 where it must have one and has none.",
                 &["name"],
+            ),
+            revocations: SwappedGauges::register(
+                registry,
+                "tillgate_client_revocations_expiry_timestamp_seconds",
+                "When a listener's list of revoked client certificates is out of date.",
+                &["listener"],
             ),
         };
         // An alarm on a rise needs the zero before the first one.

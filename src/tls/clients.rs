@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -81,13 +80,6 @@ pub fn revocations_end_s(auth: &ClientAuth) -> Option<i64> {
         Some(list.next_update()?.timestamp())
     });
     ends.min()
-}
-
-/// Whether that is over.
-#[must_use]
-pub fn revocations_are_old(auth: &ClientAuth, now: SystemTime) -> bool {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    revocations_end_s(auth).is_some_and(|end| u64::try_from(end).is_ok_and(|end| end < now))
 }
 
 /// Asks for the certificate that the policy in force demands at the moment of the handshake.

@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion};
 
+use crate::harness::frames::{Shop, TEXT, WebSocket};
 use crate::harness::{
-    Client, H2, HOST, Identity, KeyKind, Setup, Sidecar, Tls, Upstream, eventually,
+    Client, H2, HOST, Identity, KeyKind, Setup, Sidecar, Tls, Upstream, certificates, eventually,
 };
 
 fn leaf(sidecar: &Sidecar, name: &str) -> CertificateDer<'static> {
@@ -231,4 +233,59 @@ fn the_redirect_listener_sends_clients_to_https() {
     let location = answer.field("location").unwrap();
     assert!(location.starts_with("https://shop.example"), "{location}");
     assert!(location.ends_with("/a/b?c=d"), "{location}");
+}
+
+/// What a client that asks for the authority's word is told.
+fn stapled(sidecar: &Sidecar) -> String {
+    let ca = sidecar.folder().join("tls/ca.pem");
+    let address = sidecar.address("https").to_string();
+    let arguments = ["s_client", "-status", "-connect", &address, "-servername", HOST, "-CAfile"];
+    let mut command = Command::new("openssl");
+    let output = command.args(arguments).arg(ca).stdin(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_authority_s_word_is_stapled_when_its_file_comes_and_no_more_when_it_is_gone() {
+    let setup = Setup::new(&Upstream::ok());
+    let pair = "key = \"tls/shop.key\"\n";
+    let text = setup.text().replace(pair, &format!("{pair}ocsp = \"tls/shop.ocsp\"\n"));
+    assert!(text.contains("shop.ocsp"), "{text}");
+    let shop = Identity::new(&[HOST]);
+    let sidecar = setup.file("tls/shop.pem", &shop.chain).file("tls/shop.key", &shop.key).start();
+    let mark = sidecar.mark();
+    sidecar.write_config(&text);
+    sidecar.wait_for_log(mark, "reloaded");
+    assert!(stapled(&sidecar).contains("OCSP response: no response sent"));
+
+    let file = sidecar.folder().join("tls/shop.ocsp");
+    fs::write(&file, certificates::staple(&shop)).unwrap();
+    eventually("the word is stapled", || {
+        let told = stapled(&sidecar);
+        (told.contains("OCSP Response Status: successful") && told.contains("Cert Status: good"))
+            .then_some(())
+    });
+    assert!(sidecar.metric("tillgate_certificate_staple_expiry_timestamp_seconds", &[]) > 1.7e9);
+    fs::write(&file, certificates::staple(&Identity::new(&[HOST]))).unwrap();
+    eventually("a word about another certificate is not", || {
+        stapled(&sidecar).contains("no response sent").then_some(())
+    });
+}
+
+#[test]
+fn p5_a_websocket_survives_new_certificates() {
+    let shop = Shop::echo();
+    let setup = Setup::new(&shop.upstream);
+    let sidecar = setup.start();
+    let mut socket = WebSocket::open(&sidecar);
+    for round in 0..3 {
+        let next = Identity::new(&[HOST]);
+        next.write(&sidecar.folder().join("tls"), "shop");
+        eventually("the new certificate is served", || {
+            (leaf(&sidecar, HOST) == next.leaf()).then_some(())
+        });
+        let text = format!("round {round}");
+        socket.send(true, TEXT, &text);
+        assert_eq!(socket.message(), text);
+    }
 }

@@ -172,3 +172,17 @@ fn clients_resume_at_every_instance_that_has_the_secret() {
         assert_eq!(kind == Some(rustls::HandshakeKind::Resumed), resumes, "{kind:?}");
     }
 }
+
+#[test]
+fn a_list_of_revoked_certificates_that_is_out_of_date_is_told_and_still_counts() {
+    let shop = Upstream::ok();
+    let (ada, eve) = (Identity::new(&["ada.example"]), Identity::new(&["eve.example"]));
+    let old = certificates::revoking_until(&[&eve], 2026);
+    let sidecar = asking(&shop, "required", &[]).file("tls/ca.crl", &old).start();
+    let line = sidecar.wait_for_log(0, "list of revoked certificates is old");
+    assert!(line["remedy"].as_str().unwrap().contains("next list"), "{line}");
+    let name = "tillgate_client_revocations_expiry_timestamp_seconds";
+    assert_eq!(sidecar.metric(name, &[]), 1_767_225_600.0);
+    assert!(served(&sidecar, showing(&sidecar, &ada)));
+    assert!(!served(&sidecar, showing(&sidecar, &eve)));
+}

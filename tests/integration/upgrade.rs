@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
+use rustls::HandshakeKind;
+
 use crate::harness::frames::{Shop, TEXT, WebSocket};
 use crate::harness::{
     Client, H2, HOST, Identity, ONLY_ACCOUNTS, Purchases, Setup, Sidecar, Tls, Upstream, cards,
@@ -72,6 +74,16 @@ fn an_upgrade_takes_over_the_addresses_and_the_old_process_ends() {
     sidecar.sigterm();
     assert_eq!(sidecar.exit_status().code(), Some(0));
     assert!(!file.exists());
+}
+
+#[test]
+fn clients_resume_their_sessions_after_an_upgrade() {
+    let mut sidecar = Sidecar::start(&Upstream::ok(), "");
+    let tls = Tls::new(HOST);
+    assert_eq!(tls.connect(sidecar.address("https")).unwrap().get("/").status, 200);
+    let _old = sidecar.upgrade();
+    let resumed = tls.connect(sidecar.address("https")).unwrap();
+    assert_eq!(resumed.handshake().kind, Some(HandshakeKind::Resumed));
 }
 
 #[test]

@@ -109,6 +109,11 @@ pub(crate) fn authority_pem() -> &'static str {
 
 /// The list in which the tests' authority takes these back.
 pub(crate) fn revoking(identities: &[&Identity]) -> String {
+    revoking_until(identities, 2040)
+}
+
+/// The same, good until that year begins.
+pub(crate) fn revoking_until(identities: &[&Identity], year: i32) -> String {
     let revoked = identities.iter().map(|identity| {
         let leaf = identity.leaf();
         let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
@@ -121,13 +126,34 @@ pub(crate) fn revoking(identities: &[&Identity]) -> String {
     });
     let list = CertificateRevocationListParams {
         this_update: date_time_ymd(2025, 1, 1),
-        next_update: date_time_ymd(2040, 1, 1),
+        next_update: date_time_ymd(year, 1, 1),
         crl_number: SerialNumber::from(1_u64),
         issuing_distribution_point: None,
         revoked_certs: revoked.collect(),
         key_identifier_method: KeyIdMethod::Sha256,
     };
     list.signed_by(&authority().issuer).unwrap().pem().unwrap()
+}
+
+/// The authority's word that a certificate stands (RFC 6960), as `openssl ocsp` gives it.
+pub(crate) fn staple(identity: &Identity) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, leaf) = (identity.write(folder.path(), "leaf"), identity.leaf());
+    let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
+    let serial: String = leaf.raw_serial().iter().map(|byte| format!("{byte:02X}")).collect();
+    std::fs::write(
+        folder.path().join("index"),
+        format!("V\t401231235959Z\t\t{serial}\tunknown\t/CN=leaf\n"),
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("ca.pem"), &authority().pem).unwrap();
+    std::fs::write(folder.path().join("ca.key"), authority().issuer.key().serialize_pem()).unwrap();
+    let made = "openssl ocsp -issuer ca.pem -cert leaf.pem -no_nonce -reqout request >&2 && openssl ocsp \
+                -index index -rsigner ca.pem -rkey ca.key -CA ca.pem -ndays 7 -reqin request -respout \
+                word >&2";
+    let output = Command::new("sh").args(["-c", made]).current_dir(&folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(folder.path().join("word")).unwrap()
 }
 
 /// The pin of a certificate's key (RFC 7469 §2.4), as `openssl` makes it.
