@@ -133,6 +133,8 @@ impl Listeners {
         let resolver = Resolver::new(Arc::clone(&self.identities));
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Scanners ask for it where TLS 1.2 is spoken.
+        config.ignore_client_order = listener.profile == TlsProfile::Intermediate;
         if clients.is_some() {
             // A resumed session shows no certificate, and the one it began with may be revoked.
             config.session_storage = Arc::new(NoServerSessionStorage {});
