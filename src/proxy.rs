@@ -475,7 +475,7 @@ fn pass(source: Source) -> Body {
     if source.is_empty() { Body::Empty } else { Body::Passed(Box::new(source)) }
 }
 
-/// 308 keeps the method and the body (RFC 9110 §15.4.9).
+/// What an authority for certificates wants to read.
 fn proof(text: String) -> Response<Body> {
     let mut response = Response::new(Body::Whole(Bytes::from(text)));
     let kind = HeaderValue::from_static("application/octet-stream");
@@ -483,6 +483,7 @@ fn proof(text: String) -> Response<Body> {
     response
 }
 
+/// 308 keeps the method and the body (RFC 9110 §15.4.9).
 fn redirect(exchange: &Exchange, port: u16) -> Result<Response<Body>, Rejection> {
     let Asked { host, target, .. } = &exchange.asked;
     let port = if port == 443 { String::new() } else { format!(":{port}") };

@@ -38,7 +38,6 @@ use crate::coding::base64;
 use crate::policy::{Balance, Maintenance, Upstream};
 use crate::telemetry::Metrics;
 use budget::Budget;
-use health::millis;
 use line::Line;
 use server::Server;
 use target::Target;
@@ -144,11 +143,10 @@ impl Upstreams {
         if let Some(site) = known.sites.get(name).and_then(Weak::upgrade) {
             return site;
         }
-        let now = millis(self.epoch.elapsed());
         let site = Arc::new(Site {
             name: name.to_owned(),
             line: Arc::default(),
-            budget: Budget::new(now, 0),
+            budget: Budget::new(0),
             flagged: AtomicBool::new(false),
         });
         known.sites.insert(name.to_owned(), Arc::downgrade(&site));
