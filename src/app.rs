@@ -220,9 +220,7 @@ pub fn start(
     let mut services = runtime.block_on(parts::services(&startup, metrics, audit))?;
     services.authority = parts::authority(&startup, &snapshot.intercepted_hosts(), &services)?;
     let services = Arc::new(services);
-    let generation = Generation::new(snapshot, &services.upstreams, &services.metrics)?;
-    runtime.block_on(services.upstreams.begin(&generation));
-    services.metrics.card_modes(&generation.snapshot);
+    let generation = runtime.block_on(parts::generation(snapshot, &services))?;
     let tls = &generation.snapshot.tls;
     reload::begin(&identities.load(), tls, &services.metrics, SystemTime::now());
     let policy = Arc::new(Live::new(generation));
@@ -270,7 +268,6 @@ pub fn start(
     let sockets = SharedSockets(Arc::new(Mutex::new(sockets)));
     let inherited = (sockets.clone(), Arc::clone(&listeners));
     let estate = Arc::new(Estate::new(Arc::clone(&services), inherited, leave.clone()));
-    let watched_policy = Arc::clone(&policy);
     let reloader = watched.map(|path| {
         renewer.follow(Arc::new(acme));
         let live = (policy, identities, listeners);
@@ -288,7 +285,6 @@ pub fn start(
         estate: Arc::clone(&estate),
         program: Program::of_this_process(),
         proxy,
-        policy: watched_policy,
         services: Arc::clone(&services),
         sockets,
         supervisor: Arc::new(Supervisor::from_environment()),

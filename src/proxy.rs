@@ -137,6 +137,11 @@ impl Proxy {
         self.live.peek().callers(gateway)
     }
 
+    /// Looks after the servers that the current generation names, and never ends.
+    pub async fn watch_upstreams(self: Arc<Self>) {
+        Arc::clone(&self.services.upstreams).watch(&self.live).await;
+    }
+
     /// What outlives reloads.
     #[must_use]
     pub fn services(&self) -> &Arc<Services> {

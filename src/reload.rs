@@ -138,10 +138,8 @@ impl Reloader {
                 return self.refuse_policy(&[error.to_string()]);
             }
             self.digest = digest;
-            let grace = generation.snapshot.timeouts.drain;
             self.listeners.publish(listeners, &generation.snapshot.tls);
             self.publish(generation, &startup, &warnings);
-            self.listening.commit(grace);
             self.startup.listens = startup.listens;
             self.startup.gateways = startup.gateways;
             self.renewer.follow(Arc::new(acme));
@@ -190,7 +188,10 @@ impl Reloader {
         let (metrics, now) = (&self.services.metrics, SystemTime::now());
         tell_revocations(&generation.snapshot.tls, metrics, now);
         metrics.card_modes(&generation.snapshot);
+        let grace = generation.snapshot.timeouts.drain;
         self.policy.publish(generation);
+        // Before it is told: who hears of it finds every address as the file says.
+        self.listening.commit(grace);
         self.generation += 1;
         self.services.metrics.config_reloaded(self.generation, SystemTime::now());
         self.audit(AuditEvent::ConfigReloaded { generation: self.generation });

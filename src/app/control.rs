@@ -18,8 +18,7 @@ use tracing::{info, warn};
 use super::AppError;
 use super::sockets::SharedSockets;
 use super::upgrade::{self, Estate, Program, UpgradeError};
-use crate::policy::Live;
-use crate::proxy::{Generation, Leave, Proxy, Services};
+use crate::proxy::{Leave, Proxy, Services};
 use crate::reload::{Reloader, explained};
 use crate::server::{Admin, Supervisor, WorkerHandle};
 use crate::telemetry::AuditEvent;
@@ -46,7 +45,6 @@ pub(super) struct Control {
     pub(super) estate: Arc<Estate>,
     pub(super) program: Program,
     pub(super) proxy: Arc<Proxy>,
-    pub(super) policy: Arc<Live<Generation>>,
     pub(super) services: Arc<Services>,
     pub(super) sockets: SharedSockets,
     pub(super) supervisor: Arc<Supervisor>,
@@ -81,7 +79,7 @@ impl Control {
                 () = left.cancelled() => {}
             }
         });
-        tasks.spawn(Arc::clone(&self.services.upstreams).watch(Arc::clone(&self.policy)));
+        tasks.spawn(Arc::clone(&self.proxy).watch_upstreams());
         if let Some(patience) = self.supervisor.watchdog() {
             tasks.spawn(beat(Arc::clone(&self.supervisor), self.workers.clone(), patience / BEATS));
         }

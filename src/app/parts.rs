@@ -15,9 +15,11 @@ use crate::config::{self, MasterKeySource, PinPlace, SharedStore, Startup, Vault
 use crate::counters::{AttemptCounter, CounterFile, LOGIN_KEYS, LocalCounter, SharedCounter};
 use crate::keys::{EnvKey, FileKey, IfMissing, KeySource, MasterKeys, PinSource, Pkcs11Key};
 use crate::link::Link;
-use crate::policy::{CertificateFiles, ConnectionLimits, RedisAddress};
+use crate::policy::{CertificateFiles, ConnectionLimits, RedisAddress, Snapshot};
 use crate::proxy::login::LoginGuard;
-use crate::proxy::{Deliveries, GatewayWatch, LockTeller, Proofs, Services, Upstreams};
+use crate::proxy::{
+    Deliveries, GatewayWatch, Generation, LockTeller, Proofs, Services, TargetError, Upstreams,
+};
 use crate::reload;
 use crate::server::Doorman;
 use crate::telemetry::audit::{AuditHandover, AuditKey};
@@ -199,6 +201,18 @@ pub(super) async fn services(
         deliveries,
         upstreams,
     })
+}
+
+/// The first generation of the policy, with its names looked up.
+pub(super) async fn generation(
+    snapshot: Snapshot,
+    services: &Services,
+) -> Result<Generation, TargetError> {
+    let Services { upstreams, metrics, .. } = services;
+    let generation = Generation::new(snapshot, upstreams, metrics)?;
+    upstreams.begin(&generation).await;
+    metrics.card_modes(&generation.snapshot);
+    Ok(generation)
 }
 
 /// Opens the authority of the forward proxy, where there is one, for these names.

@@ -51,7 +51,7 @@ const AGENT: HeaderValue = HeaderValue::from_static("tillgate-health");
 
 impl Upstreams {
     /// Looks after the servers of whatever configuration is in force, and never ends.
-    pub async fn watch(self: Arc<Self>, policy: Arc<Live<Generation>>) {
+    pub(in crate::proxy) async fn watch(self: Arc<Self>, policy: &Live<Generation>) {
         let (dialer, tasks) = (Arc::<Dialer>::default(), TaskTracker::new());
         loop {
             // Not kept while it sleeps: the next configuration may come.
