@@ -99,7 +99,8 @@ pub(super) fn judge(
         return;
     }
     let known = finds.len();
-    for window in shape::windows(cluster, Luhn::Holds) {
+    let apart = |window: &Window| stands_apart(view, cluster, window);
+    for window in shape::windows(cluster, Luhn::Holds, apart) {
         card(view, (cluster, &window), setting, finds);
     }
     if finds.len() > known {
@@ -109,7 +110,7 @@ pub(super) fn judge(
         return finds.push(find);
     }
     if setting.rules.finds_failing() {
-        let windows = shape::windows(cluster, Luhn::Fails);
+        let windows = shape::windows(cluster, Luhn::Fails, apart);
         finds.extend(windows.filter_map(|window| failing(view, cluster, &window, setting)));
     }
     if finds.len() == known && setting.rules.names_cards() {
@@ -150,7 +151,7 @@ fn failing(
     let (head, tail) = (cluster.groups().get(window.first)?, cluster.groups().get(window.last)?);
     let field = field_of(view, head.start, setting);
     let name = field.as_ref().map_or("", |field| &*field.name);
-    if !stands_apart(view, cluster, window) || setting.rules.is_ignored_field(name) {
+    if setting.rules.is_ignored_field(name) {
         return None;
     }
     Some(Find {
@@ -165,14 +166,19 @@ fn failing(
     })
 }
 
-/// Whether nothing joins the number to what stands before and after it.
+/// Whether nothing joins the number in a window to the text before and after the cluster.
 fn stands_apart(view: &View<'_>, cluster: &Cluster, window: &Window) -> bool {
     let groups = cluster.groups();
+    let (begins, ends) = (window.first == 0, window.last + 1 == groups.len());
+    let (Some(head), Some(tail)) = (groups.get(window.first), groups.get(window.last)) else {
+        return false;
+    };
+    let track = || track::tail(view, head.start, tail.end).is_some();
     let digits = cluster.digits_of(window.first, window.last).len();
-    let opens = |group| boundary::opens(view, group, digits);
-    let closes = |group| boundary::closes(view, group);
-    (window.first > 0 || groups.first().is_some_and(opens))
-        && (window.last + 1 < groups.len() || groups.last().is_some_and(closes))
+    let opens = || {
+        boundary::opens(view, head, digits) || track::in_first_track(view, head.start) && track()
+    };
+    (!begins || opens()) && (!ends || boundary::closes(view, tail) || track())
 }
 
 /// Adds the card in a window, unless its surroundings say otherwise, and the rest of its track.
@@ -185,14 +191,6 @@ fn card(
     let (head, tail) = (cluster.groups().get(window.first)?, cluster.groups().get(window.last)?);
     let digits = cluster.digits_of(window.first, window.last);
     let track = track::tail(view, head.start, tail.end);
-    let opens = || match track {
-        Some(_) if track::in_first_track(view, head.start) => true,
-        _ => boundary::opens(view, head, digits.len()),
-    };
-    let closes = || track.is_some() || boundary::closes(view, tail);
-    if window.first == 0 && !opens() || window.last + 1 == cluster.groups().len() && !closes() {
-        return None;
-    }
     let pan = Pan::from_digits(digits)?;
     let field = field_of(view, head.start, setting);
     let name = field.as_ref().map_or("", |field| &field.name);

@@ -149,11 +149,16 @@ pub(super) fn may_be_card(digits: &[u8]) -> bool {
 
 /// The windows of a cluster that may be cards, in order and apart from each other. Where two
 /// overlap, the stronger range wins, then the one that leaves the more likely neighbours, then the
-/// longer number, then the earlier.
-pub(super) fn windows(cluster: &Cluster, luhn: Luhn) -> impl Iterator<Item = Window> {
+/// longer number, then the earlier. What does not stand apart from the text beside the cluster is none:
+/// it would hide its neighbours, and once these are masked no longer do so.
+pub(super) fn windows(
+    cluster: &Cluster,
+    luhn: Luhn,
+    apart: impl Fn(&Window) -> bool,
+) -> impl Iterator<Item = Window> {
     let alone = stands_alone(cluster);
-    let only = alone.then(|| only(cluster, luhn)).flatten();
-    let several = if alone { Vec::new() } else { several(cluster, luhn) };
+    let only = alone.then(|| only(cluster, luhn).filter(&apart)).flatten();
+    let several = if alone { Vec::new() } else { several(cluster, luhn, apart) };
     only.into_iter().chain(several)
 }
 
@@ -164,14 +169,15 @@ fn only(cluster: &Cluster, luhn: Luhn) -> Option<Window> {
     (!joined(cluster, 0, 0)).then_some(window)
 }
 
-fn several(cluster: &Cluster, luhn: Luhn) -> Vec<Window> {
+fn several(cluster: &Cluster, luhn: Luhn, apart: impl Fn(&Window) -> bool) -> Vec<Window> {
     let long = |first: &usize| {
         let begin = cluster.groups().get(*first).map_or(0, |group| group.first);
         cluster.digits().len() - begin >= PAN_DIGITS_MIN
     };
     // Those that a later look decides on are weighed too: what stands beside a number says what it is.
     let firsts = (0..cluster.groups().len()).take_while(long);
-    let mut every: Vec<Window> = firsts.flat_map(|first| from(cluster, first, luhn)).collect();
+    let every = firsts.flat_map(|first| from(cluster, first, luhn));
+    let mut every: Vec<Window> = every.filter(apart).collect();
     if every.is_empty() {
         return every;
     }
