@@ -119,6 +119,23 @@ fn an_erased_card_is_forgotten_by_every_instance_at_once() {
 }
 
 #[test]
+fn a_server_that_starts_anew_between_two_cards_refuses_neither() {
+    let Some(mut shared) = Shared::start() else { return };
+    let shop = Upstream::ok();
+    let sidecar = Sidecar::start(&shop, &shared.tables());
+    let known = cards::fresh("visa");
+    assert_eq!(buy(&mut sidecar.https(), &known), 200);
+    for _ in 0..3 {
+        // The connections that are kept are dead, and nobody has noticed yet.
+        shared.server.kill9();
+        shared.server.start_again();
+        assert_eq!(buy(&mut sidecar.https(), &cards::fresh("visa")), 200);
+        assert_eq!(buy(&mut sidecar.https(), &known), 200);
+    }
+    shared.look();
+}
+
+#[test]
 fn p3_cards_are_refused_while_the_server_is_away_and_all_else_goes_on() {
     let Some(mut shared) = Shared::start() else { return };
     let shop = Upstream::ok();

@@ -182,38 +182,51 @@ impl PostgresStore {
 impl TokenStore for PostgresStore {
     fn keys<'a>(&'a self, offered: &'a [KeyRow]) -> StoreFuture<'a, Vec<KeyRow>> {
         Box::pin(async move {
-            // Reading waits for no writer.
-            let (mut held, rows);
-            if offered.is_empty() {
-                held = self.reader.hold().await?;
-                rows = in_time(CALL_WAIT, kept_keys(&mut held.connection)).await?;
-            } else {
-                held = self.writers.hold().await?;
-                rows = in_time(CALL_WAIT, offer_keys(&mut held.connection, offered)).await?;
-            }
-            held.keep();
+            let rows = loop {
+                // Reading waits for no writer.
+                let (mut held, done);
+                if offered.is_empty() {
+                    held = self.reader.hold().await?;
+                    done = in_time(CALL_WAIT, kept_keys(&mut held.connection)).await;
+                } else {
+                    held = self.writers.hold().await?;
+                    done = in_time(CALL_WAIT, offer_keys(&mut held.connection, offered)).await;
+                }
+                if let Some(rows) = held.settle(done)? {
+                    break rows;
+                }
+            };
             rows.iter().map(key_row).collect()
         })
     }
 
     fn find<'a>(&'a self, sought: &'a Sought) -> StoreFuture<'a, Vec<SealedRow>> {
         Box::pin(async move {
-            let mut held = self.reader.hold().await?;
             let list =
                 |prints: &[Fingerprint]| -> Vec<_> { prints.iter().map(|print| print.0).collect() };
-            let query = sqlx::query(FIND).bind(list(&sought.tokens)).bind(list(&sought.cards));
-            let rows = in_time(CALL_WAIT, query.fetch_all(&mut held.connection)).await?;
-            held.keep();
+            let rows = loop {
+                let mut held = self.reader.hold().await?;
+                let query = sqlx::query(FIND).bind(list(&sought.tokens)).bind(list(&sought.cards));
+                let done = in_time(CALL_WAIT, query.fetch_all(&mut held.connection)).await;
+                if let Some(rows) = held.settle(done)? {
+                    break rows;
+                }
+            };
             rows.iter().map(sealed_row).collect()
         })
     }
 
     fn insert<'a>(&'a self, rows: &'a [NewRow]) -> StoreFuture<'a, Vec<Inserted>> {
         Box::pin(async move {
-            let mut held = self.writers.hold().await?;
-            // All rows, to the end: the word that the commit failed comes after the last of them.
-            let done = in_time(CALL_WAIT, keep(rows).fetch_all(&mut held.connection)).await?;
-            held.keep();
+            // What was committed before the connection broke is found, and not kept twice.
+            let done = loop {
+                let mut held = self.writers.hold().await?;
+                // All rows, to the end: the word that the commit failed comes after the last of them.
+                let done = in_time(CALL_WAIT, keep(rows).fetch_all(&mut held.connection)).await;
+                if let Some(done) = held.settle(done)? {
+                    break done;
+                }
+            };
             if done.len() != rows.len() {
                 return Err(StoreError::Damaged { column: "outcome" });
             }
@@ -235,10 +248,14 @@ impl TokenStore for PostgresStore {
 
     fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let mut held = self.writers.hold().await?;
-            in_time(CALL_WAIT, sqlx::query(BEAT).execute(&mut held.connection)).await?;
-            held.keep();
-            Ok(())
+            loop {
+                let mut held = self.writers.hold().await?;
+                let done = in_time(CALL_WAIT, sqlx::query(BEAT).execute(&mut held.connection));
+                let done = done.await;
+                if held.settle(done)?.is_some() {
+                    return Ok(());
+                }
+            }
         })
     }
 }

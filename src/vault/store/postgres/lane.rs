@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::connect::{Access, Connector};
 use super::failure::PostgresFailure;
+use crate::vault::Outage;
 
 /// How long a statement may take, seen from here: the server ends it earlier if the server can.
 pub(super) const CALL_WAIT: Duration = Duration::from_secs(3);
@@ -51,6 +52,8 @@ struct Kept {
 pub(super) struct Held<'a> {
     pub(super) connection: PgConnection,
     place: MutexGuard<'a, Option<Kept>>,
+    /// Opened for this call, not kept from an earlier one.
+    fresh: bool,
 }
 
 impl Lane {
@@ -70,10 +73,10 @@ impl Lane {
         if let Some(kept) = place.take()
             && let Some(connection) = kept.standing().await
         {
-            return Ok(Held { connection, place });
+            return Ok(Held { connection, place, fresh: false });
         }
         let connection = self.connector.connect(self.access).await?;
-        Ok(Held { connection, place })
+        Ok(Held { connection, place, fresh: true })
     }
 }
 
@@ -105,6 +108,23 @@ impl Held<'_> {
     /// Puts the connection back for the next call.
     pub(super) fn keep(mut self) {
         *self.place = Some(Kept { connection: self.connection, used: Instant::now() });
+    }
+
+    /// What a statement that may be repeated came to, and the connection back; nothing where the
+    /// connection was an old one and broke, as all do when the server starts anew: such a call is made
+    /// again, and ends at the latest when every old connection has been tried.
+    pub(super) fn settle<T>(
+        self,
+        done: Result<T, PostgresFailure>,
+    ) -> Result<Option<T>, PostgresFailure> {
+        match done {
+            Err(failure) if !self.fresh && failure.outage() == Outage::Unreachable => Ok(None),
+            done => {
+                let answer = done?;
+                self.keep();
+                Ok(Some(answer))
+            }
+        }
     }
 }
 
