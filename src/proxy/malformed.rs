@@ -14,10 +14,19 @@ use super::{Peer, Proxy};
 use crate::telemetry::{AccessRecord, HttpDate};
 
 impl Proxy {
-    /// Counts and logs what was no request; the answer to it, after which the connection ends.
-    pub fn malformed(&self, peer: &Peer, status: StatusCode, cause: &dyn Error) -> Vec<u8> {
+    /// Counts and logs what was no request, and how long it went on; the answer to it, after which the
+    /// connection ends.
+    pub fn malformed(
+        &self,
+        peer: &Peer,
+        (status, cause): (StatusCode, &dyn Error),
+        duration: Duration,
+    ) -> Vec<u8> {
         let id = RequestId::fresh();
-        let rejection = Rejection::Malformed { status };
+        let rejection = match status {
+            StatusCode::REQUEST_TIMEOUT => Rejection::HeadTimeout,
+            status => Rejection::Malformed { status },
+        };
         let reason = rejection.reason();
         self.services.metrics.request_rejected("none", reason, id.as_str(), cause);
         let generation = self.live.load();
@@ -49,7 +58,7 @@ impl Proxy {
             status,
             request_bytes: 0,
             response_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
-            duration: Duration::ZERO,
+            duration,
             upstream_duration: None,
             site: None,
             route: None,

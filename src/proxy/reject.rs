@@ -151,6 +151,9 @@ pub enum Rejection {
         /// The field.
         field: String,
     },
+    /// The client did not end the head of its request.
+    #[error("the head of the request stalled")]
+    HeadTimeout,
     /// A login that is over a limit.
     #[error("login refused: {reason}")]
     Login {
@@ -311,7 +314,7 @@ impl Rejection {
             | Self::NameRefused
             | Self::TargetRefused => StatusCode::BAD_REQUEST,
             Self::Blocked { status, .. } | Self::Malformed { status } => *status,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTimeout | Self::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CallerRefused
             | Self::DestinationInside { .. }

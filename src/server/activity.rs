@@ -229,6 +229,14 @@ impl Activity {
         }
     }
 
+    /// How long ago the head began that is under way.
+    pub(super) fn head_lasts(&self) -> Duration {
+        let since = self.head_at.load(Ordering::Relaxed).checked_sub(1);
+        since.map_or(Duration::ZERO, |since| {
+            Duration::from_millis(self.millis().saturating_sub(since))
+        })
+    }
+
     fn rest(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.rested_at.store(self.millis(), Ordering::Relaxed);

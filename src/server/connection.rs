@@ -61,9 +61,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// What hyper gives no answer to: HTTP/2 where nobody agreed on it.
 const UNREADABLE: HeadFault = HeadFault::Unreadable(StatusCode::BAD_REQUEST);
 
-const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\
-    connection: close\r\n\r\n";
-
 /// What every connection of a worker shares.
 pub(super) struct Context {
     pub(super) proxy: Arc<Proxy>,
@@ -245,7 +242,7 @@ pub(super) async fn drive_http1<S>(
                 if let Some((watched, fault)) = parts.map(|parts| parts.io.into_inner().into_parts())
                     && let Some(fault) = fault.or(preface.then_some(UNREADABLE))
                 {
-                    let words = context.proxy.malformed(peer, fault.status(), &fault);
+                    let words = last_words(&context.proxy, peer, fault, &activity);
                     say_last(watched.stream, &words, timeouts).await;
                 }
                 return;
@@ -267,13 +264,20 @@ pub(super) async fn drive_http1<S>(
                         metrics.connection_cut(SlowPhase::Head);
                         if let Some(parts) = Pin::into_inner(connection).into_parts() {
                             let (watched, _) = parts.io.into_inner().into_parts();
-                            say_last(watched.stream, REQUEST_TIMEOUT, timeouts).await;
+                            let words =
+                                last_words(&context.proxy, peer, HeadFault::Late, &activity);
+                            say_last(watched.stream, &words, timeouts).await;
                         }
                     }
                 };
             }
         }
     }
+}
+
+/// The answer to a head that is none.
+fn last_words(proxy: &Proxy, peer: &Peer, fault: HeadFault, activity: &Activity) -> Vec<u8> {
+    proxy.malformed(peer, (fault.status(), &fault), activity.head_lasts())
 }
 
 /// Tells a client why its connection ends; it may not listen any more. What it still sends is read for a

@@ -37,6 +37,8 @@ pub(super) struct Strict<S> {
 pub(super) enum HeadFault {
     #[error("a line that ends in LF alone")]
     BareLineFeed,
+    #[error("the head of a request did not end in time")]
+    Late,
     /// What hyper would have said to it.
     #[error("the head of a request cannot be read")]
     Unreadable(StatusCode),
@@ -46,6 +48,7 @@ impl HeadFault {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::BareLineFeed => StatusCode::BAD_REQUEST,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::Unreadable(status) => status,
         }
     }

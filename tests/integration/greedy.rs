@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::harness::frames::{Shop, WebSocket};
 use crate::harness::raw_h2::{END_STREAM, SETTINGS, get};
-use crate::harness::{Client, DEADLINE, RawH2, Setup, Sidecar, Tls, Upstream, eventually};
+use crate::harness::{Answer, Client, DEADLINE, RawH2, Setup, Sidecar, Tls, Upstream, eventually};
 
 /// Another customer than the tests' usual one.
 const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
@@ -143,24 +143,29 @@ fn p7_who_never_asks_is_hung_up_on_long_before_who_has() {
 }
 
 #[test]
-fn p7_a_head_that_trickles_is_answered_408_and_counted() {
+fn p7_a_head_that_trickles_is_answered_408_counted_and_logged() {
     let sidecar = Sidecar::start(&Upstream::ok(), "[timeouts]\nrequest_head = \"300ms\"");
     let mut client = sidecar.http();
     client.send("GET / HTTP/1.1\r\nhost: shop.example\r\n");
-    assert_eq!(trickle(&mut client, b"x-a: b\r\n"), 408);
+    let answer = trickle(&mut client, b"x-a: b\r\n");
+    answer.assert_refused(408);
     let label = "phase=\"head\"";
     assert_eq!(sidecar.metric("tillgate_connections_cut_total", &[label]), 1.0);
+    let id = answer.field("x-request-id").unwrap();
+    let line = sidecar.wait_for_access(|line| line.contains(id));
+    assert_eq!((&line["status"], &line["rejection"]), (&408.into(), &"head_timeout".into()));
+    assert!(line["duration_s"].as_f64().unwrap() >= 0.3, "{line}");
 }
 
 /// Sends these bytes, one at a time and again and again, until there is an answer.
-fn trickle(client: &mut Client, bytes: &[u8]) -> u16 {
+fn trickle(client: &mut Client, bytes: &[u8]) -> Answer {
     client.tcp().set_read_timeout(Some(DRIP)).unwrap();
     let end = std::time::Instant::now() + DEADLINE;
     for byte in bytes.iter().cycle() {
         assert!(std::time::Instant::now() < end, "it may trickle for ever");
         let _may_be_over = client.try_send(&[*byte]);
         match client.try_answer("GET") {
-            Ok(answer) => return answer.status,
+            Ok(answer) => return answer,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => panic!("no answer: {error}"),
         }
@@ -177,7 +182,7 @@ fn p7_a_body_below_the_rate_is_answered_408_though_it_never_pauses() {
     client.send("POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 100000\r\n\r\n");
     // What comes early earns nothing for later.
     client.send([b'x'; 50_000]);
-    assert_eq!(trickle(&mut client, b"x"), 408);
+    assert_eq!(trickle(&mut client, b"x").status, 408);
     let refused = sidecar.metric("tillgate_requests_rejected_total", &["body_timeout"]);
     assert_eq!(refused, 1.0);
 }
@@ -189,7 +194,7 @@ fn a_body_at_the_rate_arrives_however_long_it_takes() {
     let sidecar = Sidecar::start(&shop, tables);
     let mut client = sidecar.http();
     client.send("POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 30\r\n\r\n");
-    assert_eq!(trickle(&mut client, b"x"), 200);
+    assert_eq!(trickle(&mut client, b"x").status, 200);
     assert_eq!(shop.last().body, [b'x'; 30]);
 }
 

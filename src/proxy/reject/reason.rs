@@ -49,6 +49,7 @@ impl Rejection {
             Self::DestinationRefused { .. } => "destination_refused",
             Self::Frame(_) => "frame",
             Self::Guard { .. } => "guard",
+            Self::HeadTimeout => "head_timeout",
             Self::HeaderDenied => "header_denied",
             Self::HostConflict => "host_conflict",
             Self::HostMissing => "host_missing",

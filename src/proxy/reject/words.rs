@@ -33,7 +33,7 @@ impl Rejection {
             | Self::TargetRefused
             | Self::TransferCoding => "The request could not be understood.",
             Self::Blocked { .. } | Self::HeaderDenied => "This request is not accepted here.",
-            Self::BodyTimeout => "The request took too long to arrive.",
+            Self::BodyTimeout | Self::HeadTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => "The request is too large.",
             Self::CallerRefused | Self::CallerUnknown => "The caller is not known here.",
             Self::CallerSlowed { .. } => "The caller has tried too often. Please wait.",
