@@ -41,7 +41,7 @@ use crate::tls::{
     IdentityWarning, ListenerError, Listeners,
 };
 use crate::{reload, vault};
-use control::Control;
+use control::{Control, Ending, Signals};
 use inherited::Inherited;
 use pid_file::PidFile;
 use sockets::{SharedSockets, Sockets};
@@ -206,6 +206,9 @@ pub fn start(
     for warning in &warnings {
         warn!(problem = %warning, "configuration warning");
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(AppError::System)?;
+    let signals = Signals::heard_on(&runtime)?;
     parts::harden().tell(&metrics);
     parts::make_data_dir(&startup.data_dir)?;
     let (notify, changes) = mpsc::channel(1);
@@ -214,8 +217,6 @@ pub fn start(
     let challenges = Challenges::default();
     let listeners = Arc::new(Listeners::new(Arc::clone(&identities), challenges.clone()));
     listeners.publish(listeners.prepare(&snapshot.tls)?, &snapshot.tls);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(AppError::System)?;
     let audit = predecessor.as_mut().and_then(Predecessor::audit);
     let mut services = runtime.block_on(parts::services(&startup, metrics, audit))?;
     services.authority = parts::authority(&startup, &snapshot.intercepted_hosts(), &services)?;
@@ -259,6 +260,7 @@ pub fn start(
     if let Some(predecessor) = &mut predecessor {
         parts::take_over(&services, predecessor.ready(&listeners)?);
     }
+    let ending = Ending::heard_on(&runtime)?;
     sockets.accept(handles.clone());
     let before = predecessor.map(|predecessor| predecessor.serving(Arc::clone(&services)));
     let before = before.transpose()?;
@@ -266,8 +268,8 @@ pub fn start(
         services.metrics.took_over();
     }
     let sockets = SharedSockets(Arc::new(Mutex::new(sockets)));
-    let inherited = (sockets.clone(), Arc::clone(&listeners));
-    let estate = Arc::new(Estate::new(Arc::clone(&services), inherited, leave.clone()));
+    let (left, spoken) = (sockets.clone(), Arc::clone(&listeners));
+    let estate = Arc::new(Estate::new(Arc::clone(&services), left, spoken));
     let reloader = watched.map(|path| {
         renewer.follow(Arc::new(acme));
         let live = (policy, identities, listeners);
@@ -294,8 +296,10 @@ pub fn start(
     services.audit.record(SystemTime::now(), AuditEvent::Started { version });
     // A file may have changed between its reading and the first look of the watcher. Before "ready":
     // who changes one after that is not read halfway.
+    // The access log may have been moved by then.
+    control.reopen();
     control.reload();
-    let control = control.start(runtime)?;
+    let control = control.start(runtime, (signals, ending))?;
     let count = workers.len();
     if let Some(file) = &pid_file {
         file.write();

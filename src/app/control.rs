@@ -2,12 +2,15 @@
 //! is told.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::try_join_all;
+use rustix::process::{Pid, Signal as SignalName, kill_process};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, timeout};
@@ -54,14 +57,14 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn start(
         self,
-        runtime: tokio::runtime::Runtime,
+        runtime: Runtime,
+        signals: (Signals, Ending),
     ) -> Result<JoinHandle<()>, AppError> {
-        let (listener, signals) = {
+        let listener = {
             let _entered = runtime.enter();
             let admin = self.sockets.0.lock().admin.sockets_of(0, 1);
             let admin = admin.map_err(AppError::System)?.pop().ok_or_else(no_admin)?;
-            let listener = TcpListener::from_std(admin).map_err(AppError::System)?;
-            (listener, Signals::new().map_err(AppError::System)?)
+            TcpListener::from_std(admin).map_err(AppError::System)?
         };
         self.supervisor.ready();
         let thread = std::thread::Builder::new().name("control".to_owned());
@@ -69,7 +72,7 @@ impl Control {
         thread.spawn(work).map_err(AppError::System)
     }
 
-    async fn run(mut self, listener: TcpListener, signals: Signals) {
+    async fn run(mut self, listener: TcpListener, (signals, mut ending): (Signals, Ending)) {
         let tasks = TaskTracker::new();
         let (page, handed_over) = (Arc::clone(&self.admin), CancellationToken::new());
         let (left, connections) = (handed_over.clone(), tasks.clone());
@@ -83,7 +86,7 @@ impl Control {
         if let Some(patience) = self.supervisor.watchdog() {
             tasks.spawn(beat(Arc::clone(&self.supervisor), self.workers.clone(), patience / BEATS));
         }
-        let Signals { mut hangup, mut upgrade, mut ending } = signals;
+        let Signals { mut hangup, mut upgrade } = signals;
         let mut upgrading: Option<Outcome> = None;
         let mut seen = interval(SEEN_EVERY);
         let mut counts = interval(COUNTS_EVERY);
@@ -98,14 +101,12 @@ impl Control {
                     upgrading = None;
                     if let Some(process) = self.judge(outcome) {
                         handed_over.cancel();
-                        return self.give_way(process, &mut ending).await;
+                        return self.give_way(process, &mut hangup, &mut ending).await;
                     }
                 }
                 Some(()) = self.changes.recv() => self.reload(),
                 Some(()) = hangup.recv() => {
-                    if let Err(error) = self.services.access.reopen() {
-                        warn!(%error, "cannot reopen the access log");
-                    }
+                    self.reopen();
                     self.reload();
                 }
                 () = ending.told() => break,
@@ -118,7 +119,7 @@ impl Control {
         self.services.counts.save(SystemTime::now());
         self.sockets.0.lock().close();
         self.leave.now();
-        self.await_end(&mut ending).await;
+        tokio::join!(self.call_off(upgrading), self.await_end(&mut ending));
     }
 
     /// Begins to replace the program.
@@ -130,6 +131,20 @@ impl Control {
                 self.services.metrics.upgrade_refused("not_started", &error.to_string());
                 None
             }
+        }
+    }
+
+    /// Who was to take our place ends with us.
+    async fn call_off(&self, mut upgrading: Option<Outcome>) {
+        if upgrading.is_none() {
+            return;
+        }
+        self.estate.call_off();
+        let Ok(process) = outcome(&mut upgrading).await else { return };
+        warn!(process, "told to stop while another process took over: it is told so too");
+        let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+        if let Some(Err(error)) = process.map(|process| kill_process(process, SignalName::TERM)) {
+            warn!(%error, "it cannot be told");
         }
     }
 
@@ -147,7 +162,7 @@ impl Control {
 
     /// Another process is the service. Those who are still here are told with their next answer; who
     /// waits for nothing, and WebSockets, when the grace is nearly over.
-    async fn give_way(&self, process: u32, ending: &mut Ending) {
+    async fn give_way(&self, process: u32, hangup: &mut Signal, ending: &mut Ending) {
         self.supervisor.succeeded_by(process);
         self.services.metrics.upgraded(process);
         self.services.audit.record(SystemTime::now(), AuditEvent::Upgraded { process });
@@ -155,10 +170,15 @@ impl Control {
         self.leave.closing.cancel();
         let grace = self.proxy.timeouts().drain;
         let patience = grace.saturating_sub(FAREWELL).max(grace / 2);
-        tokio::select! {
-            () = self.ended.cancelled() => return,
-            () = tokio::time::sleep(patience) => {}
-            () = ending.told() => {}
+        let mut patience = pin!(tokio::time::sleep(patience));
+        loop {
+            tokio::select! {
+                () = self.ended.cancelled() => return,
+                () = &mut patience => break,
+                () = ending.told() => break,
+                // Of those who are still here lines are written.
+                Some(()) = hangup.recv() => self.reopen(),
+            }
         }
         self.leave.hurry.cancel();
         self.await_end(ending).await;
@@ -171,6 +191,13 @@ impl Control {
                 warn!("told twice to stop: what is under way is cut off");
                 std::process::exit(1);
             }
+        }
+    }
+
+    /// Writes on where the access log is to be, whatever became of the file that it was.
+    pub(super) fn reopen(&self) {
+        if let Err(error) = self.services.access.reopen() {
+            warn!(%error, "cannot reopen the access log");
         }
     }
 
@@ -210,31 +237,38 @@ async fn outcome(upgrading: &mut Option<Outcome>) -> Result<u32, UpgradeError> {
     }
 }
 
-struct Signals {
+/// What is asked of a process that serves. It would end one that has not said yet that it hears them, and
+/// may come at any time: to all that are called so, or to who has just taken another's place.
+pub(super) struct Signals {
     hangup: Signal,
     upgrade: Signal,
-    ending: Ending,
 }
 
-/// The signals that end a process.
-struct Ending {
+/// The signals that end a process: at once, before it serves.
+pub(super) struct Ending {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            upgrade: signal(SignalKind::user_defined2())?,
-            ending: Ending { interrupt, terminate },
-        })
+    /// Keeps them for who will do what they ask.
+    pub(super) fn heard_on(runtime: &Runtime) -> Result<Self, AppError> {
+        let _entered = runtime.enter();
+        let hear = |kind| signal(kind).map_err(AppError::System);
+        let hangup = hear(SignalKind::hangup())?;
+        Ok(Self { hangup, upgrade: hear(SignalKind::user_defined2())? })
     }
 }
 
 impl Ending {
+    /// From now on the process ends in order.
+    pub(super) fn heard_on(runtime: &Runtime) -> Result<Self, AppError> {
+        let _entered = runtime.enter();
+        let hear = |kind| signal(kind).map_err(AppError::System);
+        let interrupt = hear(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: hear(SignalKind::terminate())? })
+    }
+
     /// Resolves at the next of them.
     async fn told(&mut self) {
         tokio::select! {

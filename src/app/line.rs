@@ -91,6 +91,11 @@ impl Word {
 
     /// Says it.
     pub(super) fn write(&self, mut to: impl Write) -> io::Result<()> {
+        to.write_all(&self.wire()?)
+    }
+
+    /// How it goes over the line.
+    pub(super) fn wire(&self) -> io::Result<Zeroizing<Vec<u8>>> {
         let kind = KINDS.iter().position(|kind| *kind == self.kind).unwrap_or_default();
         let kind = u8::try_from(kind).map_err(|_| ErrorKind::InvalidData)?;
         let length = u32::try_from(self.payload.len()).map_err(|_| ErrorKind::InvalidData)?;
@@ -98,7 +103,7 @@ impl Word {
         wire.push(kind);
         wire.extend_from_slice(&length.to_be_bytes());
         wire.extend_from_slice(&self.payload);
-        to.write_all(&wire)
+        Ok(wire)
     }
 
     /// Hears the next one.

@@ -125,8 +125,11 @@ impl Predecessor {
         services: Arc<Services>,
     ) -> Result<JoinHandle<()>, SuccessionError> {
         let Self { line, early, .. } = self;
-        Word::new(Kind::Serving, []).write(&line)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        // It has given us everything: were it gone, there would be nobody but us.
+        if let Err(error) = Word::new(Kind::Serving, []).write(&line) {
+            warn!(%error, "the process before us ended as we took its place");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let thread = thread::Builder::new().name("predecessor".to_owned());
         Ok(thread.spawn(move || {
             let mut early = early.into_iter();

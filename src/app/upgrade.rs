@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
+use std::net::Shutdown;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -21,7 +23,7 @@ use tracing::info;
 use super::heir::Heir;
 use super::line::{Hello, Kind, Parts, VARIABLE, VERSION, Word};
 use super::sockets::SharedSockets;
-use crate::proxy::{Leave, Services};
+use crate::proxy::Services;
 use crate::server::{PERSONAL_VARIABLES, send_descriptors};
 use crate::tls::Listeners;
 
@@ -39,8 +41,9 @@ pub(super) struct Program {
 pub(super) struct Estate {
     pub(super) services: Arc<Services>,
     pub(super) sockets: SharedSockets,
-    pub(super) leave: Leave,
     pub(super) listeners: Arc<Listeners>,
+    /// The line to who may take our place; it is for one to decide whether that comes to be.
+    candidate: Mutex<Option<UnixStream>>,
     /// Whether counters and lists of ours are somebody else's now.
     given: AtomicBool,
     heir: OnceLock<Arc<Heir>>,
@@ -68,6 +71,14 @@ pub(super) enum UpgradeError {
 }
 
 impl UpgradeError {
+    /// What came of the line; a wait on it that was too long looks like an error.
+    fn of_line(error: io::Error, after: Duration) -> Self {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::Stalled { after },
+            _ => Self::Line(error),
+        }
+    }
+
     /// What metrics call it.
     pub(super) fn result(&self) -> &'static str {
         match self {
@@ -110,11 +121,18 @@ impl Program {
 impl Estate {
     pub(super) fn new(
         services: Arc<Services>,
-        (sockets, listeners): (SharedSockets, Arc<Listeners>),
-        leave: Leave,
+        sockets: SharedSockets,
+        listeners: Arc<Listeners>,
     ) -> Self {
-        let (given, heir) = (AtomicBool::new(false), OnceLock::new());
-        Self { services, sockets, leave, listeners, given, heir }
+        let (candidate, given, heir) = (Mutex::default(), AtomicBool::new(false), OnceLock::new());
+        Self { services, sockets, listeners, candidate, given, heir }
+    }
+
+    /// Nobody is to take our place who has not been told to; who has is soon known.
+    pub(super) fn call_off(&self) {
+        if let Some(line) = self.candidate.lock().take() {
+            let _gone = line.shutdown(Shutdown::Both);
+        }
     }
 
     /// Whether another process has what is written down now and then.
@@ -126,10 +144,10 @@ impl Estate {
     pub(super) fn settle(&self) {
         let Some(heir) = self.heir.get() else { return };
         if let Some(rest) = self.services.seen.rest() {
-            let _gone = heir.tell(&Word::new(Kind::Seen, rest));
+            let _gone = heir.tell_last(&Word::new(Kind::Seen, rest));
         }
         if self.services.counts.leave(SystemTime::now()) {
-            let _gone = heir.tell(&Word::new(Kind::Counts, []));
+            let _gone = heir.tell_last(&Word::new(Kind::Counts, []));
         }
     }
 
@@ -148,20 +166,18 @@ impl Estate {
     }
 
     /// Gives what only one can have.
-    fn give(&self, line: &UnixStream) -> io::Result<Arc<Heir>> {
+    fn give(&self, heir: &Arc<Heir>) -> io::Result<()> {
         self.given.store(true, Ordering::Release);
         self.services.counts.save(SystemTime::now());
         self.services.seen.hand_over();
-        let heir = Arc::new(Heir::new(line.try_clone()?));
-        let lent = self.services.vault.lend_codes(Arc::<Heir>::clone(&heir));
+        let lent = self.services.vault.lend_codes(Arc::<Heir>::clone(heir));
         for held in lent {
             heir.tell(&Parts::default().held(&held).word(Kind::Code))?;
         }
         if let Some(payload) = self.listeners.tickets().and_then(|tickets| tickets.hand_over()) {
             heir.tell(&Word { kind: Kind::Tickets, payload })?;
         }
-        heir.tell(&Word::new(Kind::Go, []))?;
-        Ok(heir)
+        heir.tell(&Word::new(Kind::Go, []))
     }
 
     fn take_back(&self) {
@@ -178,12 +194,17 @@ pub(super) fn begin(
     patience: Duration,
 ) -> io::Result<oneshot::Receiver<Result<u32, UpgradeError>>> {
     let (told, outcome) = oneshot::channel();
-    let work = move || match hand_over(&program, &estate, patience) {
+    let (line, far) = UnixStream::pair()?;
+    *estate.candidate.lock() = Some(line.try_clone()?);
+    let work = move || match hand_over(&program, &estate, (line, far), patience) {
         Ok((process, line, heir)) => {
             let _ending = told.send(Ok(process));
             listen(&line, &heir);
         }
-        Err(error) => _ = told.send(Err(error)),
+        Err(error) => {
+            estate.call_off();
+            let _ending = told.send(Err(error));
+        }
     };
     thread::Builder::new().name("upgrade".to_owned()).spawn(work)?;
     Ok(outcome)
@@ -192,12 +213,12 @@ pub(super) fn begin(
 fn hand_over(
     program: &Program,
     estate: &Estate,
+    (line, far): (UnixStream, UnixStream),
     patience: Duration,
 ) -> Result<(u32, UnixStream, Arc<Heir>), UpgradeError> {
     if std::process::id() == 1 {
         return Err(UpgradeError::First);
     }
-    let (line, far) = UnixStream::pair().map_err(UpgradeError::Line)?;
     let mut child = program.start(far)?;
     info!(program = %program.path.display(), process = child.id(), "upgrading");
     let done = prove(&line, estate, patience).and_then(|()| succeed(&line, estate));
@@ -223,13 +244,15 @@ fn hand_over(
 fn prove(line: &UnixStream, estate: &Estate, patience: Duration) -> Result<(), UpgradeError> {
     let (hello, descriptors) = estate.hello().map_err(UpgradeError::Line)?;
     let hello = serde_json::to_vec(&hello).map_err(|error| UpgradeError::Line(error.into()))?;
-    Word::new(Kind::Hello, hello).write(line).map_err(UpgradeError::Line)?;
+    let failed = |error| UpgradeError::of_line(error, patience);
+    // Many sockets fill the line, and whoever hangs reads nothing.
+    line.set_write_timeout(Some(patience)).map_err(failed)?;
+    Word::new(Kind::Hello, hello).write(line).map_err(failed)?;
     let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(|one| one.as_fd()).collect();
-    send_descriptors(line, &borrowed).map_err(UpgradeError::Line)?;
+    send_descriptors(line, &borrowed).map_err(failed)?;
     drop(descriptors);
     let word = next(line, patience)?;
     match word.kind {
-        Kind::Ready if estate.leave.closing.is_cancelled() => Err(UpgradeError::Ending),
         Kind::Ready => Ok(()),
         _ => Err(refused(&word)),
     }
@@ -237,26 +260,32 @@ fn prove(line: &UnixStream, estate: &Estate, patience: Duration) -> Result<(), U
 
 /// Gives it our place.
 fn succeed(line: &UnixStream, estate: &Estate) -> Result<Arc<Heir>, UpgradeError> {
-    let given = estate.give(line).map_err(UpgradeError::Line).and_then(|heir| {
-        let end = Instant::now() + BEGIN_WAIT;
-        loop {
-            let word = next(line, end.saturating_duration_since(Instant::now()))?;
-            match word.kind {
-                Kind::Answer => heir.answered(&word.payload),
-                Kind::Serving => return Ok(heir),
-                _ => return Err(refused(&word)),
-            }
-        }
-    });
-    match given {
-        Ok(heir) => {
+    let heir = Arc::new(Heir::new(line.try_clone().map_err(UpgradeError::Line)?));
+    // From here on only it or we ourselves can say that it does not.
+    estate.candidate.lock().take().ok_or(UpgradeError::Ending)?;
+    let given = estate.give(&heir).map_err(|error| UpgradeError::of_line(error, BEGIN_WAIT));
+    match given.and_then(|()| await_service(line, &heir)) {
+        Ok(()) => {
             estate.services.vault.forget_lent_codes();
             let _first = estate.heir.set(Arc::clone(&heir));
             Ok(heir)
         }
         Err(error) => {
             estate.take_back();
+            heir.gone();
             Err(error)
+        }
+    }
+}
+
+fn await_service(line: &UnixStream, heir: &Heir) -> Result<(), UpgradeError> {
+    let end = Instant::now() + BEGIN_WAIT;
+    loop {
+        let word = next(line, end.saturating_duration_since(Instant::now()))?;
+        match word.kind {
+            Kind::Answer => heir.answered(&word.payload),
+            Kind::Serving => return Ok(()),
+            _ => return Err(refused(&word)),
         }
     }
 }
@@ -272,13 +301,11 @@ fn listen(line: &UnixStream, heir: &Heir) {
 }
 
 fn next(line: &UnixStream, patience: Duration) -> Result<Word, UpgradeError> {
-    let stalled = || UpgradeError::Stalled { after: patience };
-    let patience = Some(patience).filter(|patience| !patience.is_zero()).ok_or_else(stalled)?;
+    if patience.is_zero() {
+        return Err(UpgradeError::Stalled { after: BEGIN_WAIT });
+    }
     line.set_read_timeout(Some(patience)).map_err(UpgradeError::Line)?;
-    Word::read(line).map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => stalled(),
-        _ => UpgradeError::Line(error),
-    })
+    Word::read(line).map_err(|error| UpgradeError::of_line(error, patience))
 }
 
 fn refused(word: &Word) -> UpgradeError {

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use crate::commands;
-use crate::harness::{Setup, Sidecar, Upstream, eventually};
+use crate::harness::{Client, Setup, Sidecar, Upstream, eventually};
+use crate::upgrade::Binary;
 
 /// The user of no rights that every system has.
 const NOBODY: u32 = 65534;
@@ -63,6 +65,41 @@ fn root_becomes_the_configured_user_for_good_in_every_thread() {
         let answer = sidecar.https().request("POST", "/", &[], b"two");
         (answer.status == 413).then_some(())
     });
+}
+
+#[test]
+fn who_was_root_listens_below_port_1024_after_upgrades_and_reloads_too() {
+    if !is_root("dropping privileges") {
+        return;
+    }
+    let (shop, binary) = (Upstream::ok(), Binary::for_everybody());
+    // An address of this test's own: others have the same ports.
+    let process = std::process::id();
+    let own = Ipv4Addr::from_bits(0x7f40_0001 | (process & 0x3fff) << 8);
+    let listening = |ports: &[u16]| {
+        let listen = ports.iter().map(|port| format!("[[listen]]\naddress = \"{own}:{port}\"\n"));
+        let setup = Setup::new(&shop).top("user = \"nobody\"").program(&binary.path());
+        setup.tables(&listen.collect::<String>())
+    };
+    let ask = |port| {
+        let answer = Client::try_plain((own, port).into())?.try_request("GET", "/", &[], b"");
+        answer.map(|answer| answer.status)
+    };
+    let mut sidecar = listening(&[80]).start();
+    assert_eq!(ask(80).unwrap(), 200);
+    for port in [443, 444] {
+        let old = sidecar.upgrade();
+        assert_eq!(old.exit_status().code(), Some(0));
+        assert_eq!(ask(80).unwrap(), 200);
+        assert_all(&sidecar, "Uid", &[NOBODY.to_string().as_str(); 4].join(" "));
+        for set in ["CapEff", "CapPrm", "CapAmb"] {
+            let held = of_threads(&sidecar, set);
+            assert!(held.iter().all(|set| u64::from_str_radix(set, 16).unwrap() & !0x400 == 0));
+        }
+        assert_eq!(sidecar.metric("tillgate_protection", &["unprivileged"]), 1.0);
+        sidecar.write_config(&listening(&[80, port]).text());
+        eventually("a port that is new is listened on", || ask(port).ok());
+    }
 }
 
 #[test]

@@ -97,6 +97,8 @@ mod response_headers;
 #[cfg(test)]
 mod seen;
 #[cfg(test)]
+mod succession;
+#[cfg(test)]
 mod suspicion;
 #[cfg(test)]
 mod systemd;

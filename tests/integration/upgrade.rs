@@ -18,29 +18,38 @@ use crate::harness::{
 const UPGRADES: usize = 3;
 
 /// A binary of the test's own, to be replaced.
-struct Binary {
+pub(crate) struct Binary {
     folder: tempfile::TempDir,
 }
 
 impl Binary {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let binary = Self { folder: tempfile::tempdir().unwrap() };
         binary.put(Path::new(env!("CARGO_BIN_EXE_tillgate")));
         binary
     }
 
-    fn path(&self) -> PathBuf {
+    /// One that every user may start.
+    pub(crate) fn for_everybody() -> Self {
+        let binary = Self { folder: tempfile::tempdir().unwrap() };
+        let (program, path) = (env!("CARGO_BIN_EXE_tillgate"), binary.path());
+        fs::set_permissions(binary.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::hard_link(program, &path).or_else(|_| fs::copy(program, &path).map(|_| ())).unwrap();
+        binary
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("tillgate")
     }
 
     /// As a package manager does: the old file is gone, and a running process has it still.
-    fn put(&self, program: &Path) {
+    pub(crate) fn put(&self, program: &Path) {
         let link = self.folder.path().join("next");
         std::os::unix::fs::symlink(program, &link).unwrap();
         fs::rename(&link, self.path()).unwrap();
     }
 
-    fn put_script(&self, text: &str) {
+    pub(crate) fn put_script(&self, text: &str) {
         let script = self.folder.path().join("script");
         let _gone = fs::remove_file(&script);
         fs::write(&script, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -126,7 +135,7 @@ fn a_program_that_cannot_take_over_leaves_the_old_one_which_says_why() {
 }
 
 /// Asks for an upgrade that cannot be; gives what the process says of it.
-fn refused(sidecar: &Sidecar) -> String {
+pub(crate) fn refused(sidecar: &Sidecar) -> String {
     let mark = sidecar.mark();
     sidecar.sigusr2();
     sidecar.wait_for_log(mark, "upgrade refused")["problem"].as_str().unwrap().to_owned()

@@ -353,15 +353,20 @@ impl Sidecar {
     }
 
     pub(crate) fn sigusr2(&self) {
+        // Whom the old process leaves behind is ours to wait for.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         self.process.signal(Signal::USR2);
     }
 
     /// Replaces the program; gives the old process, which is ending.
     pub(crate) fn upgrade(&mut self) -> Old {
-        // Whom the old process leaves behind is ours to wait for.
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let mark = self.mark();
         self.sigusr2();
+        self.adopt(mark)
+    }
+
+    /// Follows the program that was asked for after a mark.
+    pub(crate) fn adopt(&mut self, mark: usize) -> Old {
         let told = self.wait_for_log(mark, "upgraded");
         let pid = i32::try_from(told["process"].as_i64().unwrap()).unwrap();
         let pid = Pid::from_raw(pid).unwrap();
