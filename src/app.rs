@@ -206,8 +206,7 @@ pub fn start(
     for warning in &warnings {
         warn!(problem = %warning, "configuration warning");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(AppError::System)?;
+    let runtime = parts::runtime()?;
     let signals = Signals::heard_on(&runtime)?;
     parts::harden().tell(&metrics);
     parts::make_data_dir(&startup.data_dir)?;
@@ -289,6 +288,7 @@ pub fn start(
         proxy,
         services: Arc::clone(&services),
         sockets,
+        pid_file: pid_file.clone(),
         supervisor: Arc::new(Supervisor::from_environment()),
         workers: handles,
     };

@@ -19,8 +19,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::AppError;
+use super::pid_file::PidFile;
 use super::sockets::SharedSockets;
-use super::upgrade::{self, Estate, Program, UpgradeError};
+use super::upgrade::{self, Estate, Program, Successor, UpgradeError, has_crashed};
 use crate::proxy::{Leave, Proxy, Services};
 use crate::reload::{Reloader, explained};
 use crate::server::{Admin, Supervisor, WorkerHandle};
@@ -34,6 +35,9 @@ const COUNTS_EVERY: Duration = Duration::from_secs(30);
 
 /// How often the service manager hears of us within the time it waits: one word may be late.
 const BEATS: u32 = 3;
+
+/// How long a process that has our place is watched before we leave it alone with our customers.
+const PROBATION: Duration = Duration::from_secs(3);
 
 /// How long before the end of the grace those are told who wait for nothing: they must hear it.
 const FAREWELL: Duration = Duration::from_secs(6);
@@ -50,6 +54,7 @@ pub(super) struct Control {
     pub(super) proxy: Arc<Proxy>,
     pub(super) services: Arc<Services>,
     pub(super) sockets: SharedSockets,
+    pub(super) pid_file: Option<PidFile>,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) workers: Vec<WorkerHandle>,
 }
@@ -62,9 +67,7 @@ impl Control {
     ) -> Result<JoinHandle<()>, AppError> {
         let listener = {
             let _entered = runtime.enter();
-            let admin = self.sockets.0.lock().admin.sockets_of(0, 1);
-            let admin = admin.map_err(AppError::System)?.pop().ok_or_else(no_admin)?;
-            TcpListener::from_std(admin).map_err(AppError::System)?
+            self.page_listener().map_err(AppError::System)?
         };
         self.supervisor.ready();
         let thread = std::thread::Builder::new().name("control".to_owned());
@@ -74,14 +77,7 @@ impl Control {
 
     async fn run(mut self, listener: TcpListener, (signals, mut ending): (Signals, Ending)) {
         let tasks = TaskTracker::new();
-        let (page, handed_over) = (Arc::clone(&self.admin), CancellationToken::new());
-        let (left, connections) = (handed_over.clone(), tasks.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = page.serve(listener, connections) => {}
-                () = left.cancelled() => {}
-            }
-        });
+        let mut page = self.serve_page(&tasks, listener);
         tasks.spawn(Arc::clone(&self.proxy).watch_upstreams());
         if let Some(patience) = self.supervisor.watchdog() {
             tasks.spawn(beat(Arc::clone(&self.supervisor), self.workers.clone(), patience / BEATS));
@@ -99,9 +95,16 @@ impl Control {
                 Some(()) = upgrade.recv(), if upgrading.is_none() => upgrading = self.upgrade(),
                 outcome = outcome(&mut upgrading) => {
                     upgrading = None;
-                    if let Some(process) = self.judge(outcome) {
-                        handed_over.cancel();
-                        return self.give_way(process, &mut hangup, &mut ending).await;
+                    let Some(successor) = self.judge(outcome) else { continue };
+                    page.cancel();
+                    let mut signals = (&mut hangup, &mut upgrade, &mut ending);
+                    let Some(crash) = self.try_out(successor, &mut signals).await else {
+                        return self.give_way(&mut hangup, &mut ending).await;
+                    };
+                    self.go_on(&crash);
+                    match self.page_listener() {
+                        Ok(listener) => page = self.serve_page(&tasks, listener),
+                        Err(error) => warn!(%error, "the admin page is not served any more"),
                     }
                 }
                 Some(()) = self.changes.recv() => self.reload(),
@@ -140,32 +143,87 @@ impl Control {
             return;
         }
         self.estate.call_off();
-        let Ok(process) = outcome(&mut upgrading).await else { return };
+        let Ok(Successor { process, .. }) = outcome(&mut upgrading).await else { return };
         warn!(process, "told to stop while another process took over: it is told so too");
-        let process = i32::try_from(process).ok().and_then(Pid::from_raw);
-        if let Some(Err(error)) = process.map(|process| kill_process(process, SignalName::TERM)) {
-            warn!(%error, "it cannot be told");
-        }
+        pass_on(SignalName::TERM, process);
     }
 
     /// The process that has our place; where none has, it is told why.
-    fn judge(&self, outcome: Result<u32, UpgradeError>) -> Option<u32> {
-        let refused = match outcome {
-            Ok(process) => return Some(process),
-            Err(refused) => refused,
-        };
-        let problem = explained(&refused);
+    fn judge(&self, outcome: Result<Successor, UpgradeError>) -> Option<Successor> {
+        outcome.inspect_err(|refused| self.tell_refused(refused)).ok()
+    }
+
+    fn tell_refused(&self, refused: &UpgradeError) {
+        let problem = explained(refused);
         self.services.metrics.upgrade_refused(refused.result(), &problem);
         self.services.audit.record(SystemTime::now(), AuditEvent::UpgradeRefused { problem });
+    }
+
+    /// Lets another process serve while we keep the addresses, and the customers who are here. What
+    /// became of it, if it crashed as it met its first ones.
+    async fn try_out(
+        &self,
+        Successor { process, mut ended }: Successor,
+        (hangup, upgrade, ending): &mut (&mut Signal, &mut Signal, &mut Ending),
+    ) -> Option<UpgradeError> {
+        self.sockets.0.lock().rest();
+        self.services.metrics.upgraded(process);
+        self.services.audit.record(SystemTime::now(), AuditEvent::Upgraded { process });
+        let mut probation = pin!(tokio::time::sleep(PROBATION));
+        loop {
+            tokio::select! {
+                () = &mut probation => break,
+                ended = &mut ended => {
+                    let crash = ended.ok().filter(|status| has_crashed(*status));
+                    return crash.map(|status| UpgradeError::Exited { status });
+                }
+                () = ending.told() => {
+                    self.leave.hurry.cancel();
+                    break;
+                }
+                // For the service, which is another by now.
+                Some(()) = hangup.recv() => {
+                    self.reopen();
+                    pass_on(SignalName::HUP, process);
+                }
+                Some(()) = upgrade.recv() => pass_on(SignalName::USR2, process),
+            }
+        }
+        self.supervisor.succeeded_by(process);
         None
+    }
+
+    /// Serves as before.
+    fn go_on(&self, crash: &UpgradeError) {
+        self.estate.take_back();
+        self.sockets.0.lock().resume();
+        self.tell_refused(crash);
+        if let Some(file) = &self.pid_file {
+            file.write();
+        }
+    }
+
+    fn page_listener(&self) -> std::io::Result<TcpListener> {
+        let admin = self.sockets.0.lock().admin.sockets_of(0, 1)?.pop();
+        TcpListener::from_std(admin.ok_or(std::io::ErrorKind::NotConnected)?)
+    }
+
+    /// Serves the admin page until the token is cancelled.
+    fn serve_page(&self, tasks: &TaskTracker, listener: TcpListener) -> CancellationToken {
+        let (page, left) = (Arc::clone(&self.admin), CancellationToken::new());
+        let (until, connections) = (left.clone(), tasks.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = page.serve(listener, connections) => {}
+                () = until.cancelled() => {}
+            }
+        });
+        left
     }
 
     /// Another process is the service. Those who are still here are told with their next answer; who
     /// waits for nothing, and WebSockets, when the grace is nearly over.
-    async fn give_way(&self, process: u32, hangup: &mut Signal, ending: &mut Ending) {
-        self.supervisor.succeeded_by(process);
-        self.services.metrics.upgraded(process);
-        self.services.audit.record(SystemTime::now(), AuditEvent::Upgraded { process });
+    async fn give_way(&self, hangup: &mut Signal, ending: &mut Ending) {
         self.sockets.0.lock().close();
         self.leave.closing.cancel();
         let grace = self.proxy.timeouts().drain;
@@ -227,10 +285,10 @@ async fn beat(supervisor: Arc<Supervisor>, workers: Vec<WorkerHandle>, every: Du
     }
 }
 
-type Outcome = oneshot::Receiver<Result<u32, UpgradeError>>;
+type Outcome = oneshot::Receiver<Result<Successor, UpgradeError>>;
 
 /// What became of an upgrade; nothing while there is none.
-async fn outcome(upgrading: &mut Option<Outcome>) -> Result<u32, UpgradeError> {
+async fn outcome(upgrading: &mut Option<Outcome>) -> Result<Successor, UpgradeError> {
     match upgrading {
         Some(outcome) => outcome.await.unwrap_or(Err(UpgradeError::Ending)),
         None => pending().await,
@@ -278,6 +336,9 @@ impl Ending {
     }
 }
 
-fn no_admin() -> AppError {
-    AppError::System(std::io::ErrorKind::NotConnected.into())
+fn pass_on(signal: SignalName, process: u32) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    if let Some(Err(error)) = process.map(|process| kill_process(process, signal)) {
+        warn!(%error, "the process that has our place cannot be told");
+    }
 }

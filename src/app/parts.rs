@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
 use super::AppError;
@@ -80,6 +81,11 @@ fn lock_memory() -> bool {
         warn!(%error, "memory is not locked and may be swapped out");
     }
     locked.is_ok()
+}
+
+/// For the one thread that serves no customer.
+pub(super) fn runtime() -> Result<Runtime, AppError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::System)
 }
 
 /// Makes the folder for data, for nobody else to look into.

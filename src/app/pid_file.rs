@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tracing::warn;
 
 /// Such a file.
+#[derive(Clone)]
 pub(super) struct PidFile(pub(super) PathBuf);
 
 impl PidFile {

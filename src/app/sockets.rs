@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
@@ -56,6 +57,8 @@ struct Door {
     bound: Bound,
     kind: Arc<Live<Kind>>,
     leave: Leave,
+    /// Ends accepting alone, with the door at the latest.
+    rest: CancellationToken,
 }
 
 /// Every listening socket.
@@ -132,6 +135,19 @@ impl Sockets {
         doors.chain([(admin, self.admin.sockets())])
     }
 
+    /// Accepts nobody, for a while: who comes waits, or is another's.
+    pub(super) fn rest(&self) {
+        self.doors.iter().for_each(|door| door.rest.cancel());
+    }
+
+    /// Accepts again.
+    pub(super) fn resume(&mut self) {
+        for door in &mut self.doors {
+            door.rest = door.leave.closing.child_token();
+            door.accept(&self.workers);
+        }
+    }
+
     /// Lets go of all of them.
     pub(super) fn close(&mut self) {
         self.doors.clear();
@@ -171,7 +187,8 @@ impl Sockets {
             let bound = listen(place, self.workers_max, inherited)?;
             let kind = Kind { role: Role::Site, tls: None, proxy_protocol: manner.proxy_protocol };
             let (kind, leave) = (Arc::new(Live::new(kind)), self.leave.part());
-            fresh.push(Door { place: place.clone(), manner: *manner, bound, kind, leave });
+            let (place, manner, rest) = (place.clone(), *manner, leave.closing.child_token());
+            fresh.push(Door { place, manner, bound, kind, leave, rest });
         }
         self.fresh = fresh;
         Ok(())
@@ -246,8 +263,9 @@ impl Door {
         for (index, worker) in workers.iter().enumerate() {
             match self.bound.sockets_of(index, workers.len()) {
                 Ok(sockets) => sockets.into_iter().for_each(|socket| {
-                    let (kind, leave) = (Arc::clone(&self.kind), self.leave.clone());
-                    worker.listen(Share { kind, leave, socket });
+                    let (kind, leave, rest) =
+                        (Arc::clone(&self.kind), self.leave.clone(), self.rest.clone());
+                    worker.listen(Share { kind, leave, rest, socket });
                 }),
                 Err(error) => {
                     let address = self.bound.address;

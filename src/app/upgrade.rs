@@ -8,14 +8,16 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -46,7 +48,7 @@ pub(super) struct Estate {
     candidate: Mutex<Option<UnixStream>>,
     /// Whether counters and lists of ours are somebody else's now.
     given: AtomicBool,
-    heir: OnceLock<Arc<Heir>>,
+    heir: Mutex<Option<Arc<Heir>>>,
 }
 
 /// Why we go on ourselves.
@@ -68,6 +70,13 @@ pub(super) enum UpgradeError {
     Start { program: PathBuf, source: io::Error },
     #[error("the new process was not ready within {after:?}")]
     Stalled { after: Duration },
+}
+
+/// The process that has our place.
+pub(super) struct Successor {
+    pub(super) process: u32,
+    /// How it ended, if it has.
+    pub(super) ended: oneshot::Receiver<ExitStatus>,
 }
 
 impl UpgradeError {
@@ -124,7 +133,7 @@ impl Estate {
         sockets: SharedSockets,
         listeners: Arc<Listeners>,
     ) -> Self {
-        let (candidate, given, heir) = (Mutex::default(), AtomicBool::new(false), OnceLock::new());
+        let (candidate, given, heir) = (Mutex::default(), AtomicBool::new(false), Mutex::default());
         Self { services, sockets, listeners, candidate, given, heir }
     }
 
@@ -142,7 +151,7 @@ impl Estate {
 
     /// Tells the next process, at our end, what it does not know yet.
     pub(super) fn settle(&self) {
-        let Some(heir) = self.heir.get() else { return };
+        let Some(heir) = self.heir.lock().clone() else { return };
         if let Some(rest) = self.services.seen.rest() {
             let _gone = heir.tell_last(&Word::new(Kind::Seen, rest));
         }
@@ -180,26 +189,35 @@ impl Estate {
         heir.tell(&Word::new(Kind::Go, []))
     }
 
-    fn take_back(&self) {
+    /// The other process is none after all: what we had given it is ours, as far as we have it.
+    pub(super) fn take_back(&self) {
+        *self.heir.lock() = None;
         self.services.vault.take_codes_back();
         self.services.seen.read_again();
         self.given.store(false, Ordering::Release);
     }
 }
 
-/// Tries it on a thread of its own; tells the number of the process that has our place.
+/// Tries it on a thread of its own; tells who has our place.
 pub(super) fn begin(
     program: Program,
     estate: Arc<Estate>,
     patience: Duration,
-) -> io::Result<oneshot::Receiver<Result<u32, UpgradeError>>> {
+) -> io::Result<oneshot::Receiver<Result<Successor, UpgradeError>>> {
     let (told, outcome) = oneshot::channel();
     let (line, far) = UnixStream::pair()?;
     *estate.candidate.lock() = Some(line.try_clone()?);
     let work = move || match hand_over(&program, &estate, (line, far), patience) {
-        Ok((process, line, heir)) => {
-            let _ending = told.send(Ok(process));
+        Ok((mut child, line, heir)) => {
+            let (end, ended) = oneshot::channel();
+            let _ending = told.send(Ok(Successor { process: child.id(), ended }));
             listen(&line, &heir);
+            if let Some(status) = ended_as(&child) {
+                if has_crashed(status) {
+                    let _buried = child.wait();
+                }
+                let _ending = end.send(status);
+            }
         }
         Err(error) => {
             estate.call_off();
@@ -215,7 +233,7 @@ fn hand_over(
     estate: &Estate,
     (line, far): (UnixStream, UnixStream),
     patience: Duration,
-) -> Result<(u32, UnixStream, Arc<Heir>), UpgradeError> {
+) -> Result<(Child, UnixStream, Arc<Heir>), UpgradeError> {
     if std::process::id() == 1 {
         return Err(UpgradeError::First);
     }
@@ -225,7 +243,7 @@ fn hand_over(
     match done {
         Ok(heir) => {
             line.set_read_timeout(None).map_err(UpgradeError::Line)?;
-            Ok((child.id(), line, heir))
+            Ok((child, line, heir))
         }
         Err(error) => {
             let _ended_already = child.kill();
@@ -267,7 +285,7 @@ fn succeed(line: &UnixStream, estate: &Estate) -> Result<Arc<Heir>, UpgradeError
     match given.and_then(|()| await_service(line, &heir)) {
         Ok(()) => {
             estate.services.vault.forget_lent_codes();
-            let _first = estate.heir.set(Arc::clone(&heir));
+            *estate.heir.lock() = Some(Arc::clone(&heir));
             Ok(heir)
         }
         Err(error) => {
@@ -288,6 +306,19 @@ fn await_service(line: &UnixStream, heir: &Heir) -> Result<(), UpgradeError> {
             _ => return Err(refused(&word)),
         }
     }
+}
+
+/// Whether a process ended of itself, and not because it was told to, once or twice.
+pub(super) fn has_crashed(status: ExitStatus) -> bool {
+    status.code().is_none_or(|code| code > 1)
+}
+
+/// Waits for its end, and leaves it to be asked for by who comes after us.
+fn ended_as(child: &Child) -> Option<ExitStatus> {
+    let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(Pid::from_child(child)), how).ok()??;
+    let exited = || status.exit_status().map(|code| code << 8);
+    status.terminating_signal().or_else(exited).map(ExitStatus::from_raw)
 }
 
 /// Hears answers until one of us ends.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 use crate::policy::Live;
 use crate::proxy::{Leave, Role};
@@ -50,6 +51,8 @@ pub struct Share {
     pub kind: Arc<Live<Kind>>,
     /// When it ends.
     pub leave: Leave,
+    /// When nobody is accepted any more; who has been stays.
+    pub rest: CancellationToken,
     /// The socket.
     pub socket: TcpListener,
 }

@@ -132,12 +132,15 @@ async fn work(
         };
         match order {
             Order::Answer(answer) => _ = answer.send(()),
-            Order::Listen(Share { kind, leave, socket }) => match TcpListener::from_std(socket) {
-                Ok(listener) => {
-                    accepting.spawn(accept(Arc::clone(&context), listener, kind, leave));
+            Order::Listen(Share { kind, leave, rest, socket }) => {
+                match TcpListener::from_std(socket) {
+                    Ok(listener) => {
+                        let leave = (leave, rest);
+                        accepting.spawn(accept(Arc::clone(&context), listener, kind, leave));
+                    }
+                    Err(error) => error!(%error, "a listening socket cannot be used"),
                 }
-                Err(error) => error!(%error, "a listening socket cannot be used"),
-            },
+            }
         }
     }
     accepting.close();
@@ -151,14 +154,19 @@ async fn work(
 }
 
 /// Accepts until the end; who had come by then is still served.
-async fn accept(context: Arc<Context>, listener: TcpListener, kind: Arc<Live<Kind>>, leave: Leave) {
+async fn accept(
+    context: Arc<Context>,
+    listener: TcpListener,
+    kind: Arc<Live<Kind>>,
+    (leave, rest): (Leave, CancellationToken),
+) {
     let doorman = &context.doorman;
     let mut spare = Spare::new(1);
     let mut starved = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = leave.closing.cancelled() => break,
+            () = rest.cancelled() => break,
         };
         match accepted {
             Ok((tcp, address)) => {

@@ -139,6 +139,48 @@ fn a_successor_that_is_killed_at_any_point_of_its_start_changes_nothing() {
 }
 
 #[test]
+fn a_successor_that_crashes_at_its_first_customers_is_taken_back() {
+    let shop = Upstream::ok();
+    let setup = Setup::new(&shop).top("pid_file = \"tillgate.pid\"");
+    let mut sidecar = setup.start();
+    let (mut kept, file) = (sidecar.https(), sidecar.folder().join("tillgate.pid"));
+    assert_eq!(kept.get("/").status, 200);
+    for crashes in [1.0, 2.0] {
+        let mark = sidecar.mark();
+        let successor = begin(&sidecar);
+        sidecar.wait_for_log(mark, "ready");
+        sidecar.wait_for_log(mark, "upgraded");
+        assert_eq!(sidecar.http().get("/").status, 200);
+        kill_process(successor, Signal::ABORT).unwrap();
+        eventually("it is gone", || is_gone(successor).then_some(()));
+        // Whoever comes now waits until that is noticed.
+        assert_eq!(sidecar.http().get("/").status, 200);
+        let problem = sidecar.wait_for_log(mark, "upgrade refused")["problem"].to_string();
+        assert!(problem.contains("signal: 6"), "{problem}");
+        let answer = kept.get("/");
+        assert_eq!((answer.status, answer.field("connection")), (200, None));
+        assert_eq!((sidecar.http().get("/").status, sidecar.https().get("/").status), (200, 200));
+        assert_eq!(sidecar.metric("tillgate_upgrades_total", &["exited"]), crashes);
+        assert_eq!(fs::read_to_string(&file).unwrap().trim(), sidecar.pid().to_string());
+    }
+    sidecar.upgrade();
+    assert_eq!(sidecar.http().get("/").status, 200);
+}
+
+#[test]
+fn a_successor_that_is_told_to_stop_at_once_takes_the_old_process_with_it() {
+    let sidecar = Setup::new(&Upstream::ok()).start();
+    let (address, mark) = (sidecar.address("http"), sidecar.mark());
+    let successor = begin(&sidecar);
+    sidecar.wait_for_log(mark, "ready");
+    sidecar.wait_for_log(mark, "upgraded");
+    kill_process(successor, Signal::TERM).unwrap();
+    assert_eq!(sidecar.exit_status().code(), Some(0));
+    assert!(is_gone(successor));
+    assert_nobody_listens(address);
+}
+
+#[test]
 fn where_files_are_wanting_the_old_process_stays_until_they_are_not() {
     let mut sidecar = Setup::new(&Upstream::ok()).start();
     let process = Pid::from_raw(i32::try_from(sidecar.pid()).unwrap());
