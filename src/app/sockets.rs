@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
@@ -57,8 +57,8 @@ struct Door {
     bound: Bound,
     kind: Arc<Live<Kind>>,
     leave: Leave,
-    /// Ends accepting alone, with the door at the latest.
-    rest: CancellationToken,
+    /// Whether nobody is accepted for now.
+    resting: watch::Sender<bool>,
 }
 
 /// Every listening socket.
@@ -137,15 +137,12 @@ impl Sockets {
 
     /// Accepts nobody, for a while: who comes waits, or is another's.
     pub(super) fn rest(&self) {
-        self.doors.iter().for_each(|door| door.rest.cancel());
+        self.doors.iter().for_each(|door| _ = door.resting.send_replace(true));
     }
 
-    /// Accepts again.
-    pub(super) fn resume(&mut self) {
-        for door in &mut self.doors {
-            door.rest = door.leave.closing.child_token();
-            door.accept(&self.workers);
-        }
+    /// Accepts again, with the very sockets: where files are wanting there would be no others.
+    pub(super) fn resume(&self) {
+        self.doors.iter().for_each(|door| _ = door.resting.send_replace(false));
     }
 
     /// Lets go of all of them.
@@ -187,8 +184,8 @@ impl Sockets {
             let bound = listen(place, self.workers_max, inherited)?;
             let kind = Kind { role: Role::Site, tls: None, proxy_protocol: manner.proxy_protocol };
             let (kind, leave) = (Arc::new(Live::new(kind)), self.leave.part());
-            let (place, manner, rest) = (place.clone(), *manner, leave.closing.child_token());
-            fresh.push(Door { place, manner, bound, kind, leave, rest });
+            let (place, manner, resting) = (place.clone(), *manner, watch::Sender::new(false));
+            fresh.push(Door { place, manner, bound, kind, leave, resting });
         }
         self.fresh = fresh;
         Ok(())
@@ -263,9 +260,9 @@ impl Door {
         for (index, worker) in workers.iter().enumerate() {
             match self.bound.sockets_of(index, workers.len()) {
                 Ok(sockets) => sockets.into_iter().for_each(|socket| {
-                    let (kind, leave, rest) =
-                        (Arc::clone(&self.kind), self.leave.clone(), self.rest.clone());
-                    worker.listen(Share { kind, leave, rest, socket });
+                    let (kind, leave) = (Arc::clone(&self.kind), self.leave.clone());
+                    let resting = self.resting.subscribe();
+                    worker.listen(Share { kind, leave, resting, socket });
                 }),
                 Err(error) => {
                     let address = self.bound.address;

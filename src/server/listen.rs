@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 use crate::policy::Live;
 use crate::proxy::{Leave, Role};
@@ -51,8 +51,8 @@ pub struct Share {
     pub kind: Arc<Live<Kind>>,
     /// When it ends.
     pub leave: Leave,
-    /// When nobody is accepted any more; who has been stays.
-    pub rest: CancellationToken,
+    /// Whether nobody is accepted for now.
+    pub resting: watch::Receiver<bool>,
     /// The socket.
     pub socket: TcpListener,
 }

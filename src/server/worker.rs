@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -132,10 +132,10 @@ async fn work(
         };
         match order {
             Order::Answer(answer) => _ = answer.send(()),
-            Order::Listen(Share { kind, leave, rest, socket }) => {
+            Order::Listen(Share { kind, leave, resting, socket }) => {
                 match TcpListener::from_std(socket) {
                     Ok(listener) => {
-                        let leave = (leave, rest);
+                        let leave = (leave, resting);
                         accepting.spawn(accept(Arc::clone(&context), listener, kind, leave));
                     }
                     Err(error) => error!(%error, "a listening socket cannot be used"),
@@ -158,15 +158,16 @@ async fn accept(
     context: Arc<Context>,
     listener: TcpListener,
     kind: Arc<Live<Kind>>,
-    (leave, rest): (Leave, CancellationToken),
+    (leave, mut resting): (Leave, watch::Receiver<bool>),
 ) {
     let doorman = &context.doorman;
     let mut spare = Spare::new(1);
     let mut starved = false;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = rest.cancelled() => break,
+            accepted = listener.accept(), if !*resting.borrow() => accepted,
+            Ok(()) = resting.changed() => continue,
+            () = leave.closing.cancelled() => break,
         };
         match accepted {
             Ok((tcp, address)) => {
