@@ -1,5 +1,7 @@
 //! What is asked for.
 
+use crate::pages::FORM;
+
 /// How clients speak.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Protocol {
@@ -15,12 +17,6 @@ pub(crate) struct Case {
     /// What is posted; a GET without.
     pub(crate) form: Option<&'static str>,
 }
-
-/// A checkout without a card number, which is what most posts to a shop are.
-pub(crate) const FORM: &str = "csrf=b7f0a1c94d3e5f62&first_name=Ada&last_name=Lovelace\
-    &email=ada%40example.com&phone=%2B44+20+7946+0958&street=12+St+James%27s+Square&city=London\
-    &postcode=SW1Y+4JH&country=GB&basket=tea-0017%3A2%2Cmug-0003%3A1&delivery=standard\
-    &note=Please+ring+twice%2C+the+bell+is+old.&newsletter=0&terms=1";
 
 /// The rows, in order; the files are made in `folder`.
 pub(crate) const CASES: [Case; 6] = [

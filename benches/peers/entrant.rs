@@ -29,7 +29,7 @@ pub(crate) struct Entrant {
 
 impl Origin {
     pub(crate) fn start(programs: &Programs, folder: &Folder) -> Result<Self, Failure> {
-        let address = free_address()?;
+        let address = free()?;
         let shop = folder.at("shop");
         let http = format!(
             "sendfile on; tcp_nopush on; default_type text/html;\n\
@@ -95,12 +95,12 @@ fn nginx(
     let log = folder.at(&format!("{name}.log"));
     let mut command = Command::new(&programs.nginx);
     command.arg("-p").arg(folder.path()).arg("-c").arg(file).arg("-e").arg(&log);
-    Server::start(name, &mut command, address, &log)
+    start(name, &mut command, address, &log)
 }
 
 /// Buffers hold the largest answer: a temporary file would be a poor comparison.
 fn nginx_proxy(programs: &Programs, folder: &Folder, origin: &Origin) -> Result<Entrant, Failure> {
-    let (address, name) = (free_address()?, "nginx");
+    let (address, name) = (free()?, "nginx");
     let http = format!(
         "ssl_certificate {0}/tls.pem; ssl_certificate_key {0}/tls.key; ssl_protocols TLSv1.3;\n\
          upstream origin {{ server {1}; keepalive 128; keepalive_requests 1000000000; }}\n\
@@ -116,7 +116,7 @@ fn nginx_proxy(programs: &Programs, folder: &Folder, origin: &Origin) -> Result<
 }
 
 fn haproxy(program: &Path, folder: &Folder, origin: &Origin) -> Result<Entrant, Failure> {
-    let (address, name) = (free_address()?, "haproxy");
+    let (address, name) = (free()?, "haproxy");
     let config = format!(
         "global\n nbthread 1\n maxconn 4096\n\
          defaults\n mode http\n timeout connect 5s\n timeout client 300s\n timeout server 300s\n\
@@ -129,7 +129,7 @@ fn haproxy(program: &Path, folder: &Folder, origin: &Origin) -> Result<Entrant, 
     let file = folder.write("haproxy.cfg", &config)?;
     let mut command = Command::new(program);
     command.args(["-db", "-f"]).arg(file);
-    let server = Server::start(name, &mut command, address, &folder.at("haproxy.log"))?;
+    let server = start(name, &mut command, address, &folder.at("haproxy.log"))?;
     Ok(Entrant { name, peer: true, address, server })
 }
 
@@ -138,7 +138,7 @@ fn tillgate(
     origin: &Origin,
     (name, short, rest): (&'static str, &str, &str),
 ) -> Result<Entrant, Failure> {
-    let (address, admin) = (free_address()?, free_address()?);
+    let (address, admin) = (free()?, free()?);
     let config = format!(
         "data_dir = \"{short}\"\nworkers = 1\n[admin]\nlisten = \"{admin}\"\n\
          [[listen]]\naddress = \"{address}\"\ntls = true\n\
@@ -150,6 +150,19 @@ fn tillgate(
     let mut command = Command::new(env!("CARGO_BIN_EXE_tillgate"));
     command.args(["run", "--config"]).arg(file);
     let log = folder.at(&format!("{short}.log"));
-    let server = Server::start(name, &mut command, address, &log)?;
+    let server = start(name, &mut command, address, &log)?;
     Ok(Entrant { name, peer: false, address, server })
+}
+
+fn free() -> Result<SocketAddr, Failure> {
+    free_address().map_err(Failure::io("find a free port"))
+}
+
+fn start(
+    name: &'static str,
+    command: &mut Command,
+    address: SocketAddr,
+    log: &Path,
+) -> Result<Server, Failure> {
+    Server::start(command, address, log).map_err(|source| Failure::Start { name, source })
 }

@@ -18,8 +18,8 @@ pub(crate) enum Failure {
     Load { said: String },
     #[error("{program} is missing; install it with: apt-get install {package}")]
     Missing { program: &'static str, package: &'static str },
-    #[error("{name} does not listen; it said:\n{said}")]
-    Silent { name: &'static str, said: String },
+    #[error("{name} does not start: {source}")]
+    Start { name: &'static str, source: io::Error },
     #[error("{} took longer than {seconds} s", program.display())]
     Slow { program: PathBuf, seconds: u64 },
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use tempfile::TempDir;
 
-use crate::case::FORM;
 use crate::failure::Failure;
+use crate::pages::{FORM, catalogue, page};
 
 /// Every client offers the same, so that no server's taste decides what a record costs.
 const CLIENT_TLS: &str = "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = all\n\
@@ -58,52 +58,6 @@ impl Folder {
         self.write("tls.both", &(chain + &key))?;
         Ok(())
     }
-}
-
-/// Rows of a shop's list, padded to exactly this many bytes.
-fn page(size: usize) -> String {
-    let (head, tail) = ("<!doctype html><title>Shop</title>\n<ul class=\"products\">\n", "</ul>\n");
-    let row = |number: usize| {
-        format!(
-            "<li id=\"p{number}\"><a href=\"/tea/{number}?ref=list\"><img src=\"/img/tea-{number}-320x240.jpg\" \
-             alt=\"\"> Tea no. {number}</a> <span class=\"price\">{}.90 &euro;</span> <small>{} g, in stock</small></li>\n",
-            4 + number % 37,
-            50 * (1 + number % 5)
-        )
-    };
-    fill(size, head, row, tail)
-}
-
-/// A catalogue as an API answers it, full of article numbers that are no card numbers.
-fn catalogue(size: usize) -> String {
-    let row = |number: usize| {
-        format!(
-            "{}{{\"id\":{},\"sku\":\"TEA-{number:05}\",\"ean\":\"{}\",\"name\":\"Tea no. {number}\",\
-             \"price\":{}.90,\"stock\":{},\"changed\":\"2026-03-{:02}T08:15:00Z\"}}",
-            if number == 0 { "" } else { "," },
-            104_200 + number,
-            4_006_381_333_931_usize + 7 * number,
-            4 + number % 37,
-            number * 13 % 97,
-            1 + number % 28
-        )
-    };
-    fill(size, "{\"products\":[", row, "]}")
-}
-
-fn fill(size: usize, head: &str, row: impl Fn(usize) -> String, tail: &str) -> String {
-    let mut text = head.to_owned();
-    for number in 0.. {
-        let row = row(number);
-        if text.len() + row.len() + tail.len() > size {
-            break;
-        }
-        text.push_str(&row);
-    }
-    text.push_str(tail);
-    let missing = size.saturating_sub(text.len());
-    text.extend(std::iter::repeat_n('\n', missing));
-    text
 }
 
 /// What makes wrk post.

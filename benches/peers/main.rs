@@ -18,7 +18,10 @@ mod entrant;
 mod failure;
 mod folder;
 mod load;
+#[path = "../common/pages.rs"]
+mod pages;
 mod program;
+#[path = "../common/server.rs"]
 mod server;
 mod table;
 

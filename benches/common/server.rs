@@ -1,6 +1,7 @@
 //! A server process, ended when dropped.
 
 use std::fs::File;
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::failure::Failure;
-
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -20,29 +19,26 @@ pub(crate) struct Server {
 }
 
 /// A port that was free a moment ago: these servers are told one, they do not choose.
-pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
-    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    bound.map_err(Failure::io("find a free port"))
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 impl Server {
     /// Starts it and waits until it listens.
     pub(crate) fn start(
-        name: &'static str,
         command: &mut Command,
         address: SocketAddr,
         log: &Path,
-    ) -> Result<Self, Failure> {
-        let out = File::create(log).map_err(Failure::io("write a log"))?;
-        let err = out.try_clone().map_err(Failure::io("write a log"))?;
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
-        let child = command.spawn().map_err(Failure::io("start a server"))?;
+    ) -> io::Result<Self> {
+        let out = File::create(log)?;
+        let err = out.try_clone()?;
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?;
         let mut server = Self { child };
         let deadline = Instant::now() + START;
         while TcpStream::connect(address).is_err() {
             if server.ended() || Instant::now() > deadline {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
-                return Err(Failure::Silent { name, said });
+                return Err(io::Error::other(format!("it does not listen; it said:\n{said}")));
             }
             std::thread::sleep(PAUSE);
         }
