@@ -76,22 +76,37 @@ impl Pair {
     fn starts(&self, place: (&[u8], usize), open: u64, carried: u64, every: bool) -> Starts {
         let digits = self.here.digit & open;
         let runs = digits & !(digits << 1 | carried);
-        let all = every || self.goes_on();
-        let runs = if all { runs } else { runs & long(self.here.plain, self.ahead.plain) };
+        let runs = if every {
+            runs
+        } else {
+            runs & (long(self.here.plain, self.ahead.plain) | self.linked())
+        };
         let encoded = self.encoded(place, open);
         Starts { any: runs | self.here.lead & open | encoded, sure: 0, encoded }
     }
 
-    /// Whether a run of digits and separators is followed by what may join it to another.
+    /// The runs of digits and separators that are followed by what may join them to others. Runs beside
+    /// them are passed: a page with a price before every other tag takes half the instructions.
     #[inline(always)]
-    fn goes_on(&self) -> bool {
+    fn linked(&self) -> u64 {
         let Self { here, ahead } = self;
-        let percent = wide(here.plain & here.lead, ahead.plain & ahead.lead);
-        let plain = wide(here.plain, ahead.plain);
-        let digit = wide(here.digit, ahead.digit);
-        let link = wide(here.link, ahead.link);
-        let tail = digit | digit << 1 | digit << 2 | digit << 3;
-        here.digit != 0 && tail & (plain & link >> 1 | percent) != 0
+        let tail = |digit: u64| digit | digit << 1 | digit << 2 | digit << 3;
+        let near = tail(here.digit);
+        // An escape may belong to the run before it or be one.
+        if (near & here.plain & here.lead) | (ahead.plain & ahead.lead) != 0 {
+            return u64::MAX;
+        }
+        let mut ends = near & here.plain & (here.link >> 1 | ahead.link << (LANES - 1));
+        // The run that goes on behind these bytes, wherever it ends.
+        ends |= here.plain & !(u64::MAX >> u32::from(ahead.plain & 1 == 1));
+        let mut linked = 0;
+        while ends != 0 {
+            let end = ends.trailing_zeros();
+            let others = u64::BITS - (here.plain << (63 - end)).leading_ones();
+            linked |= u64::MAX >> (63 - end) & u64::MAX << (end + others - 63);
+            ends &= ends - 1;
+        }
+        linked
     }
 
     /// Where three groups of three digits in base64 may begin, and the group before them that may
