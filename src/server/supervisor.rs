@@ -59,6 +59,10 @@ impl Supervisor {
 
     /// The configuration is read again; `ready` ends it.
     pub fn reloading(&self) {
+        // Nobody's time is not asked for: valgrind hides where rustix looks for it.
+        if self.socket.is_none() {
+            return;
+        }
         let now = rustix::time::clock_gettime(ClockId::Monotonic);
         // The manager tells by it whether a later "ready" is this reload's (sd_notify(3)).
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
