@@ -17,6 +17,13 @@ pub(crate) struct Counted {
     dumps: u32,
 }
 
+/// What it is told to do.
+pub(crate) struct Config<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) origin: SocketAddr,
+    pub(crate) rest: &'a str,
+}
+
 /// What one request took.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
@@ -27,10 +34,9 @@ pub(crate) struct Cost {
 impl Counted {
     /// Starts it with one worker, and waits until it listens.
     pub(crate) fn start(
+        program: &Path,
         folder: &Path,
-        identity: &Identity,
-        origin: SocketAddr,
-        rest: &str,
+        Config { identity, origin, rest }: &Config<'_>,
     ) -> io::Result<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         let config = folder.join("tillgate.toml");
@@ -46,7 +52,7 @@ impl Counted {
         let mut command = Command::new("valgrind");
         command.args(["--tool=callgrind", "--vgdb=yes", "-q"]);
         command.arg(format!("--callgrind-out-file={}", out.display()));
-        command.arg(env!("CARGO_BIN_EXE_tillgate")).args(["run", "--config"]).arg(config);
+        command.arg(program).args(["run", "--config"]).arg(config);
         let server = Server::start(&mut command, address, &folder.join("log"))?;
         Ok(Self { server, address, out, dumps: 0 })
     }

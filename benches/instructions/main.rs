@@ -23,7 +23,7 @@ mod path;
 mod server;
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -41,6 +41,9 @@ struct Options {
     /// Makes them the baseline.
     #[arg(long)]
     save: bool,
+    /// The program that is counted.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_tillgate"))]
+    program: PathBuf,
     /// Only the paths whose name contains this.
     only: Option<String>,
     /// Given by cargo.
@@ -69,7 +72,7 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     for route in
         PATHS.iter().filter(|it| options.only.as_deref().is_none_or(|only| it.name.contains(only)))
     {
-        let cost = count(folder.path(), &identity, &origin, route)?;
+        let cost = count(options, folder.path(), (&identity, &origin), route)?;
         println!("{}", ledger.enter(route.name, cost));
     }
     if options.save {
@@ -81,13 +84,14 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
 
 /// A process of its own for each path: none inherits what another has warmed.
 fn count(
+    options: &Options,
     folder: &Path,
-    identity: &Identity,
-    origin: &Origin,
+    (identity, origin): (&Identity, &Origin),
     route: &Route,
 ) -> Result<Cost, Box<dyn Error>> {
     let folder = TempDir::new_in(folder)?;
-    let mut counted = Counted::start(folder.path(), identity, origin.address(), route.config)?;
+    let config = counted::Config { identity, origin: origin.address(), rest: route.config };
+    let mut counted = Counted::start(&options.program, folder.path(), &config)?;
     let client = Client::new(identity, counted.address())?;
     client.repeat(route, route.times)?;
     counted.forget()?;
