@@ -73,12 +73,15 @@ impl<'a> Search<'a> {
         if self.mesh.codes.is_some_and(|codes| self.may_be_code(place, digits, codes)) {
             return true;
         }
-        let length = (wide(here.plain, ahead.plain) >> bit).trailing_ones();
+        let length = run_length(here.plain, ahead.plain, bit);
         if length >= TWELVE {
             return true;
         }
         let end = place + usize::try_from(length).unwrap_or(0);
-        if wide(here.link, ahead.link) >> bit >> length & 1 == 0 {
+        let behind = bit + length;
+        let link =
+            if behind < u64::BITS { here.link >> behind } else { ahead.link >> (behind - 64) };
+        if link & 1 == 0 {
             let tail = self.text.get(end.saturating_sub(2)..=end).unwrap_or_default();
             return matches!(tail, [b'%', ..] | [_, b'%', b'0'..=b'9' | b'A'..=b'F' | b'a'..=b'f']);
         }
