@@ -1,12 +1,16 @@
 //! Names that a server behind us may take for others, and names that come too late.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::HeaderName;
 
 use super::{HEARSAY, drop_never, strip_hop_by_hop};
 
-/// What becomes `_` in CGI's variables beside the dash, and in PHP's.
-pub(super) const FOLDED: [char; 2] = ['_', '.'];
+/// Whether a name has what becomes `_` in CGI's variables beside the dash, and in PHP's.
+pub(super) fn folds(name: &HeaderName) -> bool {
+    name.as_str().bytes().any(|byte| matches!(byte, b'_' | b'.'))
+}
 
 /// Names that say how a message is framed, who asks and for whom: not to be said twice.
 const WEIGHTY: [&str; 12] = [
@@ -44,21 +48,24 @@ const NOT_IN_TRAILERS: [&str; 14] = [
 ];
 
 /// A name as those servers read it, with dashes.
-pub(super) fn folded(name: &HeaderName) -> String {
-    name.as_str().replace(FOLDED, "-")
+pub(super) fn folded(name: &HeaderName) -> Cow<'_, str> {
+    match folds(name) {
+        true => Cow::Owned(name.as_str().replace(['_', '.'], "-")),
+        false => Cow::Borrowed(name.as_str()),
+    }
 }
 
 /// CGI and its heirs make one variable of `Content_Length` and `Content-Length`, and dots are folded as
 /// well: whichever they read last counts. A name that folds into one of weight, or into another that is
 /// here, goes; others, which an API may have chosen so, stay.
 pub(in crate::proxy) fn drop_doubles(headers: &mut HeaderMap) {
-    let folds = |name: &&HeaderName| name.as_str().contains(FOLDED);
     let is_double = |name: &&HeaderName| {
-        let folded = folded(name);
-        WEIGHTY.contains(&folded.as_str()) || headers.contains_key(folded)
+        folds(name) && {
+            let folded = folded(name);
+            WEIGHTY.contains(&&*folded) || headers.contains_key(&*folded)
+        }
     };
-    let doubles: Vec<HeaderName> =
-        headers.keys().filter(folds).filter(is_double).cloned().collect();
+    let doubles: Vec<HeaderName> = headers.keys().filter(is_double).cloned().collect();
     for name in doubles {
         headers.remove(name);
     }
@@ -71,7 +78,7 @@ pub(in crate::proxy) fn strip_trailers(trailers: &mut HeaderMap) {
     let decided = |name: &&HeaderName| {
         let folded = folded(name);
         let lists = [&WEIGHTY[..], &NOT_IN_TRAILERS, &HEARSAY];
-        lists.iter().any(|names| names.contains(&folded.as_str()))
+        lists.iter().any(|names| names.contains(&&*folded))
     };
     let refused: Vec<HeaderName> = trailers.keys().filter(decided).cloned().collect();
     for name in refused {
