@@ -53,7 +53,11 @@ impl Counted {
         command.args(["--tool=callgrind", "--vgdb=yes", "-q"]);
         command.arg(format!("--callgrind-out-file={}", out.display()));
         command.arg(program).args(["run", "--config"]).arg(config);
-        let server = Server::start(&mut command, address, &folder.join("log"))?;
+        let server = Server::start(&mut command, address, &folder.join("log"));
+        let server = server.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::other("apt-get install valgrind"),
+            _ => error,
+        })?;
         Ok(Self { server, address, out, dumps: 0 })
     }
 

@@ -9,7 +9,7 @@ use crate::counted::Cost;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/baseline.txt");
 
 /// Hash seeds and what else the clock and chance decide move a count by less than half of this.
-const TOLERANCE: f64 = 0.03;
+const TOLERANCE_PER_MILLE: i64 = 30;
 
 /// The baseline, and what was counted now.
 pub(crate) struct Ledger {
@@ -38,7 +38,11 @@ impl Ledger {
     pub(crate) fn enter(&mut self, name: &'static str, cost: Cost) -> String {
         self.now.push((name, cost));
         let (before, change) = match self.change(name, cost) {
-            Some((before, change)) => (before.to_string(), format!("{:+.1} %", change * 100.0)),
+            Some((before, change)) => {
+                let sign = if change < 0 { '-' } else { '+' };
+                let change = change.unsigned_abs();
+                (before.to_string(), format!("{sign}{}.{} %", change / 10, change % 10))
+            }
             None => ("none".to_owned(), String::new()),
         };
         let Cost { instructions, allocations } = cost;
@@ -50,7 +54,7 @@ impl Ledger {
     /// Whether no path costs more than its baseline and a little.
     pub(crate) fn holds(&self) -> bool {
         self.now.iter().all(|(name, cost)| {
-            self.change(name, *cost).is_some_and(|(_, change)| change <= TOLERANCE)
+            self.change(name, *cost).is_some_and(|(_, change)| change <= TOLERANCE_PER_MILLE)
         })
     }
 
@@ -66,10 +70,10 @@ impl Ledger {
         std::fs::write(FILE, text)
     }
 
-    fn change(&self, name: &str, cost: Cost) -> Option<(u64, f64)> {
+    /// What it was, and the change in thousandths of it.
+    fn change(&self, name: &str, cost: Cost) -> Option<(u64, i64)> {
         let before = *self.baseline.get(name)?;
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let change = cost.instructions as f64 / before as f64 - 1.0;
-        Some((before, change))
+        let difference = i64::try_from(cost.instructions).ok()? - i64::try_from(before).ok()?;
+        Some((before, difference * 1000 / i64::try_from(before).ok()?.max(1)))
     }
 }

@@ -9,6 +9,9 @@
 //! Counts are of one worker and one client, who asks for one thing after the other over TLS 1.3; they
 //! include the threads that write logs and rows. They hold for the compiler, the libraries and the kind of
 //! processor (AVX2 or not) that the baseline was taken with. The kernel's work is not in them: `peers` has it.
+//!
+//! Needs Debian's `valgrind`. It takes a minute, and the program as it is released, which takes several to
+//! build: that is why `tests/run` has no part in it. `--program` counts another build, such as an old one.
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 

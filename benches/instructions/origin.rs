@@ -35,7 +35,8 @@ impl Origin {
 fn answers() -> HashMap<&'static str, Vec<u8>> {
     let ok = |kind: &str, body: &str| {
         format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {0}\r\n\
+             etag: \"68f1c2d0-{0:x}\"\r\naccept-ranges: bytes\r\n\r\n{body}",
             body.len()
         )
         .into_bytes()
@@ -45,6 +46,7 @@ fn answers() -> HashMap<&'static str, Vec<u8>> {
     HashMap::from([
         ("/1k.html", ok("text/html", &page(1 << 10))),
         ("/16k.html", ok("text/html", &page(16 << 10))),
+        ("/100k.html", ok("text/html", &page(100 << 10))),
         ("/16k.json", ok("application/json", &catalogue(16 << 10))),
         ("/checkout", ok("text/html", "Thank you.")),
         ("/login", welcome.as_bytes().to_vec()),

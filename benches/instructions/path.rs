@@ -35,13 +35,14 @@ const CARD: &str =
 const LOGIN: &str = "email=ada%40example.com&password=correct+horse+battery+staple";
 
 /// The rows, in order.
-pub(crate) const PATHS: [Path; 11] = [
+pub(crate) const PATHS: [Path; 12] = [
     Path { config: PASSING, ..Path::get("h1 1 KiB, passing", "/1k.html") },
     Path { how: How::Http2, config: PASSING, ..Path::get("h2 1 KiB, passing", "/1k.html") },
     Path::get("h1 1 KiB", "/1k.html"),
     Path { how: How::Http2, ..Path::get("h2 1 KiB", "/1k.html") },
     Path::get("h1 16 KiB HTML", "/16k.html"),
     Path::get("h1 16 KiB JSON", "/16k.json"),
+    Path { times: 100, ..Path::get("h1 100 KiB HTML", "/100k.html") },
     Path::post("POST form, no card", "/checkout", FORM),
     Path::post("POST form, returning card", "/checkout", CARD),
     Path::post("POST login, success", "/login", LOGIN),
