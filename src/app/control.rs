@@ -175,7 +175,7 @@ impl Control {
                 () = &mut probation => break,
                 ended = &mut ended => {
                     let crash = ended.ok().filter(|status| has_crashed(*status));
-                    return crash.map(|status| UpgradeError::Exited { status });
+                    return crash.map(|status| UpgradeError::Crashed { status });
                 }
                 () = ending.told() => {
                     self.leave.hurry.cancel();

@@ -54,6 +54,10 @@ pub(super) struct Estate {
 /// Why we go on ourselves.
 #[derive(Debug, Error)]
 pub(super) enum UpgradeError {
+    #[error(
+        "the new process crashed at its first customers, and we have our place again: {status}"
+    )]
+    Crashed { status: ExitStatus },
     #[error("we are ending")]
     Ending,
     #[error("the new process ended before it served: {status}; what it wrote to the log says why")]
@@ -91,6 +95,7 @@ impl UpgradeError {
     /// What metrics call it.
     pub(super) fn result(&self) -> &'static str {
         match self {
+            Self::Crashed { .. } => "crashed",
             Self::Ending => "ending",
             Self::Exited { .. } => "exited",
             Self::First => "first_process",

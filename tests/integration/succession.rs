@@ -160,7 +160,7 @@ fn a_successor_that_crashes_at_its_first_customers_is_taken_back() {
         let answer = kept.get("/");
         assert_eq!((answer.status, answer.field("connection")), (200, None));
         assert_eq!((sidecar.http().get("/").status, sidecar.https().get("/").status), (200, 200));
-        assert_eq!(sidecar.metric("tillgate_upgrades_total", &["exited"]), crashes);
+        assert_eq!(sidecar.metric("tillgate_upgrades_total", &["crashed"]), crashes);
         assert_eq!(fs::read_to_string(&file).unwrap().trim(), sidecar.pid().to_string());
     }
     sidecar.upgrade();
