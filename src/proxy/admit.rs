@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Request, Version};
+use http_body::Body;
 
 use super::digits::may_be_card;
 use super::reject::Rejection;
-use crate::policy::Destination;
+use crate::policy::{Destination, Limits};
 
 /// How the body is framed. Only `chunked`, once, is undone here (RFC 9112 §6.1): of `gzip, chunked` the
 /// shop would receive what nobody has looked into and nothing labels, and of `chunked, chunked` or
@@ -76,6 +77,21 @@ pub(super) fn called<B>(
     // Not every client sends a name; the certificate is for this one all the same.
     let greeted = server_name.is_none_or(|name| name.eq_ignore_ascii_case(&destination.host));
     if named && greeted { Ok(()) } else { Err(Rejection::Misdirected) }
+}
+
+/// Whether a request may come in at all, by its head and the route's limits.
+///
+/// # Errors
+/// When its method, target, names or length are none that a shop may see.
+pub(super) fn check<B: Body>(
+    request: &Request<B>,
+    host: &str,
+    limits: &Limits,
+) -> Result<(), Rejection> {
+    method(request.method())?;
+    target(request)?;
+    names(request, host)?;
+    declared_length(request.body().size_hint().exact(), limits.request_body_bytes_max)
 }
 
 /// CONNECT would make an open proxy of us, TRACE would show a client's credentials to its scripts.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tracing::debug;
@@ -49,11 +49,27 @@ pub(super) struct Switch {
 }
 
 impl Wanted {
+    /// What a route makes of what a request asks for.
+    ///
+    /// # Errors
+    /// When the route guards cards and the protocol cannot be looked into.
+    pub(super) fn by<B>(
+        request: &Request<B>,
+        bootstrap: Option<&Bootstrap>,
+        cards: &CardPolicy,
+    ) -> Result<Self, Rejection> {
+        let protocol = match bootstrap {
+            Some(_) => Some(Bootstrap::PROTOCOL),
+            None => headers::upgrade_wanted(request),
+        };
+        Self::of(cards, protocol)
+    }
+
     /// What a route makes of a protocol that was asked for.
     ///
     /// # Errors
     /// When the route guards cards and the protocol cannot be looked into.
-    pub(super) fn of(cards: &CardPolicy, protocol: Option<HeaderValue>) -> Result<Self, Rejection> {
+    fn of(cards: &CardPolicy, protocol: Option<HeaderValue>) -> Result<Self, Rejection> {
         let Some(protocol) = protocol else { return Ok(Self::Nothing) };
         let looks = cards.requests != RequestAction::Off || cards.responses != ResponseAction::Off;
         let changes = match (cards.requests, cards.responses) {
