@@ -14,7 +14,7 @@ mod entry;
 mod forward;
 pub mod heads;
 mod listen;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod spare;
 mod strict;
 mod supervisor;

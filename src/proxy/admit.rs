@@ -1,10 +1,10 @@
-//! Host, framing and method: what may come in at all.
+//! Framing, method, target and names: what may come in at all.
 
 use std::net::IpAddr;
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, Method, Request};
 use http_body::Body;
 
 use super::digits::may_be_card;
@@ -23,41 +23,6 @@ pub(super) fn framing(headers: &HeaderMap) -> Result<(), Rejection> {
         coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") && codings.next().is_none()
     });
     if chunked { Ok(()) } else { Err(Rejection::TransferCoding) }
-}
-
-/// The host a request is for: lower case, without port.
-///
-/// # Errors
-/// When there is none, several, or one that differs from the request line's (RFC 9112 §3.2); when the
-/// request is for no web page at all.
-pub(super) fn host<B>(request: &Request<B>) -> Result<String, Rejection> {
-    let mut fields = request.headers().get_all(HOST).into_iter();
-    let field = fields.next();
-    if fields.next().is_some() {
-        return Err(Rejection::HostConflict);
-    }
-    let field = field
-        .map(|value| {
-            let text = value.to_str().map_err(|_| Rejection::HostConflict)?;
-            text.parse::<Authority>().map_err(|_| Rejection::HostConflict)
-        })
-        .transpose()?;
-    // RFC 9112 §3.2: also beside an absolute form, so that nobody behind us is left to guess.
-    if field.is_none() && request.version() == Version::HTTP_11 {
-        return Err(Rejection::HostMissing);
-    }
-    let authority = match (request.uri().authority(), field) {
-        // RFC 9113 §8.3.1 and RFC 9112 §3.2.2: both may be there, and then they must agree.
-        (Some(line), Some(field)) if !same(line, &field) => return Err(Rejection::HostConflict),
-        (Some(line), _) => line.clone(),
-        (None, Some(field)) => field,
-        (None, None) if request.version() == Version::HTTP_10 => return Ok(String::new()),
-        (None, None) => return Err(Rejection::HostMissing),
-    };
-    if authority.as_str().contains('@') || !has_sound_port(&authority) {
-        return Err(Rejection::HostConflict);
-    }
-    Ok(authority.host().trim_end_matches('.').to_ascii_lowercase())
 }
 
 /// Whether a request inside an intercepted connection is for whom that was opened: the name of the
@@ -145,19 +110,10 @@ pub(super) fn declared_length(length: Option<u64>, limit_bytes: u64) -> Result<(
     Ok(())
 }
 
-/// RFC 3986 §3.2.3: digits or nothing, and TCP has no more than 65535.
-fn has_sound_port(authority: &Authority) -> bool {
-    let rest = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
-    matches!(rest, "" | ":") || authority.port_u16().is_some()
-}
-
-fn same(line: &Authority, field: &Authority) -> bool {
-    line.as_str().eq_ignore_ascii_case(field.as_str())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::host;
 
     fn request(line: &str, hosts: &[&str]) -> Request<()> {
         let mut builder = Request::builder().uri(line);
@@ -168,18 +124,8 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_lower_case_and_without_port() {
-        assert_eq!(host(&request("/", &["Shop.Example:8443"])).unwrap(), "shop.example");
-        assert_eq!(host(&request("/", &["[::1]:80"])).unwrap(), "[::1]");
-        assert_eq!(host(&request("/", &["shop.example:"])).unwrap(), "shop.example");
-        let mut streamed = request("https://shop.example/", &[]);
-        *streamed.version_mut() = Version::HTTP_2;
-        assert_eq!(host(&streamed).unwrap(), "shop.example");
-    }
-
-    #[test]
     fn a_card_number_as_a_name_is_refused() {
-        let refused = |request: &Request<()>| names(request, &host(request).unwrap()).is_err();
+        let refused = |request: &Request<()>| names(request, &host::of(request).unwrap()).is_err();
         assert!(refused(&request("/", &["4111111111111111.example"])));
         let card = "x-4111-1111-1111-1111";
         assert!(refused(&request(&format!("http://{card}/"), &[card])));
@@ -187,17 +133,6 @@ mod tests {
         let mut named = request("/", &["shop"]);
         named.headers_mut().insert("x-4111111111111111", http::HeaderValue::from_static("1"));
         assert!(refused(&named));
-    }
-
-    #[test]
-    fn conflicting_hosts_are_refused() {
-        let refused = |line, hosts: &[&str]| host(&request(line, hosts)).is_err();
-        assert!(refused("/", &["a", "b"]));
-        assert!(refused("http://a/", &["b"]));
-        assert!(refused("/", &["user@a"]));
-        assert!(refused("/", &["a:b"]) && refused("/", &["a:65536"]) && refused("/", &["[::1]:x"]));
-        assert!(refused("http://a/", &[]));
-        assert!(refused("/", &[]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use aws_lc_rs::{hmac, rand};
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, COOKIE, Entry, HeaderName, HeaderValue, SET_COOKIE};
 
+use super::cookies;
 use crate::coding::base64;
 use crate::counters::CounterKey;
 use crate::policy::Scheme;
@@ -45,22 +46,24 @@ const VALUE_BYTES_MAX: usize =
 const TARGETED: [&str; 2] = ["cdn-cache-control", "surrogate-control"];
 
 /// Signs for browsers, and knows its own signature.
-pub(super) struct Devices {
+pub struct Devices {
     key: hmac::Key,
 }
 
 /// The name of a browser, which nobody chose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct DeviceId([u8; ID_BYTES]);
+pub struct DeviceId([u8; ID_BYTES]);
 
 /// What a browser has shown, not yet believed.
 #[derive(Debug, Default)]
-pub(super) struct Shown(Vec<Pass>);
+pub struct Shown(Vec<Pass>);
 
 /// A client, as far as its device goes.
-pub(super) struct Browser {
-    pub(super) shown: Shown,
-    pub(super) scheme: Scheme,
+pub struct Browser {
+    /// What it has shown.
+    pub shown: Shown,
+    /// What it speaks to whoever is in front of us.
+    pub scheme: Scheme,
 }
 
 /// One cookie.
@@ -88,7 +91,7 @@ impl Shown {
 impl Devices {
     /// Derives its key from that of the accounts.
     #[must_use]
-    pub(super) fn new(accounts_key: &[u8; 32]) -> Self {
+    pub fn new(accounts_key: &[u8; 32]) -> Self {
         let accounts = hmac::Key::new(hmac::HMAC_SHA256, accounts_key);
         let derived = hmac::sign(&accounts, KEY_LABEL);
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) }
@@ -96,7 +99,7 @@ impl Devices {
 
     /// The browser, if the account logged in there no longer than `lifetime` ago.
     #[must_use]
-    pub(super) fn recognise(
+    pub fn recognise(
         &self,
         shown: &Shown,
         account: &CounterKey,
@@ -113,7 +116,7 @@ impl Devices {
     /// The `Set-Cookie` for a browser where an account has just logged in. Accounts that logged in
     /// there before stay; the one that did longest ago makes room.
     #[must_use]
-    pub(super) fn grant(
+    pub fn grant(
         &self,
         shown: &Shown,
         account: &CounterKey,
@@ -150,7 +153,8 @@ impl Devices {
 
 impl Browser {
     /// Takes the cookie out of a request.
-    pub(super) fn take(headers: &mut HeaderMap, over_tls: bool, peer_is_trusted: bool) -> Self {
+    #[must_use]
+    pub fn take(headers: &mut HeaderMap, over_tls: bool, peer_is_trusted: bool) -> Self {
         let scheme = scheme(over_tls, headers, peer_is_trusted);
         Self { shown: take(headers, scheme), scheme }
     }
@@ -228,13 +232,12 @@ fn take(headers: &mut HeaderMap, scheme: Scheme) -> Shown {
 fn split(field: &[u8], scheme: Scheme) -> (Vec<u8>, Vec<Pass>) {
     let (mut left, mut passes) = (Vec::new(), Vec::new());
     for pair in field.split(|byte| *byte == b';') {
-        let text = std::str::from_utf8(pair).unwrap_or_default().trim();
-        let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        let hosted = name.strip_prefix(HOST_PREFIX);
-        if hosted.unwrap_or(name) != NAME {
+        let (name, value) = cookies::halves(pair);
+        let hosted = name.strip_prefix(HOST_PREFIX.as_bytes());
+        if hosted.unwrap_or(name) != NAME.as_bytes() {
             left.push(pair);
         } else if hosted.is_some() == (scheme == Scheme::Https) {
-            passes.extend(Pass::read(value));
+            passes.extend(std::str::from_utf8(value).ok().and_then(Pass::read));
         }
     }
     let left = left.join(&b";"[..]);

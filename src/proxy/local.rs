@@ -28,9 +28,18 @@ pub(super) fn proof(text: String) -> Response<Body> {
     response
 }
 
-/// 308 keeps the method and the body (RFC 9110 §15.4.9).
+/// The same at `https`. 308 keeps the method and the body (RFC 9110 §15.4.9).
+///
+/// # Errors
+/// When there is no host, or no path, to lead to: to a browser `https:///a.example` is another host.
 pub(super) fn redirect(exchange: &Exchange, port: u16) -> Result<Response<Body>, Rejection> {
     let Asked { host, target, .. } = &exchange.asked;
+    if host.is_empty() {
+        return Err(Rejection::HostMissing);
+    }
+    if !target.starts_with('/') {
+        return Err(Rejection::TargetRefused);
+    }
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     let location = HeaderValue::try_from(format!("https://{host}{port}{target}"));
     let mut response = Response::new(Body::Empty);

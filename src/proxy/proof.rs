@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use self::spent::Spent;
+use super::cookies;
 use crate::coding::base64;
 use crate::policy::{ProofOfWork, SiteName};
 use crate::telemetry::ProofOutcome;
@@ -227,7 +228,8 @@ fn pairs(cookies: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn proof_in(pair: &[u8]) -> Option<&[u8]> {
-    COOKIES.iter().find_map(|name| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    let (name, value) = cookies::halves(pair);
+    COOKIES.iter().any(|own| own.as_bytes() == name).then_some(value)
 }
 
 fn zero_bits(hash: &[u8]) -> u32 {

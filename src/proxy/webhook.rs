@@ -5,7 +5,7 @@
 //! did not take may come again, because providers repeat what failed.
 
 mod deliveries;
-mod signature;
+pub mod signature;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,10 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-pub use deliveries::Deliveries;
+pub use deliveries::{Deliveries, DeliveryId};
 pub(super) use signature::WebhookFault;
 
-use deliveries::DeliveryId;
 use signature::verify;
 
 use super::body::Source;

@@ -15,54 +15,73 @@ use tokio::time::timeout;
 use crate::telemetry::ProxyHeaderFault;
 
 /// Section 2.1: the longest line of version 1, with its CRLF.
-const LINE_BYTES_MAX: usize = 107;
+pub const LINE_BYTES_MAX: usize = 107;
 
-/// The most that may follow the first 16 bytes of version 2: two addresses of 216 bytes at most, and
-/// what senders add about themselves. The protocol allows 64 KiB, which nobody sends.
-const BLOCK_BYTES_MAX: u16 = 4096;
+/// Section 2.2: what version 2 begins with, to the length of the rest.
+pub const FIXED_BYTES: usize = 16;
+
+/// The most that may follow those: two addresses of 216 bytes at most, and what senders add about
+/// themselves. The protocol allows 64 KiB, which nobody sends.
+pub const BLOCK_BYTES_MAX: u16 = 4096;
 
 /// Version 2 with the command LOCAL: the sender speaks for itself, as in a health check.
 const LOCAL: u8 = 0x20;
 
-/// Reads a header; `None` where the sender names nobody, and its own address stands.
-pub(super) async fn read(
-    tcp: &mut TcpStream,
-    wait: Duration,
-) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
-    timeout(wait, header(tcp)).await.unwrap_or(Err(ProxyHeaderFault::Late))
+/// What is still to come of a header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wanted {
+    /// So many bytes.
+    Bytes(usize),
+    /// The rest of a line, of so many bytes at most.
+    Line(usize),
+    /// Nothing: it is whole.
+    Nothing,
 }
 
-async fn header(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
-    // Both versions are longer than the signature of the second.
-    let mut bytes = vec![0; v2::PROTOCOL_PREFIX.len()];
-    fill(tcp, &mut bytes).await?;
-    if bytes == v2::PROTOCOL_PREFIX {
-        return version_two(tcp, bytes).await;
+/// What is still to come of a header that begins so.
+///
+/// # Errors
+/// When it is none, or longer than any sender's.
+pub fn wanted(begun: &[u8]) -> Result<Wanted, ProxyHeaderFault> {
+    // Headers of both versions are longer than the signature of the second.
+    let signature = v2::PROTOCOL_PREFIX.len();
+    if begun.len() < signature {
+        return Ok(Wanted::Bytes(signature - begun.len()));
     }
-    if bytes.starts_with(v1::PROTOCOL_PREFIX.as_bytes()) {
-        return version_one(tcp, bytes).await;
+    if begun.starts_with(v2::PROTOCOL_PREFIX) {
+        let Some(&[.., high, low]) = begun.get(..FIXED_BYTES) else {
+            return Ok(Wanted::Bytes(FIXED_BYTES - begun.len()));
+        };
+        let length = u16::from_be_bytes([high, low]);
+        if length > BLOCK_BYTES_MAX {
+            return Err(ProxyHeaderFault::TooLong);
+        }
+        let whole = FIXED_BYTES + usize::from(length);
+        return Ok(match whole.saturating_sub(begun.len()) {
+            0 => Wanted::Nothing,
+            left => Wanted::Bytes(left),
+        });
     }
-    Err(ProxyHeaderFault::Malformed)
+    if !begun.starts_with(v1::PROTOCOL_PREFIX.as_bytes()) {
+        return Err(ProxyHeaderFault::Malformed);
+    }
+    match LINE_BYTES_MAX.saturating_sub(begun.len()) {
+        _ if begun.contains(&b'\n') => Ok(Wanted::Nothing),
+        0 => Err(ProxyHeaderFault::TooLong),
+        left => Ok(Wanted::Line(left)),
+    }
 }
 
-async fn version_one(
-    tcp: &mut TcpStream,
-    mut line: Vec<u8>,
-) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
-    let mut ahead = [0; LINE_BYTES_MAX];
-    while !line.contains(&b'\n') {
-        let room = ahead.get_mut(line.len()..).filter(|room| !room.is_empty());
-        let room = room.ok_or(ProxyHeaderFault::TooLong)?;
-        // Looked at first: what follows the line is not ours to take.
-        let seen = tcp.peek(room).await.map_err(|_| ProxyHeaderFault::Closed)?;
-        let seen = room.get_mut(..seen).unwrap_or_default();
-        let end = memchr::memchr(b'\n', seen).map_or(seen.len(), |at| at + 1);
-        let piece = seen.get_mut(..end).filter(|piece| !piece.is_empty());
-        let piece = piece.ok_or(ProxyHeaderFault::Closed)?;
-        fill(tcp, piece).await?;
-        line.extend_from_slice(piece);
-    }
-    let header = v1::Header::try_from(&*line).map_err(|_| ProxyHeaderFault::Malformed)?;
+/// Whom a whole header names; `None` where that is nobody, and the sender's own address stands.
+///
+/// # Errors
+/// When it is not written as the specification has it.
+pub fn source(header: &[u8]) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
+    if header.starts_with(v2::PROTOCOL_PREFIX) { source_two(header) } else { source_one(header) }
+}
+
+fn source_one(line: &[u8]) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
+    let header = v1::Header::try_from(line).map_err(|_| ProxyHeaderFault::Malformed)?;
     Ok(match header.addresses {
         v1::Addresses::Tcp4(found) => named(found.source_address, found.source_port),
         v1::Addresses::Tcp6(found) => named(found.source_address, found.source_port),
@@ -70,26 +89,12 @@ async fn version_one(
     })
 }
 
-async fn version_two(
-    tcp: &mut TcpStream,
-    mut bytes: Vec<u8>,
-) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
-    let mut fixed = [0; 4];
-    fill(tcp, &mut fixed).await?;
-    let [command, _family, high, low] = fixed;
-    let length = u16::from_be_bytes([high, low]);
-    if length > BLOCK_BYTES_MAX {
-        return Err(ProxyHeaderFault::TooLong);
-    }
-    bytes.extend_from_slice(&fixed);
-    let begin = bytes.len();
-    bytes.resize(begin + usize::from(length), 0);
-    fill(tcp, bytes.get_mut(begin..).unwrap_or_default()).await?;
-    if command == LOCAL {
+fn source_two(header: &[u8]) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
+    if header.get(v2::PROTOCOL_PREFIX.len()) == Some(&LOCAL) {
         // Section 2.2: whatever else it says is to be ignored.
         return Ok(None);
     }
-    let header = v2::Header::try_from(&*bytes).map_err(|_| ProxyHeaderFault::Malformed)?;
+    let header = v2::Header::try_from(header).map_err(|_| ProxyHeaderFault::Malformed)?;
     if header.protocol != v2::Protocol::Stream {
         // Nobody came over TCP: the sender does not know, or speaks of something else.
         return Ok(None);
@@ -101,10 +106,40 @@ async fn version_two(
     })
 }
 
-async fn fill(tcp: &mut TcpStream, bytes: &mut [u8]) -> Result<(), ProxyHeaderFault> {
-    tcp.read_exact(bytes).await.map(|_| ()).map_err(|_| ProxyHeaderFault::Closed)
-}
-
 fn named(address: impl Into<IpAddr>, port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.into(), port))
+}
+
+/// Reads a header; `None` where the sender names nobody, and its own address stands.
+pub(super) async fn read(
+    tcp: &mut TcpStream,
+    wait: Duration,
+) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
+    timeout(wait, header(tcp)).await.unwrap_or(Err(ProxyHeaderFault::Late))
+}
+
+async fn header(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
+    let mut header = Vec::new();
+    loop {
+        let length = match wanted(&header)? {
+            Wanted::Bytes(length) => length,
+            Wanted::Line(most) => of_line(tcp, most).await?,
+            Wanted::Nothing => return source(&header),
+        };
+        let begin = header.len();
+        header.resize(begin + length, 0);
+        let rest = header.get_mut(begin..).unwrap_or_default();
+        tcp.read_exact(rest).await.map_err(|_| ProxyHeaderFault::Closed)?;
+    }
+}
+
+/// How much of what has come is of the line, which is looked at first: what follows is not ours to
+/// take.
+async fn of_line(tcp: &TcpStream, most: usize) -> Result<usize, ProxyHeaderFault> {
+    let mut ahead = [0; LINE_BYTES_MAX];
+    let room = ahead.get_mut(..most).unwrap_or_default();
+    let seen = tcp.peek(room).await.map_err(|_| ProxyHeaderFault::Closed)?;
+    let seen = room.get(..seen).unwrap_or_default();
+    let length = memchr::memchr(b'\n', seen).map_or(seen.len(), |at| at + 1);
+    if length == 0 { Err(ProxyHeaderFault::Closed) } else { Ok(length) }
 }

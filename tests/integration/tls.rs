@@ -235,6 +235,21 @@ fn the_redirect_listener_sends_clients_to_https() {
     assert!(location.ends_with("/a/b?c=d"), "{location}");
 }
 
+#[test]
+fn the_redirect_listener_leads_nowhere_without_a_host_and_a_path() {
+    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"\nredirect_to_https = true";
+    let sidecar = Sidecar::start(&Upstream::ok(), listen);
+    // To a browser `https:///evil.example` is `https://evil.example`.
+    let nameless = "GET /evil.example HTTP/1.0\r\n\r\n";
+    let pathless = "OPTIONS * HTTP/1.1\r\nhost: shop.example\r\n\r\n";
+    for request in [nameless, pathless] {
+        let mut client = Client::plain(sidecar.address("redirect"));
+        client.send(request);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.field("location")), (400, None), "{request:?}");
+    }
+}
+
 /// What a client that asks for the authority's word is told.
 fn stapled(sidecar: &Sidecar) -> String {
     let ca = sidecar.folder().join("tls/ca.pem");

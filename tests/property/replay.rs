@@ -76,6 +76,26 @@ fn no_request_is_believed_or_read_by_accident() {
     replay("request", checks::request::check, 5000);
 }
 
+#[test]
+fn no_header_of_a_balancer_is_read_for_another() {
+    replay("proxy_protocol", checks::proxy_protocol::check, 10_000);
+}
+
+#[test]
+fn no_request_is_for_two_hosts_or_half_a_name() {
+    replay("host", checks::host::check, 10_000);
+}
+
+#[test]
+fn no_cookie_makes_a_trusted_browser_or_reaches_the_shop() {
+    replay("device", checks::device::check, 2000);
+}
+
+#[test]
+fn no_call_is_a_provider_s_without_its_signature() {
+    replay("webhook", checks::webhook::check, 2000);
+}
+
 /// Checks the corpus of a target, then as many mutants of it.
 fn replay(target: &str, check: fn(&[u8]), mutants: usize) {
     let corpus = corpus(target);

@@ -105,6 +105,8 @@ fn the_shop_sees_every_cookie_but_ours() {
     assert_eq!(shown(&ours, Scheme::Https).1, Vec::<String>::new());
     assert_eq!(shown(&format!("{ours}; a=1"), Scheme::Https).1, ["a=1"]);
     assert_eq!(shown("x=tillgate-devices", Scheme::Https).1, ["x=tillgate-devices"]);
+    // As shops read names, with blanks around them.
+    assert_eq!(shown("a=1; tillgate-device =x;b", Scheme::Https).1, ["a=1;b"]);
 }
 
 #[test]

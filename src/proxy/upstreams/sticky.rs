@@ -10,6 +10,7 @@ use http::header::{COOKIE, HeaderValue};
 
 use super::targets::{Entry, Targets};
 use crate::policy::Scheme;
+use crate::proxy::cookies;
 
 /// What a client has shown of the server it had.
 pub(in crate::proxy) struct Sticky<'t> {
@@ -57,10 +58,9 @@ impl<'t> Sticky<'t> {
 fn split<'v>(field: &'v [u8], name: &str) -> (Vec<u8>, Option<&'v str>) {
     let (mut left, mut shown) = (Vec::new(), None);
     for pair in field.split(|byte| *byte == b';') {
-        let text = std::str::from_utf8(pair).unwrap_or_default().trim();
-        match text.split_once('=').filter(|(its, _)| *its == name) {
-            Some((_, value)) => shown = Some(value),
-            None => left.push(pair),
+        match cookies::halves(pair) {
+            (its, value) if its == name.as_bytes() => shown = std::str::from_utf8(value).ok(),
+            _ => left.push(pair),
         }
     }
     (left.join(&b";"[..]).trim_ascii_start().to_vec(), shown)
@@ -77,6 +77,7 @@ mod tests {
             ("shop=tag", "", Some("tag")),
             ("shops=tag;  x", "shops=tag;  x", None),
             ("a=shop=tag", "a=shop=tag", None),
+            ("a=1; shop = tag ;b", "a=1;b", Some("tag")),
         ];
         for (field, left, shown) in cases {
             assert_eq!(split(field.as_bytes(), "shop"), (left.as_bytes().to_vec(), shown));

@@ -13,7 +13,7 @@ const DELIVERIES_MAX: usize = 65_536;
 pub struct Deliveries(Mutex<HashMap<DeliveryId, Duration>>);
 
 /// The name of a delivery: the digest of what was signed.
-pub(super) type DeliveryId = [u8; 32];
+pub type DeliveryId = [u8; 32];
 
 impl Deliveries {
     /// Remembers a delivery; says whether it is new.

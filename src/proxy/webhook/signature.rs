@@ -51,7 +51,10 @@ struct Claim {
 }
 
 /// The delivery that a request is, if a secret made its signature at about this time.
-pub(super) fn verify(
+///
+/// # Errors
+/// When there is no signature, or none that fits, or its time is too far from ours.
+pub fn verify(
     webhook: &Webhook,
     headers: &HeaderMap,
     body: &[u8],
