@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads ahead of what its reader takes, so a slow reader slows its writer down.
 
+mod messages;
 mod rewrite;
 mod source;
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use thiserror::Error;
 
+pub(super) use messages::Messages;
 pub(super) use rewrite::{Coded, Editing, Rewritten};
 pub(super) use source::{Reached, Source};
 

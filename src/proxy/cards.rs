@@ -24,7 +24,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
 pub(super) use editor::{Action, Editor};
 pub(super) use head::{drop_fields_with_finds, rewrite_head, rewrite_query};
 
-use super::body::{Body, Coded, Reached, Rewritten, Source};
+use super::body::{Body, Coded, Messages, Reached, Rewritten, Source};
 use super::exchange::Exchange;
 use super::reject::Rejection;
 use crate::coding::{Bounds, Coding};
@@ -37,8 +37,9 @@ const REQUEST_WHOLE_BYTES: usize = 64 << 10;
 /// card then arrives as it was sent, description and all.
 const RESPONSE_WHOLE_BYTES: usize = 256 << 10;
 
-/// A shop that pauses for longer writes as it goes: its customer sees what there is.
-const RESPONSE_PATIENCE: Duration = Duration::from_millis(50);
+/// A shop that pauses for longer writes as it goes: its customer sees what there is. So does a client
+/// that waits for an answer to each of its messages.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What one direction of one request asks for.
 pub(super) struct Task<'a> {
@@ -64,6 +65,18 @@ impl Task<'_> {
             source.guard_trailers(Arc::clone(self.rules));
         }
     }
+
+    /// Begins a body that is edited as it streams.
+    fn rewritten(&self, source: Source, coded: Option<Coded>, headers: &HeaderMap) -> Rewritten {
+        let carrier = carrier(headers);
+        let stream = Stream::new(Arc::clone(self.rules), carrier);
+        let messages = if coded.is_none() { Messages::of(headers) } else { None };
+        let body = Rewritten::new(source, coded, (stream, carrier), Arc::clone(&self.editor));
+        match messages {
+            Some(messages) => body.by_message(messages, self.rules),
+            None => body,
+        }
+    }
 }
 
 /// When the first byte of a request may go on.
@@ -84,21 +97,24 @@ pub(super) async fn rewrite_request(
 ) -> Result<Body, Rejection> {
     task.guard_trailers(&mut source);
     let codings = Coding::of(headers).map_err(Rejection::Coding)?;
-    let stream = || Stream::new(Arc::clone(task.rules), carrier(headers));
     let streaming = codings.is_empty() && task.forward == Forward::Streaming;
     let enough = if streaming { REQUEST_WHOLE_BYTES } else { usize::MAX };
-    let read = source.read_up_to(enough).await;
+    let mut messages = Messages::of(headers).filter(|_| streaming);
+    let patience = if messages.is_some() { PATIENCE } else { Duration::MAX };
+    let read = source.read_while(enough, patience).await;
     let (pieces, reached) = read.map_err(|error| exchange.refusal(error))?;
     if !codings.is_empty() {
         return recode_request(task, headers, (source, pieces), &codings).await;
     }
-    if streaming && reached == Reached::Enough {
+    if streaming && reached != Reached::End {
         source.put_back(pieces);
-        let rewritten =
-            Rewritten::new(source, None, (stream(), carrier(headers)), Arc::clone(&task.editor));
-        return Ok(Body::Rewritten(Box::new(rewritten)));
+        return Ok(Body::Rewritten(Box::new(task.rewritten(source, None, headers))));
     }
-    let mut stream = stream();
+    if let Some(messages) = &mut messages {
+        let mut pieces = pieces.iter();
+        pieces.try_for_each(|piece| messages.admit(piece)).map_err(Rejection::Coding)?;
+    }
+    let mut stream = Stream::new(Arc::clone(task.rules), carrier(headers));
     let mut runs = Vec::with_capacity(pieces.len());
     for piece in pieces {
         stream.push(piece, &mut runs);
@@ -125,7 +141,7 @@ pub(super) async fn rewrite_response(
     let described = describes_bytes(headers) || whole || task.editor.resizes();
     let mut ended = false;
     if !prompt && (!codings.is_empty() || described) {
-        let read = source.read_while(RESPONSE_WHOLE_BYTES, RESPONSE_PATIENCE).await;
+        let read = source.read_while(RESPONSE_WHOLE_BYTES, PATIENCE).await;
         let (pieces, reached) = read.map_err(Rejection::UpstreamBody)?;
         let scanned = (Arc::clone(task.rules), carrier);
         let clean = reached == Reached::End
@@ -152,8 +168,7 @@ pub(super) async fn rewrite_response(
         let coded = Coded::new(&codings, bounds(task.limits), prompt);
         Some(coded.map_err(Rejection::UpstreamCoding)?)
     };
-    let stream = Stream::new(Arc::clone(task.rules), carrier);
-    let rewritten = Rewritten::new(source, coded, (stream, carrier), Arc::clone(&task.editor));
+    let rewritten = task.rewritten(source, coded, headers);
     if whole && ended {
         return Ok(Body::Whole(edited(task, headers, rewritten).await?));
     }
@@ -183,9 +198,7 @@ async fn recode_request(
     }
     source.put_back(pieces);
     let coded = Coded::new(codings, bounds, false).map_err(Rejection::Coding)?;
-    let stream = Stream::new(Arc::clone(task.rules), carrier);
-    let rewritten =
-        Rewritten::new(source, Some(coded), (stream, carrier), Arc::clone(&task.editor));
+    let rewritten = task.rewritten(source, Some(coded), headers);
     Ok(Body::Whole(edited(task, headers, rewritten).await?))
 }
 

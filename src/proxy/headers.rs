@@ -21,6 +21,7 @@ use crate::policy::TrustedProxies;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -107,8 +108,11 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
 }
 
-/// Asks for no coding that cannot be looked into.
+/// Asks for no coding that cannot be looked into. A gRPC message is compressed by itself.
 pub(super) fn limit_codings(headers: &mut HeaderMap) {
+    if headers.contains_key(GRPC_ACCEPT_ENCODING) {
+        keep_only(headers, GRPC_ACCEPT_ENCODING, "identity");
+    }
     if !headers.contains_key(ACCEPT_ENCODING) {
         return;
     }

@@ -18,7 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{Identity, Setup, Upstream, certificates};
+use crate::harness::raw_h2::DATA;
+use crate::harness::{HOST, Identity, RawH2, Setup, Upstream, certificates};
 
 /// What arrived.
 #[derive(Clone, Default)]
@@ -145,6 +146,47 @@ fn a_grpc_call_goes_through_with_its_deadline_and_its_trailers() {
     assert_eq!(head.headers["te"], "trailers");
     assert_eq!(head.uri, "http://shop.example/shop.Cart/Add");
     assert!(!head.headers.contains_key("connection") && !head.headers.contains_key("host"));
+}
+
+#[test]
+fn each_message_of_a_grpc_stream_goes_on_while_the_next_waits_for_its_answer() {
+    let server = EchoServer::start(None);
+    let sidecar = Setup::to(&format!("h2c://{}", server.address)).start();
+    let mut client = RawH2::connect(sidecar.address("https"));
+    let call = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", HOST),
+        (":path", "/shop.Chat/Talk"),
+    ];
+    client.head(1, &[&call[..], &GRPC[..2]].concat(), 0);
+    for turn in 0..5 {
+        // What it ends in could go on as a number, but not in another message.
+        let sent = message(&format!("my card 4111 1111 1111 1111 of {turn}/4111"));
+        client.frame(DATA, 0, 1, &sent).unwrap();
+        let got = client.data(1, sent.len()).expect("an answer to each message");
+        let text = String::from_utf8_lossy(&got).into_owned();
+        assert!(
+            got.starts_with(&sent[..5]) && text.ends_with(&format!("of {turn}/4111")),
+            "{text}"
+        );
+        assert!(!text.contains("4111 1111 1111 1111"), "{text}");
+    }
+}
+
+#[test]
+fn grpc_messages_that_cannot_be_looked_into_are_neither_taken_nor_asked_for() {
+    let server = EchoServer::start(None);
+    let sidecar = Setup::to(&format!("h2c://{}", server.address)).start();
+    let mut client = sidecar.h2();
+    let mut compressed = message("card 4111111111111111");
+    compressed[0] = 1;
+    let answer = client.request("POST", "/shop.Cart/Add", &GRPC, &compressed);
+    assert_eq!((answer.status, server.heads.0.lock().unwrap().len()), (415, 0));
+    let fields = [GRPC[0], GRPC[1], ("grpc-accept-encoding", "identity,deflate,gzip")];
+    let answer = client.request("POST", "/shop.Cart/Add", &fields, &message("plain"));
+    assert_eq!(answer.status, 200);
+    assert_eq!(server.last().headers["grpc-accept-encoding"], "identity");
 }
 
 #[test]

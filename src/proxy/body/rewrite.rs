@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
+use super::messages::{Messages, Step};
 use super::{BodyError, Source};
 use crate::coding::{Bounds, Coding, DecodeError, Decoder, Encoder};
 use crate::proxy::cards::Editor;
@@ -30,6 +31,8 @@ pub(in crate::proxy) type Editing =
 pub struct Rewritten {
     source: Source,
     coded: Option<Coded>,
+    /// Where the body has messages; each is scanned by itself.
+    messages: Option<(Messages, Arc<Rules>)>,
     stream: Stream,
     carrier: Carrier,
     editor: Arc<Editor>,
@@ -123,6 +126,7 @@ impl Rewritten {
         Self {
             source,
             coded,
+            messages: None,
             stream,
             carrier,
             editor,
@@ -133,6 +137,12 @@ impl Rewritten {
             begun: false,
             source_ended: false,
         }
+    }
+
+    /// Gives each message on when it has come.
+    pub(in crate::proxy) fn by_message(mut self, messages: Messages, rules: &Arc<Rules>) -> Self {
+        self.messages = Some((messages, Arc::clone(rules)));
+        self
     }
 
     pub(in crate::proxy) fn poll_frame(
@@ -201,7 +211,7 @@ impl Rewritten {
                     }
                     None => bytes,
                 };
-                self.stream.push(bytes, &mut self.decided);
+                self.scan(bytes)?;
             }
             Some(Err(frame)) => self.trailers = frame.into_trailers().ok(),
             None => {
@@ -216,6 +226,23 @@ impl Rewritten {
             }
         }
         self.dispatch()
+    }
+
+    fn scan(&mut self, mut bytes: Bytes) -> Result<(), Rejection> {
+        let Some((messages, rules)) = &mut self.messages else {
+            self.stream.push(bytes, &mut self.decided);
+            return Ok(());
+        };
+        while !bytes.is_empty() {
+            let step = messages.follow(&bytes).map_err(|error| self.editor.undecodable(error))?;
+            let (Step::Goes(length) | Step::Ends(length)) = step;
+            self.stream.push(bytes.split_to(length), &mut self.decided);
+            if let Step::Ends(_) = step {
+                self.stream.finish(&mut self.decided);
+                self.stream = Stream::new(Arc::clone(rules), self.carrier);
+            }
+        }
+        Ok(())
     }
 
     /// Runs without a find are given on as they are; with one, all wait for the editor.
