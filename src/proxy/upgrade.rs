@@ -22,6 +22,7 @@ use super::exchange::Exchange;
 use super::forward::Answer;
 use super::generation::Place;
 use super::reject::Rejection;
+use super::upstreams::Joined;
 use super::websocket::{Frames, Look};
 use super::{Hold, Peer, Proxy, cards, headers, pipe};
 use crate::policy::{CardPolicy, RequestAction, ResponseAction};
@@ -116,7 +117,8 @@ impl Proxy {
         switch: Switch,
     ) -> Result<Response<Body>, Rejection> {
         let Some(client) = switch.client else { return Err(Rejection::UnaskedUpgrade) };
-        let mut response = answer.response;
+        let Answer { mut response, lease } = answer;
+        let joined = Joined::with(lease.entry());
         let upstream = hyper::upgrade::on(&mut response);
         let (mut head, _empty) = response.into_parts();
         head.headers.remove(CONTENT_LENGTH);
@@ -139,9 +141,9 @@ impl Proxy {
             if let Some(Look { editor, rules }) = &frames.responses {
                 cards::rewrite_head(editor, rules, None, &mut head.headers).await?;
             }
-            frames.join(peer, (client, hold), upstream);
+            frames.join(peer, (client, hold), (upstream, joined));
         } else {
-            join(peer, (client, hold), upstream, switch.idle);
+            join(peer, (client, hold), (upstream, joined), switch.idle);
         }
         if head.status == StatusCode::OK {
             headers::strip_answer(&mut head.headers);
@@ -185,12 +187,12 @@ fn is_websocket(protocol: &HeaderValue) -> bool {
 fn join(
     peer: &Peer,
     (client, hold): (OnUpgrade, Option<Hold>),
-    upstream: OnUpgrade,
+    (upstream, joined): (OnUpgrade, Joined),
     idle: Duration,
 ) {
     let presence = Arc::clone(&peer.presence);
     peer.tasks.spawn(async move {
-        let _held = (hold, presence);
+        let _held = (hold, presence, joined);
         let (client, upstream) = match tokio::try_join!(client, upstream) {
             Ok(both) => both,
             Err(error) => return debug!(%error, "upgrade failed"),

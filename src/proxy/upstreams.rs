@@ -32,7 +32,7 @@ pub(super) use sticky::Sticky;
 pub(super) use target::Address;
 pub use target::TargetError;
 pub(super) use targets::Targets;
-pub(super) use targets::{Entry, InFlight, Tried};
+pub(super) use targets::{Entry, InFlight, Joined, Tried};
 
 use crate::coding::base64;
 use crate::policy::{Balance, Maintenance, Upstream};

@@ -26,6 +26,7 @@ pub use relay::{Outgoing, Relay};
 use super::cards::Editor;
 use super::pipe::Silence;
 use super::reject::Rejection;
+use super::upstreams::Joined;
 use super::{Hold, Leave, Peer};
 use crate::scan::Rules;
 use crate::telemetry::CardPlace;
@@ -85,11 +86,11 @@ impl Frames {
         self,
         peer: &Peer,
         (client, hold): (OnUpgrade, Option<Hold>),
-        upstream: OnUpgrade,
+        (upstream, joined): (OnUpgrade, Joined),
     ) {
         let presence = Arc::clone(&peer.presence);
         peer.tasks.spawn(async move {
-            let _held = (hold, presence);
+            let _held = (hold, presence, joined);
             match tokio::try_join!(client, upstream) {
                 Ok((client, upstream)) => self.run(client, upstream).await,
                 Err(error) => debug!(%error, "upgrade failed"),

@@ -67,6 +67,8 @@ mod login;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod networks;
 #[cfg(test)]
 mod operator;

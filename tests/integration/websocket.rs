@@ -232,3 +232,15 @@ fn a_shutdown_tells_both_sides_to_go_away() {
     drop(socket);
     assert_eq!(sidecar.exit_status().code(), Some(0));
 }
+
+#[test]
+fn open_websockets_count_among_what_a_server_has_to_do() {
+    let shops = [Shop::echo(), Shop::echo()];
+    let urls = shops.each_ref().map(|shop| shop.upstream.url());
+    let limit = "[site.balance]\nin_flight = 1";
+    let sidecar = Setup::among(&[&urls[0], &urls[1]]).site(limit).start();
+    // None of them takes up one of the places that are for requests.
+    let open: Vec<_> = (0..12).map(|_| WebSocket::open(&sidecar)).collect();
+    assert_eq!(shops.each_ref().map(|shop| shop.upstream.count()), [6, 6]);
+    drop(open);
+}

@@ -12,7 +12,10 @@ const RELUCTANT: usize = usize::MAX / 2;
 pub(super) trait Servers {
     fn count(&self) -> usize;
     fn standing(&self, index: usize) -> Standing;
+    /// The requests it works on, of which there may be a limit.
     fn in_flight(&self, index: usize) -> usize;
+    /// Those, and what else it has to do.
+    fn load(&self, index: usize) -> usize;
     /// Whether this request has failed there already.
     fn was_tried(&self, index: usize) -> bool;
 }
@@ -76,7 +79,7 @@ fn lighter(servers: &impl Servers, (one, other): (usize, usize), dice: u64) -> u
         // Asked only in a panic, where one that customers failed on is the better guess.
         Standing::Out(Reason::Checks) => RELUCTANT,
         Standing::Full | Standing::Out(Reason::Ejected) | Standing::Warming(_) => {
-            servers.in_flight(index)
+            servers.load(index)
         }
     };
     if load(other, dice >> 20) < load(one, dice >> 10) { other } else { one }
@@ -118,6 +121,9 @@ mod tests {
             self.0[index].0
         }
         fn in_flight(&self, index: usize) -> usize {
+            self.0[index].1
+        }
+        fn load(&self, index: usize) -> usize {
             self.0[index].1
         }
         fn was_tried(&self, index: usize) -> bool {

@@ -12,6 +12,8 @@ pub(in crate::proxy) struct Server {
     pub(in crate::proxy) id: u64,
     pub(super) health: Health,
     pub(super) in_flight: AtomicUsize,
+    /// Connections that have left HTTP.
+    joined: AtomicUsize,
     /// The requests of its site that wait.
     pub(super) line: Arc<Line>,
     /// What leads a client back here.
@@ -27,6 +29,7 @@ impl Server {
             id,
             health: Health::default(),
             in_flight: AtomicUsize::new(0),
+            joined: AtomicUsize::new(0),
             line,
             tag,
             check_due: AtomicU64::new(0),
@@ -34,8 +37,24 @@ impl Server {
         }
     }
 
-    pub(super) fn load(&self) -> usize {
+    /// The requests that it works on.
+    pub(super) fn requests(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// All that it has to do: each WebSocket is as much as a request.
+    pub(super) fn load(&self) -> usize {
+        self.requests().saturating_add(self.joined.load(Ordering::Relaxed))
+    }
+
+    /// A connection leaves HTTP.
+    pub(super) fn join(&self) {
+        self.joined.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has ended.
+    pub(super) fn part(&self) {
+        self.joined.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Takes a place among the requests that it works on.

@@ -39,6 +39,12 @@ pub(in crate::proxy) struct InFlight {
     pub(in crate::proxy) entry: Arc<Entry>,
 }
 
+/// A connection to a server that has left HTTP. It takes up none of the places that requests have: it
+/// may last for hours, and they would wait for it.
+pub(in crate::proxy) struct Joined {
+    entry: Arc<Entry>,
+}
+
 /// Where one request has failed already.
 #[derive(Default)]
 pub(in crate::proxy) struct Tried(Vec<u64>);
@@ -47,6 +53,20 @@ impl Entry {
     /// It has accepted a connection.
     pub(in crate::proxy) fn reached(&self) {
         self.server.health.reached();
+    }
+}
+
+impl Joined {
+    /// Counts one more.
+    pub(in crate::proxy) fn with(entry: &Arc<Entry>) -> Self {
+        entry.server.join();
+        Self { entry: Arc::clone(entry) }
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.entry.server.part();
     }
 }
 
@@ -221,7 +241,7 @@ impl Targets {
                 counted(|standing| standing == Standing::Out(Reason::Ejected)),
                 counted(|standing| standing == Standing::Out(Reason::Checks)),
             );
-            target.metrics.in_flight(own().map(|entry| entry.server.load()).sum());
+            target.metrics.in_flight(own().map(|entry| entry.server.requests()).sum());
         }
         if self.balance.queue.is_some() {
             let first = self.upstreams.first();
@@ -260,6 +280,10 @@ impl Servers for View<'_> {
     }
 
     fn in_flight(&self, index: usize) -> usize {
+        self.servers.get(index).map_or(usize::MAX, |entry| entry.server.requests())
+    }
+
+    fn load(&self, index: usize) -> usize {
         self.servers.get(index).map_or(usize::MAX, |entry| entry.server.load())
     }
 
