@@ -81,7 +81,10 @@ pub fn source(header: &[u8]) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
 }
 
 fn source_one(line: &[u8]) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
-    let header = v1::Header::try_from(line).map_err(|_| ProxyHeaderFault::Malformed)?;
+    // The parser takes a blank for the CR.
+    let whole = line.ends_with(v1::PROTOCOL_SUFFIX.as_bytes());
+    let header = v1::Header::try_from(line).ok().filter(|_| whole);
+    let header = header.ok_or(ProxyHeaderFault::Malformed)?;
     Ok(match header.addresses {
         v1::Addresses::Tcp4(found) => named(found.source_address, found.source_port),
         v1::Addresses::Tcp6(found) => named(found.source_address, found.source_port),

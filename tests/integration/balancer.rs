@@ -115,10 +115,11 @@ fn what_is_no_header_ends_the_connection() {
     let shop = Upstream::ok();
     let sidecar = start(&shop, "");
     let long = [&b"PROXY UNKNOWN "[..], &[b'a'; 200], b"\r\n"].concat();
-    let cases: [(&[u8], &str); 12] = [
+    let cases: [(&[u8], &str); 13] = [
         (b"GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n", "malformed"),
         (b"PROXY TCP4 203.0.113.9 192.0.2.1 51234\r\n", "malformed"),
         (b"PROXY TCP4 203.0.113.9 192.0.2.1 51234 443\n", "malformed"),
+        (b"PROXY TCP4 203.0.113.9 192.0.2.1 51234 443 \n", "malformed"),
         (b"PROXY TCP4 203.0.113.9 192.0.2.1 51234 70000\r\n", "malformed"),
         (b"PROXY TCP4 2001:db8::9 192.0.2.1 51234 443\r\n", "malformed"),
         (b"PROXY TCP4\r\nPROXY TCP4 203.0.113.9 192.0.2.1 1 2\r\n", "malformed"),

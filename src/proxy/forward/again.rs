@@ -15,6 +15,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
 
 use crate::proxy::body::{Body, BodyError};
+use crate::proxy::headers::METHOD_OVERRIDES;
 
 /// draft-ietf-httpapi-idempotency-key-header: the server knows a repetition by it.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -63,7 +64,7 @@ impl Spare {
     /// What a request can be repeated with, if it may be.
     pub(super) fn of(request: &mut Request<Body>, keep: Keep) -> Option<Self> {
         let known = || request.headers().contains_key(IDEMPOTENCY_KEY);
-        if !request.method().is_idempotent() && !known() {
+        if !is_idempotent(request) && !known() {
             return None;
         }
         let body = match request.body() {
@@ -134,10 +135,16 @@ impl Copied {
     }
 }
 
+/// By its method, unless it asks the shop to take it for another one.
+fn is_idempotent<B>(request: &Request<B>) -> bool {
+    let overridden = || METHOD_OVERRIDES.iter().any(|name| request.headers().contains_key(*name));
+    request.method().is_idempotent() && !overridden()
+}
+
 /// A copy of a request without a body, where it may be sent again.
 pub(super) fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
     let bodiless = matches!(request.body(), Body::Empty);
-    (bodiless && request.method().is_idempotent()).then(|| {
+    (bodiless && is_idempotent(request)).then(|| {
         let mut copy = Request::new(Body::Empty);
         copy.method_mut().clone_from(request.method());
         copy.uri_mut().clone_from(request.uri());
@@ -165,6 +172,15 @@ mod tests {
             std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
         {
             frame.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_method_that_stands_for_another_is_not_repeated() {
+        for name in METHOD_OVERRIDES {
+            let mut request = request("PUT", "a=1", false);
+            request.headers_mut().insert(name, http::HeaderValue::from_static("POST"));
+            assert!(Spare::of(&mut request, Keep::Small).is_none(), "{name}");
         }
     }
 
