@@ -7,7 +7,9 @@
 //!
 //! What was issued is a file like every other chain and key; `tls` serves it, `reload` brings it in.
 
+mod accounts;
 mod answers;
+mod books;
 mod call;
 mod desk;
 mod failure;

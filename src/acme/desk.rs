@@ -1,25 +1,24 @@
 //! What the thread does: look after each certificate, ask for those that are due, remember.
 
-use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
-use instant_acme::{Account, Error as ClientError, ExternalAccountKey, NewAccount};
+use instant_acme::Error as ClientError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use super::call::{Caller, LastWait};
+use super::accounts::Accounts;
+use super::books::Books;
 use super::failure::AcmeError;
 use super::leaf::Leaf;
-use super::memory::{Fault, Memory};
-use super::order::{self, again};
+use super::memory::Fault;
+use super::order;
 use super::prove::{Places, Proofs};
 use super::schedule::{Chance, HOUR_S, Issued, MINUTE_S};
-use super::store::{Opened, Store};
 use crate::policy::{AcmeAuthority, AcmeCertificate, AcmePolicy};
 use crate::telemetry::{AcmeFailed, Metrics};
 
@@ -42,17 +41,7 @@ pub(super) struct Desk {
     metrics: Arc<Metrics>,
     issued: mpsc::Sender<()>,
     closing: CancellationToken,
-    last_wait: LastWait,
-    /// By directory and binding; dropped after a failure, as a directory may have moved.
-    accounts: HashMap<(String, String), Account>,
-}
-
-/// What is known while we are the ones who ask.
-struct Books {
-    store: Store,
-    memory: Memory,
-    /// Certificates whose file is there and carries every name.
-    there: HashSet<String>,
+    accounts: Accounts,
 }
 
 impl Desk {
@@ -62,8 +51,8 @@ impl Desk {
         issued: mpsc::Sender<()>,
         closing: CancellationToken,
     ) -> Self {
-        let (last_wait, accounts) = (LastWait::default(), HashMap::new());
-        Self { data_dir, places, metrics, issued, closing, last_wait, accounts }
+        let accounts = Accounts::default();
+        Self { data_dir, places, metrics, issued, closing, accounts }
     }
 
     /// Looks after certificates until it is told to end.
@@ -98,17 +87,13 @@ impl Desk {
     async fn open(&self) -> Option<Books> {
         let mut waited = false;
         loop {
-            let opened = Store::open(&self.data_dir).and_then(|opened| match opened {
-                Opened::Elsewhere => Ok(None),
-                Opened::Here(store) => store.memory().map(|memory| Some((store, memory))),
-            });
-            let wait = match opened {
-                Ok(Some((store, memory))) => {
+            let wait = match Books::open(&self.data_dir) {
+                Ok(Some(books)) => {
                     if waited {
                         // What the other one got in the meantime.
                         self.bring_in();
                     }
-                    return Some(Books { store, memory, there: HashSet::new() });
+                    return Some(books);
                 }
                 Ok(None) => LOCK_WAIT,
                 Err(failed) => {
@@ -127,26 +112,12 @@ impl Desk {
         }
     }
 
-    /// Looks at what is there for what is wanted now.
+    /// Looks at what is there, and names everybody who may be asked to the metrics.
     fn take_stock(&self, books: &mut Books, policy: &AcmePolicy) {
-        books.there.clear();
-        for certificate in &policy.certificates {
-            for authority in &certificate.authorities {
-                self.metrics.acme_known(&authority.name);
-            }
-            if books.store.certificate(certificate).is_none() {
-                continue;
-            }
-            books.there.insert(certificate.label().to_owned());
-            let (names, first) = (certificate.names.clone(), certificate.authorities.first());
-            let directory = first.map(|authority| authority.directory.clone());
-            let leaf = books.store.leaf(certificate);
-            books.memory.adopt(certificate.label(), || {
-                let (leaf, at_s) = (leaf?, now_s());
-                Some(Issued::new((directory?, names), &leaf, at_s.min(leaf.not_before_s), chance()))
-            });
+        for authority in policy.certificates.iter().flat_map(|wanted| &wanted.authorities) {
+            self.metrics.acme_known(&authority.name);
         }
-        books.memory.forget(&policy.certificates, now_s());
+        books.take_stock(policy, now_s(), chance);
     }
 
     async fn look_after(&mut self, books: &mut Books, wanted: &AcmeCertificate) {
@@ -181,7 +152,7 @@ impl Desk {
             self.tell_failed(books, whom, &failed, now_s() + MINUTE_S);
             return false;
         }
-        let _earlier = self.last_wait.take();
+        let _earlier = self.accounts.asked_to_wait();
         let places = self.places.clone();
         let mut proofs = Proofs::new(&places, &authority.challenge);
         let closing = self.closing.clone();
@@ -201,10 +172,10 @@ impl Desk {
             Some(Err(failed)) => (None, Some(failed)),
         };
         if let Some(failed) = &failed {
-            let retry_after_s = self.last_wait.take().map(|wait| wait.as_secs());
+            let retry_after_s = self.accounts.asked_to_wait().map(|wait| wait.as_secs());
             let fault = Fault { blame: failed.blame(), retry_after_s };
             let again_s = books.memory.failed(whom, fault, now_s(), chance());
-            self.accounts.remove(&account_id(authority));
+            self.accounts.drop_opened(authority);
             if failed.account_is_gone() {
                 books.store.forget_account(authority);
             }
@@ -230,7 +201,7 @@ impl Desk {
         authority: &AcmeAuthority,
         proofs: &mut Proofs<'_>,
     ) -> Result<Issued, AcmeError> {
-        let account = self.account(books, authority).await?;
+        let account = self.accounts.with(&books.store, authority).await?;
         let before = books.memory.issued(wanted);
         let before = before.filter(|issued| issued.directory == authority.directory);
         // RFC 9773 §5: an order that says what it replaces is spared some limits.
@@ -268,7 +239,7 @@ impl Desk {
         let said = tokio::select! {
             () = closing.cancelled() => return,
             said = async {
-                let account = self.account(books, authority).await?;
+                let account = self.accounts.with(&books.store, authority).await?;
                 Ok::<_, AcmeError>(account.renewal_info(&identifier).await?)
             } => said,
         };
@@ -292,56 +263,13 @@ impl Desk {
                 issued.ask_s = issued.not_after_s.max(issued.ask_s);
             }
             Err(failed) => {
-                self.accounts.remove(&account_id(authority));
+                self.accounts.drop_opened(authority);
                 debug!(problem = failed.words(), "no time for renewal was named");
             }
         }
         if let Err(failed) = books.store.remember(&books.memory) {
             error!(problem = failed.words(), "what was asked is not written down");
         }
-    }
-
-    /// Our account there, made where there is none.
-    async fn account(
-        &mut self,
-        books: &Books,
-        authority: &AcmeAuthority,
-    ) -> Result<Account, AcmeError> {
-        let id = account_id(authority);
-        if let Some(account) = self.accounts.get(&id) {
-            return Ok(account.clone());
-        }
-        let builder = || -> Result<_, AcmeError> {
-            let caller = Caller::new(&authority.trust, self.last_wait.clone())?;
-            Ok(Account::builder_with_http(Box::new(caller)))
-        };
-        let account = match books.store.account(authority) {
-            Some(known) => builder()?.from_credentials(known).await?,
-            None => {
-                let bound = authority
-                    .external_account
-                    .as_ref()
-                    .map(|bound| ExternalAccountKey::new(bound.key_id.clone(), bound.key.expose()));
-                let contact: Vec<&str> = authority.contact.iter().map(String::as_str).collect();
-                let wanted = NewAccount {
-                    contact: &contact,
-                    terms_of_service_agreed: true,
-                    only_return_existing: false,
-                };
-                // Once for all rounds: a failure to verify is no nonce's.
-                builder()?;
-                let (account, made) = again(async || {
-                    let builder = builder().map_err(|error| ClientError::Other(Box::new(error)))?;
-                    builder.create(&wanted, authority.directory.clone(), bound.as_ref()).await
-                })
-                .await?;
-                books.store.keep_account(authority, &made)?;
-                info!(authority = authority.name, "an account was made with an authority");
-                account
-            }
-        };
-        self.accounts.insert(id, account.clone());
-        Ok(account)
     }
 
     fn tell_failed(
@@ -382,25 +310,6 @@ impl Desk {
         // Full: a reload is pending anyway. Closed: nobody serves any more.
         let _ = self.issued.try_send(());
     }
-}
-
-impl Books {
-    fn due_s(&self, wanted: &AcmeCertificate) -> u64 {
-        self.memory.due_s(wanted, self.there.contains(wanted.label()))
-    }
-
-    /// When it is due and somebody may be asked.
-    fn next_s(&self, wanted: &AcmeCertificate, now_s: u64) -> u64 {
-        let held_s =
-            |one: &Arc<AcmeAuthority>| self.memory.held_s(wanted.label(), &one.directory, now_s);
-        let free_s = wanted.authorities.iter().map(held_s).min().unwrap_or(u64::MAX);
-        self.due_s(wanted).max(free_s)
-    }
-}
-
-fn account_id(authority: &AcmeAuthority) -> (String, String) {
-    let (directory, bound) = authority.account_id();
-    (directory.to_owned(), bound.to_owned())
 }
 
 fn now_s() -> u64 {
