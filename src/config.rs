@@ -104,12 +104,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// All the certificates to serve: those of the operator's, and of those that are asked for in this
-    /// data folder the ones that have come.
+    /// All the certificates to serve: those of the operator's, and those that are asked for and kept in
+    /// this data folder.
     #[must_use]
     pub fn served(&self, data_dir: &Path) -> Vec<CertificateFiles> {
-        let come = self.acme.files(data_dir).into_iter().filter(|files| files.chain.exists());
-        self.certificates.iter().cloned().chain(come).collect()
+        self.certificates.iter().cloned().chain(self.acme.files(data_dir)).collect()
     }
 }
 

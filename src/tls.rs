@@ -8,6 +8,7 @@
 //! crypto provider is aws-lc-rs, named explicitly so that no other can slip in as a process default.
 
 mod accept;
+mod admission;
 mod authority;
 mod challenges;
 mod client_identity;
@@ -20,6 +21,7 @@ mod fixture;
 mod identities;
 mod identity;
 mod listeners;
+mod look;
 mod pinned;
 mod resolver;
 mod self_signed;
@@ -33,7 +35,8 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 
-pub use accept::{Accepted, Acceptor, Admission};
+pub use accept::{Accepted, Acceptor};
+pub use admission::Admission;
 pub use authority::{Authority, AuthorityCertificate, AuthorityError, Coverage};
 pub use challenges::{ChallengeGuard, ChallengeKeyError, Challenges};
 pub use client_identity::ClientIdentity;

@@ -148,7 +148,7 @@ impl Store {
 }
 
 fn pair(path: PathBuf) -> CertificateFiles {
-    CertificateFiles { managed: true, ..CertificateFiles::new(path.clone(), path) }
+    CertificateFiles::new(path.clone(), path)
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> AcmeError {

@@ -11,7 +11,7 @@ pub struct CertificateFiles {
     pub key: PathBuf,
     /// DER: what the authority says of the certificate's standing (OCSP), to be handed on with it.
     pub ocsp: Option<PathBuf>,
-    /// Whether we get the pair ourselves, so that it may not be there yet.
+    /// Whether we get the pair ourselves, so that it may not be there yet: no reason not to start.
     pub managed: bool,
 }
 

@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::challenges;
 use super::clients::CurrentCallers;
 use super::resolver::Resolver;
-use super::{Callers, ClientIdentity, Identities, VERSIONS, provider};
+use super::{Admission, Callers, ClientIdentity, Identities, VERSIONS, provider};
 use crate::policy::Live;
 
 /// A fatal `unrecognized_name` (RFC 6066 §3) in a record of its own.
@@ -33,8 +33,10 @@ pub(super) struct Door {
     pub(super) config: Arc<ServerConfig>,
     /// For authorities that ask whether a name is ours.
     pub(super) challenge: Option<Arc<ServerConfig>>,
-    /// The names that may be asked for, where others are refused.
-    pub(super) strict: Option<Arc<Live<Identities>>>,
+    /// What there is to answer with, where that is known beforehand.
+    pub(super) identities: Option<Arc<Live<Identities>>>,
+    /// Whether a name that no certificate carries is refused.
+    pub(super) strict: bool,
     /// Whose certificates clients show.
     pub(super) clients: Option<Callers>,
 }
@@ -46,16 +48,6 @@ pub enum Accepted<S> {
     Challenge,
     /// A client came in, on these terms.
     Client(TlsStream<S>, Admission),
-}
-
-/// On what terms a client was let in.
-pub struct Admission {
-    acceptor: Arc<Acceptor>,
-    /// The state of the door that its chain was last shown to.
-    seen: AtomicU64,
-    chain: Vec<CertificateDer<'static>>,
-    asked: bool,
-    identity: Option<ClientIdentity>,
 }
 
 /// A client asked for a name that no certificate here carries, or for none.
@@ -71,6 +63,16 @@ impl Acceptor {
     pub(super) fn replace(&self, door: Door) {
         self.door.publish(door);
         self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the terms have changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Whether a client that showed this chain would be let in today.
+    pub(super) fn admits(&self, chain: &[CertificateDer<'static>]) -> bool {
+        self.door.peek().clients.as_ref().is_none_or(|clients| clients.admits(chain))
     }
 
     /// For those who call a gateway: `callers` says at each handshake whose certificates are demanded.
@@ -95,7 +97,8 @@ impl Acceptor {
     /// One configuration for ever.
     #[must_use]
     pub fn fixed(config: Arc<ServerConfig>) -> Self {
-        Self::new(Door { config, challenge: None, strict: None, clients: None })
+        let (challenge, identities, clients) = (None, None, None);
+        Self::new(Door { config, challenge, identities, strict: false, clients })
     }
 
     /// Finishes a handshake.
@@ -109,7 +112,7 @@ impl Acceptor {
         let mut start =
             LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
         // In this order: a change in between is then looked at again by the first request.
-        let seen = self.changes.load(Ordering::Acquire);
+        let seen = self.changes();
         let door = self.door.load();
         let hello = start.client_hello();
         if let Some(config) = door.challenge.as_ref().filter(|_| challenges::asks(&hello)) {
@@ -125,45 +128,22 @@ impl Acceptor {
         let stream = start.into_stream(Arc::clone(&door.config)).await?;
         let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let identity = shown.first().and_then(ClientIdentity::of);
-        let admission = Admission {
-            acceptor: Arc::clone(self),
-            seen: AtomicU64::new(seen),
-            asked: door.clients.is_some(),
-            chain: shown.to_vec(),
-            identity,
-        };
+        let asked = door.clients.is_some().then_some(identity);
+        let admission = Admission::new((Arc::clone(self), seen), shown.to_vec(), asked);
         Ok(Accepted::Client(stream, admission))
     }
 }
 
 impl Door {
     fn knows(&self, hello: &ClientHello<'_>) -> bool {
-        let Some(identities) = &self.strict else { return true };
-        hello.server_name().is_some_and(|name| identities.peek().carries(name))
-    }
-}
-
-impl Admission {
-    /// Whether the client would be let in today. A reload may demand certificates, or take one back,
-    /// and connections live for days.
-    #[must_use]
-    pub fn stands(&self) -> bool {
-        let changes = self.acceptor.changes.load(Ordering::Acquire);
-        if changes == self.seen.load(Ordering::Relaxed) {
+        let Some(identities) = self.identities.as_ref().map(|live| live.peek()) else {
             return true;
+        };
+        match self.strict {
+            true => hello.server_name().is_some_and(|name| identities.carries(name)),
+            // The first certificate answers for any name; before it has been issued, nothing does.
+            false => !identities.is_empty(),
         }
-        let door = self.acceptor.door.peek();
-        let stands = door.clients.as_ref().is_none_or(|clients| clients.admits(&self.chain));
-        if stands {
-            self.seen.store(changes, Ordering::Relaxed);
-        }
-        stands
-    }
-
-    /// Who the client is; nothing where nobody asked.
-    #[must_use]
-    pub fn client(&self) -> Option<Option<&ClientIdentity>> {
-        self.asked.then_some(self.identity.as_ref())
     }
 }
 

@@ -150,6 +150,24 @@ pub enum IdentityError {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum IdentityWarning {
+    /// What we got ourselves cannot be served.
+    #[error(
+        "the certificate in {} cannot be used; another is asked for, and until it comes nobody can \
+         connect to its names over https", chain.display()
+    )]
+    AskedAgain {
+        /// The chain.
+        chain: PathBuf,
+    },
+    /// We are still to get it.
+    #[error(
+        "the certificate that is to be in {} has not been issued yet; until it is, nobody can \
+         connect to its names over https", chain.display()
+    )]
+    Awaited {
+        /// The chain.
+        chain: PathBuf,
+    },
     /// Clients refuse it.
     #[error("the certificate in {} has expired; renew it", chain.display())]
     Expired {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,8 +10,8 @@ use rustls::SignatureScheme;
 use rustls::sign::CertifiedKey;
 
 use super::error::{IdentityError, IdentityWarning};
-use super::identity::{Contents, Identity, unix_seconds};
-use super::stamps::Stamps;
+use super::identity::{Identity, unix_seconds};
+use super::look::Look;
 use crate::policy::CertificateFiles;
 
 /// One generation of certificates, every key checked against its leaf. Empty where no TLS is spoken.
@@ -26,15 +25,6 @@ pub struct Identities {
     /// Keyed by what follows `*.`.
     wildcard: HashMap<String, Vec<usize>>,
     digest: [u8; 32],
-}
-
-/// A pair as it was last looked at.
-#[derive(Clone)]
-struct Look {
-    served: Option<Arc<Identity>>,
-    stamps: Option<Stamps>,
-    /// The contents that were refused, where what lies there is not what is served.
-    refused: Option<[u8; 32]>,
 }
 
 /// How a certificate stands. Times are in seconds since 1970.
@@ -146,10 +136,15 @@ impl Identities {
         }
     }
 
-    /// What an operator should know about certificates that are served all the same.
+    /// What an operator should know about certificates that are served all the same, and about those
+    /// that are still to come.
     #[must_use]
     pub fn warnings(&self, now: SystemTime) -> Vec<IdentityWarning> {
-        self.all.iter().flat_map(|identity| identity.warnings(now)).collect()
+        let awaited = self.looks.iter().filter_map(|(pair, look)| look.awaited(pair));
+        let mut awaited: Vec<_> = awaited.collect();
+        awaited.sort_by_cached_key(IdentityWarning::to_string);
+        let served = self.all.iter().flat_map(|identity| identity.warnings(now));
+        served.chain(awaited).collect()
     }
 
     /// Whether every one of `names` is answered by a certificate that carries it.
@@ -190,63 +185,6 @@ impl Identities {
     }
 }
 
-impl Look {
-    /// Looks at a pair, and says what is wrong with contents that were not seen before.
-    fn again(
-        before: Option<&Self>,
-        files: &CertificateFiles,
-        now: SystemTime,
-    ) -> Result<(Self, Option<IdentityError>), IdentityError> {
-        let stamps = Stamps::of(files, now);
-        if let Some(before) = before
-            && before.refused.is_none()
-            && stamps.is_some()
-            && stamps == before.stamps
-        {
-            return Ok((before.clone(), None));
-        }
-        let served = before.and_then(|before| before.served.clone());
-        let keep =
-            |refused, fault| Ok((Self { served: served.clone(), stamps: None, refused }, fault));
-        let contents = match Contents::read(files) {
-            Ok(contents) => contents,
-            Err(IdentityError::Read { source, .. })
-                if files.managed && served.is_none() && source.kind() == ErrorKind::NotFound =>
-            {
-                return keep(None, None);
-            }
-            Err(error) if served.is_none() => return Err(error),
-            // Told once, however often it is looked at.
-            Err(error) => {
-                let known = before.is_some_and(|before| before.refused == Some(UNREADABLE));
-                return keep(Some(UNREADABLE), (!known).then_some(error));
-            }
-        };
-        let digest = contents.digest();
-        if let Some(served) = served.clone().filter(|served| served.digest == digest) {
-            return Ok((Self { served: Some(served), stamps, refused: None }, None));
-        }
-        let fault = match (Identity::of(files, &contents, now), &served) {
-            (Ok(next), Some(served)) => match served.outlasts(&next, now) {
-                Some(fault) => fault,
-                None => {
-                    return Ok((
-                        Self { served: Some(Arc::new(next)), stamps, refused: None },
-                        None,
-                    ));
-                }
-            },
-            (Ok(next), None) => {
-                return Ok((Self { served: Some(Arc::new(next)), stamps, refused: None }, None));
-            }
-            (Err(error), Some(_)) => error,
-            (Err(error), None) => return Err(error),
-        };
-        let known = before.is_some_and(|before| before.refused == Some(digest));
-        keep(Some(digest), (!known).then_some(fault))
-    }
-}
-
 impl Standing {
     fn join(&mut self, other: &Self) {
         self.not_after_s = self.not_after_s.min(other.not_after_s);
@@ -256,9 +194,6 @@ impl Standing {
         self.staple_until_s = ends.min();
     }
 }
-
-/// In place of a digest where nothing could be read.
-const UNREADABLE: [u8; 32] = [0; 32];
 
 impl Identity {
     fn label(&self) -> String {
@@ -396,7 +331,16 @@ mod tests {
         let mut missing = CertificateFiles::new(folder.path().join("m"), folder.path().join("n"));
         assert!(Identities::load(std::slice::from_ref(&missing)).is_err());
         missing.managed = true;
-        assert!(Identities::load(&[missing]).unwrap().is_empty());
+        let second = Identities::load(std::slice::from_ref(&missing)).unwrap();
+        let told = second.warnings(SystemTime::now());
+        assert!(second.is_empty() && matches!(told.as_slice(), [IdentityWarning::Awaited { .. }]));
+        std::fs::write(&missing.chain, "half").unwrap();
+        std::fs::write(&missing.key, "half").unwrap();
+        let Renewed { identities: third, refused } =
+            second.renew(&[missing], SystemTime::now()).unwrap();
+        assert!(third.is_empty() && refused.len() == 1, "no reason not to serve the others");
+        let told = third.warnings(SystemTime::now());
+        assert!(matches!(told.as_slice(), [IdentityWarning::AskedAgain { .. }]));
     }
 
     #[test]

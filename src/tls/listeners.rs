@@ -145,9 +145,9 @@ impl Listeners {
                 config.ticketer = Arc::<Tickets>::clone(tickets);
             }
         }
-        let strict = listener.strict_sni.then(|| Arc::clone(&self.identities));
         let (config, challenge) = (Arc::new(config), Some(Arc::clone(&self.challenge)));
-        Door { config, challenge, strict, clients }
+        let (identities, strict) = (Some(Arc::clone(&self.identities)), listener.strict_sni);
+        Door { config, challenge, identities, strict, clients }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 use crate::harness::{
-    Client, Identity, Pebble, PebbleSetup, Setup, Sidecar, Upstream, Watched, eventually,
+    Client, Identity, Pebble, PebbleSetup, Setup, Sidecar, Tls, Upstream, Watched, eventually,
     free_ports, program,
 };
 
@@ -67,6 +68,29 @@ fn a_first_certificate_comes_by_http_01_past_a_redirect_and_past_bad_nonces() {
     // Nobody is proving anything any more: what comes there is answered like anything else.
     let answer = Client::plain(pebble.http_address()).get("/.well-known/acme-challenge/abc");
     assert_eq!(answer.status, 308);
+}
+
+#[test]
+fn a_server_without_any_certificate_starts_and_says_what_it_waits_for() {
+    let Some(pebble) = PebbleSetup::default().start() else { return };
+    pebble.relay.cut();
+    let setup = Setup::new(&Upstream::ok()).without_certificate();
+    let sidecar = setup.tables(&pebble.tables(&[NAME], "http-01")).start();
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tillgate"));
+    let checked = command.args(["check", "--config"]).arg(sidecar.config()).output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success() && said.contains("has not been issued yet"), "{said}");
+    let warned = sidecar.wait_for_log(0, "certificate warning")["problem"].to_string();
+    assert!(warned.contains("new.example.pem has not been issued yet"), "{warned}");
+    let refused = Tls::new(NAME).connect(pebble.tls_address()).err().unwrap().to_string();
+    assert!(refused.contains("UnrecognisedName"), "{refused}");
+    let counted = || sidecar.metric("tillgate_tls_handshake_failures_total", &["unknown_name"]);
+    eventually("the refusal is counted", || (counted() >= 1.0).then_some(()));
+    assert_eq!(Client::plain(pebble.http_address()).get("/").status, 308);
+    pebble.relay.mend();
+    await_certificate(&sidecar, 0);
+    serves(&pebble, NAME);
 }
 
 #[test]
@@ -298,7 +322,7 @@ fn a_time_that_the_authority_names_is_kept_and_makes_no_loop() {
          location / {{ proxy_pass https://127.0.0.1:{behind}; proxy_set_header Host $http_host; }} }} }}"
     );
     std::fs::write(folder.path().join("nginx.conf"), config).unwrap();
-    let mut front = std::process::Command::new(nginx)
+    let mut front = Command::new(nginx)
         .args(["-p".as_ref(), folder.path().as_os_str(), "-c".as_ref(), "nginx.conf".as_ref()])
         .stderr(std::process::Stdio::null())
         .spawn()

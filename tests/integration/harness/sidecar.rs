@@ -34,6 +34,7 @@ pub(crate) struct Setup {
     upstream: String,
     site: String,
     tables: String,
+    without_certificate: bool,
     files: Vec<(String, String)>,
     variables: Vec<(String, String)>,
     program: Option<PathBuf>,
@@ -162,6 +163,12 @@ impl Setup {
         self
     }
 
+    /// Without the common certificate: whatever there is comes from elsewhere.
+    pub(crate) fn without_certificate(mut self) -> Self {
+        self.without_certificate = true;
+        self
+    }
+
     /// Another place of the program.
     pub(crate) fn program(mut self, path: &Path) -> Self {
         self.program = Some(path.to_owned());
@@ -172,6 +179,10 @@ impl Setup {
     pub(crate) fn text(&self) -> String {
         let Self { data, top, listen, upstream, site, tables, .. } = self;
         let data = data.as_deref().unwrap_or(Path::new("data")).display();
+        let certificate = match self.without_certificate {
+            true => "",
+            false => "[[certificate]]\nchain = \"tls/shop.pem\"\nkey = \"tls/shop.key\"\n",
+        };
         format!(
             r#"data_dir = "{data}"
 {top}
@@ -185,10 +196,7 @@ tls = true
 [[listen]]
 address = "127.0.0.1:0"
 
-[[certificate]]
-chain = "tls/shop.pem"
-key = "tls/shop.key"
-
+{certificate}
 [[site]]
 upstreams = [{upstream}]
 {site}
