@@ -368,7 +368,14 @@ fn answering(
         if *request.method() == Method::CONNECT {
             request.extensions_mut().insert(Hold(activity.hold()));
         }
-        Box::pin(async move { Ok(busy.answer(proxy.handle(&peer, request).await)) })
+        // Written where it stays: to make it first and move it then copies all the room that it has for
+        // its later stages, 14 KiB a request.
+        // Written where it stays: made first and moved, the room for all of its stages is copied, 14 KiB or
+        // an eighth of the instructions of a small request.
+        let answer = Box::write(Box::new_uninit(), async move {
+            Ok(busy.answer(proxy.handle(&peer, request).await))
+        });
+        Box::into_pin(answer)
     }
 }
 
