@@ -256,17 +256,30 @@ fn label_before(head: &[u8]) -> Option<&[u8]> {
 }
 
 /// The words of a label behind the last number before them, which is the value of another: of
-/// `4111111111111111 CVV` only `CVV`. The number may be a card's, and a name is told.
+/// `4111111111111111 CVV` only `CVV`. The number may be a card's, and a name is told; and a name that
+/// a number stands in would change when the number is masked.
 fn behind_number(label: &[u8]) -> &[u8] {
     let says_nothing = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    let mut blanks = memchr::memrchr_iter(b' ', label);
-    let number = blanks.find(|&blank| {
-        let head = label.get(..blank).unwrap_or_default();
+    let mut rest = label;
+    while let Some((head, words)) = last_blank(rest) {
         let length = head.iter().rev().take_while(|byte| says_nothing(byte)).count();
-        let whole = head.len() == length || head.get(head.len() - length - 1) == Some(&b' ');
-        length > 1 && whole
-    });
-    number.and_then(|blank| label.get(blank + 1..)).unwrap_or(label)
+        let before = head.get(..head.len() - length).unwrap_or_default();
+        let whole = before.is_empty() || last_blank(before).is_some_and(|it| it.1.is_empty());
+        if length > 1 && whole {
+            return label.get(rest.len() - words.len()..).unwrap_or(label);
+        }
+        rest = head;
+    }
+    label
+}
+
+/// What stands before and behind the last blank of a text, however it is written.
+fn last_blank(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    (0..text.len()).rev().find_map(|place| {
+        let (head, tail) = text.split_at_checked(place)?;
+        let mut written = [&b" "[..], b"+", b"%20"].into_iter();
+        Some((head, written.find_map(|blank| tail.strip_prefix(blank))?))
+    })
 }
 
 /// PHP's `s:6:"ccnumb";s:16:"…"`: the key is the string before.
@@ -282,8 +295,8 @@ fn name_before(head: &[u8]) -> Option<&[u8]> {
     let head = trim(head);
     let held = |byte: &u8| is_name(*byte) || matches!(byte, b'%' | b'+');
     let length = head.iter().rev().take(NAME_MAX * 2).take_while(|byte| held(byte)).count();
-    let name = head.get(head.len() - length..)?;
-    (length > 0).then_some(name)
+    let name = behind_number(head.get(head.len() - length..)?);
+    (!name.is_empty()).then_some(name)
 }
 
 /// The element whose text begins with the white space that ends `head`, if any.

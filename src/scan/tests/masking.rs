@@ -189,6 +189,8 @@ fn masking_leaves_nothing_for_a_second_pass() {
         // So it does behind the data of a track.
         "%B4111111111111111^DOE/J^251210100000-5555555555554444",
         ";4111111111111111=25121010000-5555555555554444",
+        // A name is told by the words behind the last number, whether that is masked or not.
+        "<p>order_id%20 4111-1111-1111-1111%20 A%20='4111-1111-1111-1111</p>",
         // What could be a number between two is none behind what a mask leaves of the first, and lists
         // the second as it does before.
         "41114111%2D44444111 1111 1111 1111 4111-1111-1111-1111",
