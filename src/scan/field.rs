@@ -262,9 +262,12 @@ fn behind_number(label: &[u8]) -> &[u8] {
     let says_nothing = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     let mut rest = label;
     while let Some((head, words)) = last_blank(rest) {
-        let length = head.iter().rev().take_while(|byte| says_nothing(byte)).count();
-        let before = head.get(..head.len() - length).unwrap_or_default();
-        let whole = before.is_empty() || last_blank(before).is_some_and(|it| it.1.is_empty());
+        let digits = head.iter().rev().take_while(|byte| says_nothing(byte)).count();
+        let (before, number) = head.split_at(head.len() - digits);
+        let escape = before.ends_with(b"%") && number.starts_with(b"20");
+        let length = if escape { digits - 2 } else { digits };
+        let apart = |before| last_blank(before).is_some_and(|it| it.1.is_empty());
+        let whole = before.is_empty() || escape || apart(before);
         if length > 1 && whole {
             return label.get(rest.len() - words.len()..).unwrap_or(label);
         }
