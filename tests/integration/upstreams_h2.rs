@@ -190,6 +190,17 @@ fn grpc_messages_that_cannot_be_looked_into_are_neither_taken_nor_asked_for() {
 }
 
 #[test]
+fn p1_no_number_spans_a_grpc_message_and_what_is_none() {
+    let shop = Upstream::ok();
+    let sidecar = Setup::new(&shop).start();
+    // More than is read before it goes on. To a shop that knows no gRPC, all of it is one text.
+    let padding = "x".repeat(100_000);
+    let body = [message(&format!("{padding} 41111111")), b"11111111".to_vec()].concat();
+    let answer = sidecar.http().post("/buy", "application/grpc", body);
+    assert_eq!((answer.status, shop.count()), (415, 0));
+}
+
+#[test]
 fn many_requests_share_a_connection_to_the_server_and_none_is_mixed_up() {
     let server = EchoServer::start(None);
     let url = format!("h2c://{}", server.address);

@@ -1,8 +1,9 @@
 //! The messages of a gRPC body, each behind a flag and its length.
 //!
 //! Both ends may wait for each other's next message, so none is held back for what might follow: no
-//! number spans two. A compressed one cannot be looked into, for it is compressed by itself. What has no
-//! such form, whatever it calls itself, is one text to its end.
+//! number spans two. A compressed one cannot be looked into, for it is compressed by itself. What does
+//! not begin so, whatever it calls itself, is one text to its end; what goes on otherwise than it began
+//! is refused: a number could span a message and what is none, where a shop reads both as one text.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -21,8 +22,16 @@ pub(in crate::proxy) struct Messages {
     prefix_bytes: u8,
     /// What has come of the length, then how much of the message is to come.
     left: u32,
-    /// Whether these are no messages.
-    lost: bool,
+    form: Form,
+}
+
+/// What a body turns out to be.
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+enum Form {
+    #[default]
+    Unknown,
+    Messages,
+    Text,
 }
 
 /// The next bytes of a body: so many of them belong to one message.
@@ -45,18 +54,20 @@ impl Messages {
     /// How much of these bytes, of which there is one at least, is of the message under way.
     ///
     /// # Errors
-    /// When a message is compressed.
+    /// When a message is compressed, or something else stands behind one.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<Step, DecodeError> {
         let mut taken = 0;
-        if self.lost {
+        if self.form == Form::Text {
             return Ok(Step::Goes(bytes.len()));
         }
         while self.prefix_bytes < PREFIX_BYTES {
             let Some(byte) = bytes.get(taken) else { return Ok(Step::Goes(taken)) };
             match (self.prefix_bytes, *byte) {
+                (0, PLAIN) => self.form = Form::Messages,
                 (0, COMPRESSED) => return Err(DecodeError::Unknown),
-                (0, flag) if flag != PLAIN => {
-                    self.lost = true;
+                (0, _) if self.form == Form::Messages => return Err(DecodeError::Unknown),
+                (0, _) => {
+                    self.form = Form::Text;
                     return Ok(Step::Goes(bytes.len()));
                 }
                 _ => {}
@@ -70,7 +81,7 @@ impl Messages {
         if self.left > 0 {
             return Ok(Step::Goes(taken));
         }
-        *self = Self::default();
+        *self = Self { form: Form::Messages, ..Self::default() };
         Ok(Step::Ends(taken))
     }
 
@@ -115,7 +126,7 @@ mod tests {
             assert_eq!(ends(&body, piece), Some(vec![8, 13, 13 + 262]), "pieces of {piece}");
         }
         assert_eq!(ends(b"\0\xff\xff\xff\xffabc", 8), Some(vec![]));
-        assert_eq!(ends(b"\0\0\0\0\0text\x01\0\0\0\0", 3), Some(vec![5]));
+        assert_eq!(ends(b"text\x01\0\0\0\0\0", 3), Some(vec![]));
     }
 
     #[test]
@@ -123,6 +134,12 @@ mod tests {
         assert_eq!(ends(b"\0\0\0\0\x01a\x01\0\0\0\x01b", 3), None);
         assert!(Messages::default().admit(b"\x01\0").is_err());
         assert!(Messages::default().admit(b"\0\0\0\0\x01\x01").is_ok());
+    }
+
+    #[test]
+    fn nothing_else_stands_behind_a_message() {
+        assert_eq!(ends(b"\0\0\0\0\x044111text", 3), None);
+        assert!(Messages::default().admit(b"\0\0\0\0\x0441111").is_err());
     }
 
     #[test]
