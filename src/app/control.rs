@@ -84,6 +84,8 @@ impl Control {
         }
         let Signals { mut hangup, mut upgrade } = signals;
         let mut upgrading: Option<Outcome> = None;
+        // Whether a hangup came meanwhile: who takes our place may have looked at the files before it.
+        let mut hung_up = false;
         let mut seen = interval(SEEN_EVERY);
         let mut counts = interval(COUNTS_EVERY);
         loop {
@@ -92,11 +94,17 @@ impl Control {
                 _ = counts.tick(), if !self.estate.is_given() => {
                     self.services.counts.save_changes(SystemTime::now());
                 }
-                Some(()) = upgrade.recv(), if upgrading.is_none() => upgrading = self.upgrade(),
+                Some(()) = upgrade.recv(), if upgrading.is_none() => {
+                    hung_up = false;
+                    upgrading = self.upgrade();
+                }
                 outcome = outcome(&mut upgrading) => {
                     upgrading = None;
                     let Some(successor) = self.judge(outcome) else { continue };
                     page.cancel();
+                    if hung_up {
+                        pass_on(SignalName::HUP, successor.process);
+                    }
                     let mut signals = (&mut hangup, &mut upgrade, &mut ending);
                     let Some(crash) = self.try_out(successor, &mut signals).await else {
                         return self.give_way(&mut hangup, &mut ending).await;
@@ -109,6 +117,7 @@ impl Control {
                 }
                 Some(()) = self.changes.recv() => self.reload(),
                 Some(()) = hangup.recv() => {
+                    hung_up = true;
                     self.reopen();
                     self.reload();
                 }

@@ -98,10 +98,11 @@ fn an_access_log_that_is_moved_during_an_upgrade_is_begun_anew_by_the_successor(
     fs::rename(&access, &moved).unwrap();
     sidecar.sighup();
     sidecar.adopt(mark);
-    assert_eq!(sidecar.http().get("/last").status, 200);
-    let holds = |path: &Path| fs::read_to_string(path).unwrap_or_default().contains("/last");
-    eventually("the line is written", || (holds(&access) || holds(&moved)).then_some(()));
-    assert!(holds(&access), "the successor writes where the rotation has moved the file");
+    // It may hear of it from the process before it, a moment after it has begun to serve.
+    eventually("the successor writes where the file was", || {
+        assert_eq!(sidecar.http().get("/last").status, 200);
+        fs::read_to_string(&access).unwrap_or_default().contains("/last").then_some(())
+    });
 }
 
 #[test]
