@@ -16,7 +16,16 @@ pub(crate) fn cpu() -> io::Result<Duration> {
 
 /// Memory in use.
 pub(crate) fn resident_kib() -> io::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    told("/proc/self/status", "VmRSS:")
+}
+
+/// Bytes that had to come from the disk up to now, because the system did not have them in memory.
+pub(crate) fn from_disk() -> io::Result<u64> {
+    told("/proc/self/io", "read_bytes:")
+}
+
+fn told(file: &str, name: &str) -> io::Result<u64> {
+    let account = fs::read_to_string(file)?;
+    let line = account.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     Ok(line.trim().trim_end_matches("kB").trim().parse().unwrap_or(0))
 }

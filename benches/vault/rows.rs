@@ -41,11 +41,13 @@ pub(crate) async fn few_and_many(folder: &Path, rows: u64) -> Result<(), Error> 
     let followed = followed(&vault, begun).await?;
     say("until the filter answers", &format!("{followed:.0?}"));
     let mut sides = [Side::open(&few).await?, Side::open(&many).await?];
+    let before = account::from_disk()?;
     for _ in 0..TURNS {
         for side in &mut sides {
             side.turn().await?;
         }
     }
+    let read = account::from_disk()? - before;
     let [few, large] = sides.map(Side::medians);
     let times =
         |of: Duration, few: Duration| format!("{:.2} x", of.as_secs_f64() / few.as_secs_f64());
@@ -55,6 +57,9 @@ pub(crate) async fn few_and_many(folder: &Path, rows: u64) -> Result<(), Error> 
     say("  beside few rows", &times(large.0, few.0));
     say("  CPU", &micros(large.1));
     say("  beside few rows", &times(large.1, few.1));
+    // What the system had taken out of memory meanwhile costs more than the lookup.
+    let per_lookup = read / (TURNS as u64 * LOOKUPS.unsigned_abs());
+    say("  read from the disk", &format!("{per_lookup} bytes"));
     reveals(&vault, &many, &tokens).await?;
     let memory = account::resident_kib()?.saturating_sub(memory);
     say("memory that the vault takes", &format!("{} MiB", memory >> 10));
