@@ -16,6 +16,8 @@ mod digits;
 mod edit;
 mod exchange;
 mod finish;
+#[cfg(test)]
+mod fixture;
 mod forward;
 pub mod forwarded;
 mod gateway;

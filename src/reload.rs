@@ -9,6 +9,7 @@ mod lookout;
 mod trail;
 mod watch;
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,8 +25,8 @@ use crate::policy::{Gateway, Live, Snapshot, TlsPolicy};
 use crate::proxy::{Generation, Services};
 use crate::telemetry::{AuditEvent, CertificateStanding, Complaint, Metrics};
 use crate::tls::{
-    AuthorityCertificate, AuthorityError, Coverage, Identities, Listeners, PreparedListeners,
-    Renewed, Standing, revocations_end_s,
+    AuthorityCertificate, AuthorityError, Coverage, Identities, IdentityWarning, Listeners,
+    PreparedListeners, Renewed, Standing, revocations_end_s,
 };
 
 /// What the configuration that a process starts with is called.
@@ -126,6 +127,7 @@ impl Reloader {
         let wanted = !self.startup.self_signed && !identities.is_empty();
         if wanted && identities.same_as(&self.identities.load()) {
             // What is served is the same; how it stands may not be.
+            self.tell_oddities(&identities);
             tell_standings(&identities, &self.services.metrics);
             self.identities.publish(identities);
         } else if wanted {
@@ -199,10 +201,22 @@ impl Reloader {
 
     fn publish_identities(&self, identities: Identities) {
         let (metrics, now) = (&self.services.metrics, SystemTime::now());
-        let certificates = tell_of(&identities, metrics, now);
+        self.tell_oddities(&identities);
+        let certificates = tell_standings(&identities, metrics);
         self.identities.publish(identities);
         metrics.certificates_reloaded(certificates, now);
         self.audit(AuditEvent::CertificatesReloaded { certificates });
+    }
+
+    /// Those that are new: ten thousand keys with one fault are not to fill the log at each renewal.
+    fn tell_oddities(&self, identities: &Identities) {
+        let now = SystemTime::now();
+        let known: HashSet<_> = self.identities.load().warnings(now).into_iter().collect();
+        identities
+            .warnings(now)
+            .iter()
+            .filter(|warning| !known.contains(warning))
+            .for_each(warn_of);
     }
 
     fn refuse<'a>(&self, problems: impl Iterator<Item = &'a Problem>) {
@@ -264,10 +278,12 @@ pub fn tell_of_authority(coverage: &Coverage, services: &Services) {
 
 /// Tells what is odd about certificates and when they end; says how many there are.
 fn tell_of(identities: &Identities, metrics: &Metrics, now: SystemTime) -> usize {
-    for warning in identities.warnings(now) {
-        warn!(problem = %warning, "certificate warning");
-    }
+    identities.warnings(now).iter().for_each(warn_of);
     tell_standings(identities, metrics)
+}
+
+fn warn_of(warning: &IdentityWarning) {
+    warn!(problem = %warning, "certificate warning");
 }
 
 /// Tells until when the lists of revoked certificates are good. They count afterwards too, because the

@@ -14,6 +14,7 @@ mod challenges;
 mod client_identity;
 mod clients;
 mod connect;
+mod contents;
 mod error;
 mod failure;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use failure::HandshakeFailure;
 pub use identities::{Identities, Renewed, Standing};
 pub use listeners::{ListenerError, Listeners, PreparedListeners};
 pub use self_signed::SelfSigned;
+pub use stamps::FileStamp;
 pub use tickets::Tickets;
 
 /// RFC 8996 forbids TLS 1.0 and 1.1, and so does PCI DSS 4.2.1.

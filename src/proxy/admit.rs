@@ -112,16 +112,9 @@ pub(super) fn declared_length(length: Option<u64>, limit_bytes: u64) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::request;
     use super::*;
     use crate::proxy::host;
-
-    fn request(line: &str, hosts: &[&str]) -> Request<()> {
-        let mut builder = Request::builder().uri(line);
-        for host in hosts {
-            builder = builder.header(HOST, *host);
-        }
-        builder.body(()).unwrap()
-    }
 
     #[test]
     fn a_card_number_as_a_name_is_refused() {

@@ -92,15 +92,8 @@ fn same(line: &Authority, field: &Authority) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::request;
     use super::*;
-
-    fn request(line: &str, hosts: &[&str]) -> Request<()> {
-        let mut builder = Request::builder().uri(line);
-        for host in hosts {
-            builder = builder.header(HOST, *host);
-        }
-        builder.body(()).unwrap()
-    }
 
     #[test]
     fn the_host_is_lower_case_and_without_port() {

@@ -3,42 +3,34 @@
 //! The public words help the honest and tell an attacker nothing; the reason goes to the log and
 //! the metrics. If we cannot decide, we refuse.
 
+mod answer;
 mod challenge;
 mod methods;
 mod page;
 mod reason;
+mod status;
 mod wait;
 mod words;
 
 pub(super) use methods::capabilities;
 pub(super) use page::Accept;
-use page::Words;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
-    WWW_AUTHENTICATE,
-};
-use http::{HeaderValue, Response, StatusCode};
+use http::StatusCode;
 use thiserror::Error;
 
-use super::body::{Body, BodyError};
+use super::body::BodyError;
 use super::proof::Challenge;
-use super::request_id::{REQUEST_ID, RequestId};
 use super::webhook::WebhookFault;
 use super::websocket::Violation;
 use crate::coding::DecodeError;
-use crate::policy::{Destination, Pages};
+use crate::policy::Destination;
 use crate::telemetry::audit::AuditError;
 use crate::tls::AuthorityError;
 use crate::vault::{StandInError, VaultError};
-
-/// How long a client waits before it tries again when the vault, or another part of ours, is away.
-const VAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A refusal.
 #[derive(Debug, Error)]
@@ -296,166 +288,6 @@ impl From<VaultError> for Rejection {
             | VaultError::NoTokenFree { .. }
             | VaultError::Unavailable { .. }
             | VaultError::UnknownKey => Self::Vault(error),
-        }
-    }
-}
-
-impl Rejection {
-    /// The status a client sees.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::BodyBroken(_)
-            | Self::ConnectTarget
-            | Self::Frame(_)
-            | Self::HostConflict
-            | Self::HostMissing
-            | Self::LoginUnreadable
-            | Self::NameRefused
-            | Self::TargetRefused => StatusCode::BAD_REQUEST,
-            Self::Blocked { status, .. } | Self::Malformed { status } => *status,
-            Self::BodyTimeout | Self::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTooLarge { .. } | Self::TooManyCards { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::CallerRefused
-            | Self::DestinationInside { .. }
-            | Self::DestinationRefused { .. }
-            | Self::HeaderDenied
-            | Self::NetworkDenied
-            | Self::RevealOutside => StatusCode::FORBIDDEN,
-            Self::CallerUnknown | Self::Webhook(_) => StatusCode::UNAUTHORIZED,
-            Self::CardRefused { .. }
-            | Self::CardUnsupported(_)
-            | Self::InvalidCard { .. }
-            | Self::TrackData
-            | Self::UnknownCvv
-            | Self::UnknownToken => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Coding(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::HostUnknown => StatusCode::NOT_FOUND,
-            // 429 for work as well: a client that cannot do it understands that it should wait.
-            Self::CallerSlowed { .. }
-            | Self::CardTesting { .. }
-            | Self::Guard { .. }
-            | Self::Login { .. }
-            | Self::ProofWanted(_)
-            | Self::RevealLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::ConnectOnly | Self::Method | Self::MethodDenied { .. } => {
-                StatusCode::METHOD_NOT_ALLOWED
-            }
-            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::TransferCoding | Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
-            // Not 503: what may have charged a card is not to be repeated without a look.
-            Self::AnswerHeld(_)
-            | Self::TunnelFailed(_)
-            | Self::UnaskedUpgrade
-            | Self::UpgradeIgnored
-            | Self::UpstreamBody(_)
-            | Self::UpstreamCoding(_)
-            | Self::UpstreamConnect(_)
-            | Self::UpstreamFailed(_) => StatusCode::BAD_GATEWAY,
-            Self::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::Audit(_)
-            | Self::Authority(_)
-            | Self::Maintenance { .. }
-            | Self::Overloaded
-            | Self::StandIn(_)
-            | Self::TunnelsFull { .. }
-            | Self::UpstreamBusy { .. }
-            | Self::Vault(_) => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// What a WebSocket is closed with (RFC 6455 §7.4.1; 1013 is in IANA's registry).
-    #[must_use]
-    pub fn close_code(&self) -> u16 {
-        match self {
-            Self::Frame(Violation::TooLarge { .. }) | Self::TooManyCards { .. } => 1009,
-            Self::Frame(_) => 1002,
-            Self::Audit(_) | Self::StandIn(_) | Self::Vault(_) => 1013,
-            _ => 1008,
-        }
-    }
-
-    /// RFC 9110 §11.6.1: a 401 says what would help.
-    fn scheme(&self) -> Option<&'static str> {
-        match self {
-            Self::CallerUnknown => Some("Bearer realm=\"tillgate\""),
-            Self::Webhook(_) => Some("Signature realm=\"tillgate\""),
-            _ => None,
-        }
-    }
-
-    /// When to try again, where that helps.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::CallerSlowed { retry_after }
-            | Self::CardTesting { retry_after, .. }
-            | Self::Guard { retry_after, .. }
-            | Self::Login { retry_after, .. }
-            | Self::Maintenance { retry_after }
-            | Self::RevealLimit { retry_after }
-            | Self::UpstreamBusy { retry_after } => Some(*retry_after),
-            Self::ProofWanted(challenge) => Some(challenge.lifetime),
-            Self::Audit(_)
-            | Self::Authority(_)
-            | Self::Overloaded
-            | Self::StandIn(_)
-            | Self::TunnelsFull { .. }
-            | Self::Vault(_) => Some(VAULT_RETRY_AFTER),
-            _ => None,
-        }
-    }
-
-    /// The whole answer, as HTML, JSON or plain text by what the client accepts (RFC 9110 §12.5.1).
-    #[must_use]
-    pub fn response(
-        &self,
-        accept: Accept,
-        id: &RequestId,
-        pages: Option<&Pages>,
-    ) -> Response<Body> {
-        let rendered = match (self, accept) {
-            (Self::ProofWanted(challenge), Accept::Html) => challenge::page(challenge, id),
-            _ => accept.render(&self.in_words(id), pages),
-        };
-        let mut response = Response::new(Body::Whole(Bytes::from(rendered.text)));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(rendered.content_type));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(REQUEST_ID, id.value());
-        if matches!(self, Self::TransferCoding) {
-            // RFC 9112 §6.1: where a body ends that two servers read differently, nobody knows.
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some(policy) = rendered.policy {
-            headers.insert(CONTENT_SECURITY_POLICY, policy);
-        }
-        if let Some(wait) = self.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(wait::whole_seconds(wait)));
-        }
-        if let Some(scheme) = self.scheme() {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
-        }
-        if let Some(allowed) = self.allowed() {
-            headers.insert(ALLOW, allowed);
-        }
-        response
-    }
-
-    fn in_words<'r>(&'r self, id: &'r RequestId) -> Words<'r> {
-        let proof = match self {
-            Self::ProofWanted(challenge) => Some(("proof_of_work", challenge.terms())),
-            _ => None,
-        };
-        Words {
-            status: self.status().as_u16(),
-            title: self.title(),
-            message: self.words(),
-            retry_after: self.retry_after(),
-            request_id: id.as_str(),
-            more: proof,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+use crate::tls::FileStamp;
 
 /// As many as Linux follows before it says `ELOOP`.
 const SYMLINKS_MAX: usize = 40;
@@ -16,19 +17,7 @@ pub(super) struct Trail {
     /// folders are free of symlinks, as a watch reports them.
     pub(super) names: BTreeSet<PathBuf>,
     /// `None` where nothing can be reached.
-    stamp: Option<Stamp>,
-}
-
-/// What changes when a file's content, identity or access does. The content itself is not read: it
-/// may be a private key.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-    /// Also moves on `chmod` and `chown`, which may make an unreadable file readable.
-    changed: (i64, i64),
+    stamp: Option<FileStamp>,
 }
 
 impl Trail {
@@ -58,21 +47,9 @@ impl Trail {
             }
             ahead.extend(steps(&target));
         }
-        let stamp = fs::metadata(&here).ok().map(|found| Stamp::of(&found));
+        let stamp = fs::metadata(&here).ok().map(|found| FileStamp::of(&found));
         names.insert(here);
         Self { names, stamp }
-    }
-}
-
-impl Stamp {
-    fn of(found: &Metadata) -> Self {
-        Self {
-            device: found.dev(),
-            inode: found.ino(),
-            length: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        }
     }
 }
 

@@ -147,7 +147,7 @@ pub enum IdentityError {
 }
 
 /// What is odd about a certificate that is served all the same.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, Error, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum IdentityWarning {
     /// What we got ourselves cannot be served.
@@ -173,6 +173,16 @@ pub enum IdentityWarning {
     Expired {
         /// The chain.
         chain: PathBuf,
+    },
+    /// Whoever has an account on this machine may read it (PCI DSS 3.6.1.3), or put another there.
+    #[error(
+        "the key in {0} is open to everybody (mode {mode:04o}); run: chmod o-rwx {0}", key.display()
+    )]
+    KeyOpen {
+        /// The key.
+        key: PathBuf,
+        /// Of its file.
+        mode: u32,
     },
     /// No client accepts it by name (RFC 9525 §6.3: the common name is not looked at).
     #[error("the certificate in {} names no host; have it issued with DNS names", chain.display())]

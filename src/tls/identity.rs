@@ -1,16 +1,13 @@
-//! Reads a certificate chain and its key, and checks that they belong together.
+//! A certificate chain and its key, checked to belong together.
 //!
 //! What is returned can be served: the leaf comes first, each certificate is issued by the next, and
 //! the key is the leaf's. Being out of date is a warning and not an error, because an expired
 //! certificate that serves is less harm than a process that does not start.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::pem::PemObject;
@@ -18,9 +15,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::asn1_rs::FromDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
-use super::error::{FILE_BYTES_MAX, IdentityError, IdentityWarning};
+use super::contents::Contents;
+use super::error::{IdentityError, IdentityWarning};
 use super::staple::{self, Word};
 use crate::policy::CertificateFiles;
 
@@ -43,13 +41,6 @@ pub(super) struct Identity {
     pub(super) not_before_s: i64,
     pub(super) not_after_s: i64,
     pub(super) files: CertificateFiles,
-}
-
-/// What the files of a pair hold.
-pub(super) struct Contents {
-    chain: Zeroizing<Vec<u8>>,
-    key: Zeroizing<Vec<u8>>,
-    ocsp: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Identity {
@@ -143,24 +134,6 @@ pub(super) fn unix_seconds(time: SystemTime) -> i64 {
     i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
 
-impl Contents {
-    /// Reads a pair. What an authority says of it may come later.
-    pub(super) fn read(files: &CertificateFiles) -> Result<Self, IdentityError> {
-        let ocsp = files.ocsp.as_ref().and_then(|path| read(path).ok());
-        Ok(Self { chain: read(&files.chain)?, key: read(&files.key)?, ocsp })
-    }
-
-    pub(super) fn digest(&self) -> [u8; 32] {
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in [Some(&self.chain), Some(&self.key), self.ocsp.as_ref()].into_iter().flatten() {
-            // With its length, or what moves from one file to the next would be no change.
-            context.update(&part.len().to_be_bytes());
-            context.update(part);
-        }
-        context.finish().as_ref().try_into().unwrap_or_default()
-    }
-}
-
 /// The authority's word where it is good, and what is wrong with it where it is not.
 fn word(
     files: &CertificateFiles,
@@ -198,20 +171,6 @@ fn read_key(path: &Path, text: &[u8]) -> Result<Arc<dyn SigningKey>, IdentityErr
     let key = any_supported_type(&der);
     der.zeroize();
     key.map_err(|_| IdentityError::Key { path: path.to_owned() })
-}
-
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
-    let unreadable = |source| IdentityError::Read { path: path.to_owned(), source };
-    // Room for the whole file at once: a buffer that grows leaves copies of the key behind.
-    let file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len().min(FILE_BYTES_MAX);
-    let mut text =
-        Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1));
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(unreadable)?;
-    if u64::try_from(text.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
-        return Err(IdentityError::TooLarge { path: path.to_owned() });
-    }
-    Ok(text)
 }
 
 fn check_pair(

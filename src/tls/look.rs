@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::contents::Contents;
 use super::error::{IdentityError, IdentityWarning};
-use super::identity::{Contents, Identity};
+use super::identity::Identity;
 use super::stamps::Stamps;
 use crate::policy::CertificateFiles;
 
@@ -17,6 +18,8 @@ const UNREADABLE: [u8; 32] = [0; 32];
 pub(super) struct Look {
     pub(super) served: Option<Arc<Identity>>,
     stamps: Option<Stamps>,
+    /// The mode of the key's file, where it leaves something to everybody.
+    key_open: Option<u32>,
     /// The contents that were refused, where what lies there is not what is served.
     pub(super) refused: Option<[u8; 32]>,
 }
@@ -39,43 +42,53 @@ impl Look {
         let served = before.and_then(|before| before.served.clone());
         // One that we get ourselves is asked for again, and the others are served meanwhile.
         let stops = served.is_none() && !files.managed;
-        let keep =
-            |refused, fault| Ok((Self { served: served.clone(), stamps: None, refused }, fault));
+        let keep = |refused, key_open, fault| {
+            Ok((Self { served: served.clone(), stamps: None, key_open, refused }, fault))
+        };
         let contents = match Contents::read(files) {
             Ok(contents) => contents,
             Err(IdentityError::Read { source, .. })
                 if files.managed && served.is_none() && source.kind() == ErrorKind::NotFound =>
             {
-                return keep(None, None);
+                return keep(None, None, None);
             }
             Err(error) if stops => return Err(error),
             // Told once, however often it is looked at.
             Err(error) => {
                 let known = before.is_some_and(|before| before.refused == Some(UNREADABLE));
-                return keep(Some(UNREADABLE), (!known).then_some(error));
+                return keep(Some(UNREADABLE), None, (!known).then_some(error));
             }
         };
-        let digest = contents.digest();
+        let (digest, key_open) = (contents.digest(), contents.key_open);
         if let Some(served) = served.clone().filter(|served| served.digest == digest) {
-            return Ok((Self { served: Some(served), stamps, refused: None }, None));
+            return Ok((Self { served: Some(served), stamps, key_open, refused: None }, None));
         }
         let fault = match Identity::of(files, &contents, now) {
             Ok(next) => match served.as_ref().and_then(|served| served.outlasts(&next, now)) {
                 Some(fault) => fault,
                 None => {
                     let served = Some(Arc::new(next));
-                    return Ok((Self { served, stamps, refused: None }, None));
+                    return Ok((Self { served, stamps, key_open, refused: None }, None));
                 }
             },
             Err(error) if stops => return Err(error),
             Err(error) => error,
         };
         let known = before.is_some_and(|before| before.refused == Some(digest));
-        keep(Some(digest), (!known).then_some(fault))
+        keep(Some(digest), key_open, (!known).then_some(fault))
+    }
+
+    /// What to know of a pair's files, whether they are served or not.
+    pub(super) fn warnings(
+        &self,
+        files: &CertificateFiles,
+    ) -> impl Iterator<Item = IdentityWarning> {
+        let open = |mode| IdentityWarning::KeyOpen { key: files.key.clone(), mode };
+        self.key_open.map(open).into_iter().chain(self.awaited(files))
     }
 
     /// What to know of a pair that we get ourselves and that is not served yet.
-    pub(super) fn awaited(&self, files: &CertificateFiles) -> Option<IdentityWarning> {
+    fn awaited(&self, files: &CertificateFiles) -> Option<IdentityWarning> {
         if !files.managed || self.served.is_some() {
             return None;
         }

@@ -1,7 +1,7 @@
 //! TLS on the client side, and certificates replaced under it (issue item 2, promises P4 and P5).
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -213,6 +213,28 @@ fn p4_garbage_in_a_certificate_file_changes_nothing() {
         sidecar.wait_for_log(mark, "certificates refused");
         assert_eq!(leaf(&sidecar, HOST), before);
     }
+}
+
+#[test]
+fn a_key_that_is_open_to_everybody_is_told_with_its_mode_and_the_remedy() {
+    let sidecar = Sidecar::start(&Upstream::ok(), "");
+    let key = sidecar.folder().join("tls/shop.key");
+    let give = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+    let checked = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tillgate"));
+        let output = command.args(["check", "--config"]).arg(sidecar.config()).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (mark, remedy) = (sidecar.mark(), format!("chmod o-rwx {}", key.display()));
+    give(0o604);
+    let told = sidecar.wait_for_log(mark, "certificate warning")["problem"].clone();
+    let told = told.as_str().unwrap();
+    assert!(told.contains("mode 0604") && told.ends_with(&remedy), "{told}");
+    assert!(checked().contains(told));
+    give(0o640);
+    assert!(!checked().contains("chmod"), "a group is the operator's choice");
+    assert_eq!(sidecar.https().get("/").text(), "ok");
 }
 
 #[test]

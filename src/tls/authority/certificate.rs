@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::key::Key;
 use super::{AuthorityCertificate, AuthorityError};
 use crate::tls::IdentityError;
-use crate::tls::identity;
+use crate::tls::contents;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Ten years: every new one has to be carried to the shop by hand.
@@ -94,7 +94,7 @@ pub(super) fn issue(
 
 /// Reads it from its file.
 pub(super) fn read(path: &Path) -> Result<Certified, AuthorityError> {
-    let text = identity::read(path).map_err(|error| match error {
+    let text = contents::read(path).map_err(|error| match error {
         IdentityError::Read { path, source } if source.kind() == io::ErrorKind::NotFound => {
             AuthorityError::Missing { path }
         }

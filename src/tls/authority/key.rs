@@ -11,7 +11,7 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use zeroize::Zeroize as _;
 
-use super::super::identity;
+use super::super::contents;
 use super::super::self_signed;
 use super::{AuthorityError, certificate};
 use crate::tls::IdentityError;
@@ -35,7 +35,7 @@ impl Key {
         if mode & 0o077 != 0 {
             return Err(AuthorityError::KeyMode { path: path_of(), mode });
         }
-        let text = identity::read(path)?;
+        let text = contents::read(path)?;
         let mut der = PrivateKeyDer::from_pem_slice(&text)
             .map_err(|_| AuthorityError::Key { path: path_of() })?;
         // The library's words are dropped on purpose: they may quote what they stumbled over.
