@@ -32,9 +32,15 @@ mod tickets;
 
 use std::sync::{Arc, LazyLock};
 
-use rustls::SupportedProtocolVersion;
+use rustls::crypto::aws_lc_rs::cipher_suite::{
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
+use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
 pub use accept::{Accepted, Acceptor};
 pub use admission::Admission;
@@ -54,8 +60,24 @@ pub use tickets::Tickets;
 /// RFC 8996 forbids TLS 1.0 and 1.1, and so does PCI DSS 4.2.1.
 static VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 
-static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-    LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+/// AES-128 before AES-256, as Mozilla's profiles have it: a third less work per byte, and SHA-256 in the
+/// handshake, which processors have instructions for. Guessing either key is out of anybody's reach.
+static SUITES: &[SupportedCipherSuite] = &[
+    TLS13_AES_128_GCM_SHA256,
+    TLS13_AES_256_GCM_SHA384,
+    TLS13_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+    let cipher_suites = SUITES.to_vec();
+    Arc::new(CryptoProvider { cipher_suites, ..aws_lc_rs::default_provider() })
+});
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)

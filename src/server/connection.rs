@@ -108,16 +108,19 @@ pub(super) async fn serve(
         leave,
         presence: Arc::<Guest>::clone(&guest),
     };
+    // Each in a place of its own, here and after the handshake: else every task has, and is copied with, the
+    // room for whatever a connection may become.
     if peer.role == Role::Forward {
-        return forward::serve(&context, tcp, peer, &timeouts).await;
+        return Box::pin(forward::serve(&context, tcp, peer, &timeouts)).await;
     }
     match tls {
         Some(tls) => {
-            serve_tls(&context, (tls, tcp), peer, (&guest.place, shaking), &timeouts).await;
+            let shaken = (&guest.place, shaking);
+            Box::pin(serve_tls(&context, (tls, tcp), peer, shaken, &timeouts)).await;
         }
         None => {
             drop(shaking);
-            serve_http1(&context, tcp, peer, &guest.place, &timeouts).await;
+            Box::pin(serve_http1(&context, tcp, peer, &guest.place, &timeouts)).await;
         }
     }
 }
@@ -147,7 +150,7 @@ pub(super) async fn serve_tls<S>(
 {
     let metrics = &context.proxy.services().metrics;
     let wait = place.waits(timeouts).handshake;
-    let accepted = timeout(wait, tls.accept(stream)).await;
+    let accepted = timeout(wait, Box::pin(tls.accept(stream))).await;
     drop(shaking);
     let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
     match accepted.unwrap_or_else(late) {
@@ -163,9 +166,9 @@ pub(super) async fn serve_tls<S>(
             peer.certified = session.peer_certificates().is_some();
             peer.admission = Some(admission);
             if http2 {
-                serve_http2(context, stream, peer, place, timeouts).await;
+                Box::pin(serve_http2(context, stream, peer, place, timeouts)).await;
             } else {
-                serve_http1(context, stream, peer, place, timeouts).await;
+                Box::pin(serve_http1(context, stream, peer, place, timeouts)).await;
             }
         }
         Err(error) => {
@@ -368,8 +371,6 @@ fn answering(
         if *request.method() == Method::CONNECT {
             request.extensions_mut().insert(Hold(activity.hold()));
         }
-        // Written where it stays: to make it first and move it then copies all the room that it has for
-        // its later stages, 14 KiB a request.
         // Written where it stays: made first and moved, the room for all of its stages is copied, 14 KiB or
         // an eighth of the instructions of a small request.
         let answer = Box::write(Box::new_uninit(), async move {

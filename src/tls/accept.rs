@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage};
+use rustls::{CipherSuite, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -21,6 +21,12 @@ use crate::policy::Live;
 /// A fatal `unrecognized_name` (RFC 6066 §3) in a record of its own.
 const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70];
 
+const CHACHA20: [CipherSuite; 3] = [
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
 /// Accepts handshakes at one listener for as long as the process lives; how, a reload may change.
 pub struct Acceptor {
     door: Live<Door>,
@@ -31,6 +37,8 @@ pub struct Acceptor {
 /// How handshakes are answered at a listener.
 pub(super) struct Door {
     pub(super) config: Arc<ServerConfig>,
+    /// For clients whose processors have no instructions for AES: the suite that they name first.
+    pub(super) unaided: Option<Arc<ServerConfig>>,
     /// For authorities that ask whether a name is ours.
     pub(super) challenge: Option<Arc<ServerConfig>>,
     /// What there is to answer with, where that is known beforehand.
@@ -97,8 +105,8 @@ impl Acceptor {
     /// One configuration for ever.
     #[must_use]
     pub fn fixed(config: Arc<ServerConfig>) -> Self {
-        let (challenge, identities, clients) = (None, None, None);
-        Self::new(Door { config, challenge, identities, strict: false, clients })
+        let (unaided, challenge, identities, clients) = (None, None, None, None);
+        Self::new(Door { config, unaided, challenge, identities, strict: false, clients })
     }
 
     /// Finishes a handshake.
@@ -125,7 +133,8 @@ impl Acceptor {
             start.io.shutdown().await?;
             return Err(io::Error::new(io::ErrorKind::InvalidData, UnknownName));
         }
-        let stream = start.into_stream(Arc::clone(&door.config)).await?;
+        let config = Arc::clone(door.config_for(&hello));
+        let stream = start.into_stream(config).await?;
         let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let identity = shown.first().and_then(ClientIdentity::of);
         let asked = door.clients.is_some().then_some(identity);
@@ -135,6 +144,15 @@ impl Acceptor {
 }
 
 impl Door {
+    /// Telephones name ChaCha20 first where AES would cost their battery; all others get our order.
+    fn config_for(&self, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
+        // RFC 8701: a value that means nothing may stand before it.
+        let known = |suite: &&CipherSuite| !matches!(suite, CipherSuite::Unknown(_));
+        let first = hello.cipher_suites().iter().find(known);
+        let slow_at_aes = first.is_some_and(|suite| CHACHA20.contains(suite));
+        self.unaided.as_ref().filter(|_| slow_at_aes).unwrap_or(&self.config)
+    }
+
     fn knows(&self, hello: &ClientHello<'_>) -> bool {
         let Some(identities) = self.identities.as_ref().map(|live| live.peek()) else {
             return true;
@@ -333,6 +351,31 @@ mod tests {
             .with_no_client_auth();
         let refused = scene.connect(&Arc::new(old), "shop.example").await.err().unwrap();
         assert_eq!(HandshakeFailure::of(&refused), HandshakeFailure::OldVersion);
+    }
+
+    #[tokio::test]
+    async fn a_client_without_instructions_for_aes_gets_chacha20_and_all_others_aes_128() {
+        let scene = Scene::new();
+        for (first, expected) in [
+            (CipherSuite::TLS13_AES_256_GCM_SHA384, CipherSuite::TLS13_AES_128_GCM_SHA256),
+            (CHACHA20[0], CHACHA20[0]),
+        ] {
+            let mut provider = (*provider()).clone();
+            provider.cipher_suites.sort_by_key(|suite| suite.suite() != first);
+            let client = ClientConfig::builder_with_provider(Arc::new(provider))
+                .with_protocol_versions(VERSIONS)
+                .unwrap()
+                .with_root_certificates(roots(&scene.authority))
+                .with_no_client_auth();
+            let client = Arc::new(client);
+            for _ in 0..2 {
+                let pair = scene.connect(&client, "shop.example").await.unwrap();
+                let agreed = pair.0.get_ref().1.negotiated_cipher_suite().unwrap();
+                assert_eq!(agreed.suite(), expected);
+            }
+            let again = scene.connect(&client, "shop.example").await.unwrap();
+            assert_eq!(again.0.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+        }
     }
 
     #[tokio::test]

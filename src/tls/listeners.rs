@@ -133,8 +133,7 @@ impl Listeners {
         let resolver = Resolver::new(Arc::clone(&self.identities));
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Scanners ask for it where TLS 1.2 is spoken.
-        config.ignore_client_order = listener.profile == TlsProfile::Intermediate;
+        config.ignore_client_order = true;
         if clients.is_some() {
             // A resumed session shows no certificate, and the one it began with may be revoked.
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -145,9 +144,12 @@ impl Listeners {
                 config.ticketer = Arc::<Tickets>::clone(tickets);
             }
         }
-        let (config, challenge) = (Arc::new(config), Some(Arc::clone(&self.challenge)));
+        let mut unaided = config.clone();
+        unaided.ignore_client_order = false;
+        let (config, unaided) = (Arc::new(config), Some(Arc::new(unaided)));
+        let challenge = Some(Arc::clone(&self.challenge));
         let (identities, strict) = (Some(Arc::clone(&self.identities)), listener.strict_sni);
-        Door { config, challenge, identities, strict, clients }
+        Door { config, unaided, challenge, identities, strict, clients }
     }
 }
 
