@@ -1,54 +1,121 @@
-//! The origin and the proxies before it, each with a fair config: one worker, the same certificate,
-//! connections to the origin kept, the client's address passed on, no access log unless said.
+//! The proxies before the origin, each with a fair config: the same certificate, connections to the
+//! origin kept, the client's address passed on, no access log unless said.
 
-use std::fmt::Write as _;
+mod haproxy;
+mod nginx;
+mod pingora;
+mod tillgate;
+
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::case::Case;
+use rustix::process::{Resource, getrlimit};
+
 use crate::failure::Failure;
-use crate::folder::Folder;
+use crate::folder::{Folder, Key};
 use crate::program::Programs;
 use crate::server::{Server, free_address};
 
-/// The shop: static files, and a page that takes posts.
-pub(crate) struct Origin {
-    address: SocketAddr,
-    _server: Server,
+/// Who is measured: a column of the table.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    Nginx,
+    HaProxy,
+    Pingora,
+    Lua,
+    Passing,
+    Guarding,
 }
 
-/// One column of the table.
+/// How all of them are set up for a comparison.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    pub(crate) workers: u8,
+    pub(crate) key: Key,
+}
+
+/// What every one of them is told.
+pub(crate) struct Scene<'a> {
+    pub(crate) programs: &'a Programs,
+    pub(crate) folder: &'a Folder,
+    pub(crate) origin: SocketAddr,
+    pub(crate) setup: Setup,
+}
+
+/// One of them, running.
 pub(crate) struct Entrant {
-    pub(crate) name: &'static str,
-    /// Whether tillgate is compared with it.
-    pub(crate) peer: bool,
-    address: SocketAddr,
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
+    pub(crate) key: Key,
     server: Server,
 }
 
-impl Origin {
-    pub(crate) fn start(programs: &Programs, folder: &Folder) -> Result<Self, Failure> {
-        let address = free()?;
-        let shop = folder.at("shop");
-        let http = format!(
-            "sendfile on; tcp_nopush on; default_type text/html;\n\
-             types {{ text/html html; application/json json; }}\n\
-             server {{ listen {address}; root {}; location = /checkout {{ return 200 'Thank you.'; }} }}",
-            shop.display()
-        );
-        let server = nginx(programs, folder, "origin", (address, &http))?;
-        Ok(Self { address, _server: server })
+impl Kind {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Nginx, Self::HaProxy, Self::Pingora, Self::Lua, Self::Passing, Self::Guarding];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::HaProxy => "HAProxy",
+            Self::Pingora => "Pingora",
+            Self::Lua => "nginx, Lua masking",
+            Self::Passing => "tillgate, passing",
+            Self::Guarding => "tillgate, everything on",
+        }
     }
 
-    pub(crate) fn url(&self, case: &Case) -> String {
-        format!("http://{}{}", self.address, case.path)
+    /// Whether the others are compared with it.
+    pub(crate) fn is_peer(self) -> bool {
+        matches!(self, Self::Nginx | Self::HaProxy)
+    }
+
+    /// Whether a card number in an answer must not get through.
+    pub(crate) fn masks(self) -> bool {
+        matches!(self, Self::Lua | Self::Guarding)
+    }
+
+    /// Whether what it needs is there.
+    pub(crate) fn is_there(self, programs: &Programs) -> bool {
+        match self {
+            Self::Nginx | Self::Passing | Self::Guarding => true,
+            Self::HaProxy => programs.haproxy.is_some(),
+            Self::Pingora => programs.pingora.is_some(),
+            Self::Lua => programs.lua.is_some(),
+        }
     }
 }
 
 impl Entrant {
-    pub(crate) fn url(&self, case: &Case) -> String {
-        format!("https://{}{}", self.address, case.path)
+    pub(crate) fn start(kind: Kind, scene: &Scene<'_>) -> Result<Self, Failure> {
+        let address = free()?;
+        let name = format!("{}-{}-{}", stem(kind), scene.setup.key.stem(), scene.setup.workers);
+        let log = scene.folder.at(&format!("{name}.log"));
+        let mut command = match kind {
+            Kind::Nginx => nginx::proxy(scene, &name, address, "")?,
+            Kind::HaProxy => haproxy::proxy(scene, &name, address)?,
+            Kind::Pingora => pingora::proxy(scene, address)?,
+            Kind::Lua => nginx::proxy(scene, &name, address, nginx::MASKING)?,
+            Kind::Passing => tillgate::proxy(scene, &name, address, tillgate::PASSING)?,
+            Kind::Guarding => tillgate::proxy(scene, &name, address, tillgate::GUARDING)?,
+        };
+        let server = start(kind.name(), &mut command, address, &log)?;
+        Ok(Self { kind, address, key: scene.setup.key, server })
+    }
+
+    /// As [`Kind::Guarding`], with more in its config.
+    pub(crate) fn tillgate(scene: &Scene<'_>, name: &str, more: &str) -> Result<Self, Failure> {
+        let address = free()?;
+        let config = more.to_owned() + tillgate::GUARDING;
+        let mut command = tillgate::proxy(scene, name, address, &config)?;
+        let log = scene.folder.at(&format!("{name}.log"));
+        let server = start("tillgate", &mut command, address, &log)?;
+        Ok(Self { kind: Kind::Guarding, address, key: scene.setup.key, server })
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.address)
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -56,102 +123,39 @@ impl Entrant {
     }
 }
 
-/// The peers that are there, then tillgate passing through and with everything on.
-pub(crate) fn start_all(
+/// The shop, as every entrant's origin.
+pub(crate) fn origin(
     programs: &Programs,
     folder: &Folder,
-    origin: &Origin,
-) -> Result<Vec<Entrant>, Failure> {
-    let mut entrants = vec![nginx_proxy(programs, folder, origin)?];
-    if let Some(program) = &programs.haproxy {
-        entrants.push(haproxy(program, folder, origin)?);
+) -> Result<(SocketAddr, Server), Failure> {
+    let address = free()?;
+    let mut command = nginx::origin(programs, folder, address)?;
+    let server = start("the origin", &mut command, address, &folder.at("origin.log"))?;
+    Ok((address, server))
+}
+
+fn stem(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Nginx => "nginx",
+        Kind::HaProxy => "haproxy",
+        Kind::Pingora => "pingora",
+        Kind::Lua => "lua",
+        Kind::Passing => "passing",
+        Kind::Guarding => "guarding",
     }
-    let off = "[cards]\nrequests = \"off\"\nresponses = \"off\"\n[log]\naccess = \"off\"\n";
-    entrants.push(tillgate(folder, origin, ("tillgate passing through", "passing", off))?);
-    let on =
-        "[cards]\nrequests = \"tokenize\"\nresponses = \"mask\"\n[log]\naccess = \"access.log\"\n";
-    entrants.push(tillgate(folder, origin, ("tillgate everything on", "guarding", on))?);
-    Ok(entrants)
 }
 
-/// As a service runs it: a master and one worker, with nothing outside the folder.
-fn nginx(
-    programs: &Programs,
-    folder: &Folder,
-    name: &'static str,
-    (address, http): (SocketAddr, &str),
-) -> Result<Server, Failure> {
-    let root = folder.path().display();
-    let mut config = format!(
-        "user root; daemon off; worker_processes 1; pid {root}/{name}.pid; error_log {root}/{name}.log crit;\n\
-         events {{ worker_connections 4096; }}\n\
-         http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 300;\n"
-    );
-    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        let _ = writeln!(config, "{kind}_temp_path {root}/{name}-{kind};");
+impl Scene<'_> {
+    /// A file of the identity that this comparison is about.
+    fn identity(&self, extension: &str) -> PathBuf {
+        self.folder.at(self.setup.key.stem()).with_extension(extension)
     }
-    config = config + http + "\n}\n";
-    let file = folder.write(&format!("{name}.conf"), &config)?;
-    let log = folder.at(&format!("{name}.log"));
-    let mut command = Command::new(&programs.nginx);
-    command.arg("-p").arg(folder.path()).arg("-c").arg(file).arg("-e").arg(&log);
-    start(name, &mut command, address, &log)
 }
 
-/// Buffers hold the largest answer: a temporary file would be a poor comparison.
-fn nginx_proxy(programs: &Programs, folder: &Folder, origin: &Origin) -> Result<Entrant, Failure> {
-    let (address, name) = (free()?, "nginx");
-    let http = format!(
-        "ssl_certificate {0}/tls.pem; ssl_certificate_key {0}/tls.key; ssl_protocols TLSv1.3;\n\
-         upstream origin {{ server {1}; keepalive 128; keepalive_requests 1000000000; }}\n\
-         proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host $http_host;\n\
-         proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto https;\n\
-         proxy_buffer_size 16k; proxy_buffers 8 32k; proxy_max_temp_file_size 0;\n\
-         server {{ listen {address} ssl http2; location / {{ proxy_pass http://origin; }} }}",
-        folder.path().display(),
-        origin.address
-    );
-    let server = nginx(programs, folder, name, (address, &http))?;
-    Ok(Entrant { name, peer: true, address, server })
-}
-
-fn haproxy(program: &Path, folder: &Folder, origin: &Origin) -> Result<Entrant, Failure> {
-    let (address, name) = (free()?, "haproxy");
-    let config = format!(
-        "global\n nbthread 1\n maxconn 4096\n\
-         defaults\n mode http\n timeout connect 5s\n timeout client 300s\n timeout server 300s\n\
-         frontend shop\n bind {address} ssl crt {} ssl-min-ver TLSv1.3 alpn h2,http/1.1\n\
-         \x20option forwardfor\n http-request set-header X-Forwarded-Proto https\n default_backend origin\n\
-         backend origin\n http-reuse always\n server origin {}\n",
-        folder.at("tls.both").display(),
-        origin.address
-    );
-    let file = folder.write("haproxy.cfg", &config)?;
-    let mut command = Command::new(program);
-    command.args(["-db", "-f"]).arg(file);
-    let server = start(name, &mut command, address, &folder.at("haproxy.log"))?;
-    Ok(Entrant { name, peer: true, address, server })
-}
-
-fn tillgate(
-    folder: &Folder,
-    origin: &Origin,
-    (name, short, rest): (&'static str, &str, &str),
-) -> Result<Entrant, Failure> {
-    let (address, admin) = (free()?, free()?);
-    let config = format!(
-        "data_dir = \"{short}\"\nworkers = 1\n[admin]\nlisten = \"{admin}\"\n\
-         [[listen]]\naddress = \"{address}\"\ntls = true\n\
-         [[certificate]]\nchain = \"tls.pem\"\nkey = \"tls.key\"\n\
-         [[site]]\nupstreams = [\"http://{}\"]\n{rest}",
-        origin.address
-    );
-    let file = folder.write(&format!("{short}.toml"), &config)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tillgate"));
-    command.args(["run", "--config"]).arg(file);
-    let log = folder.at(&format!("{short}.log"));
-    let server = start(name, &mut command, address, &log)?;
-    Ok(Entrant { name, peer: false, address, server })
+/// How many connections each may be told to hold: some take two files for one.
+fn connections_max() -> u64 {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    (files.saturating_sub(200) / 2).min(20_000)
 }
 
 fn free() -> Result<SocketAddr, Failure> {

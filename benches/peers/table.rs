@@ -1,115 +1,224 @@
-//! Medians, and ratios to the cheaper peer.
+//! Medians, and ratios to the better of the peers.
 
 use std::fmt;
-use std::time::Duration;
+use std::rc::Rc;
 
-use crate::account::Cost;
-use crate::case::Case;
-use crate::entrant::Entrant;
+use crate::entrant::Kind;
 use crate::failure::Failure;
 
-/// One row per case, one column per entrant.
+/// Rows in sections, one column per entrant.
 pub(crate) struct Table {
-    columns: Vec<Column>,
+    columns: Vec<Kind>,
     rows: Vec<Row>,
 }
 
-struct Column {
-    name: &'static str,
-    peer: bool,
+/// One measured value.
+#[derive(Clone, Copy)]
+pub(crate) struct Figure {
+    value: f64,
+    busy: Option<f64>,
 }
 
-struct Row {
-    name: &'static str,
+/// Where a figure stands.
+#[derive(PartialEq)]
+pub(crate) struct Line {
+    pub(crate) section: Section,
+    pub(crate) name: String,
+}
+
+/// What a figure is of; in the order of the table.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub(crate) enum Section {
+    CpuPerRequest,
+    Throughput,
+    Wait,
+    CpuPerHandshake,
+    HandshakesPerCpu,
+    Memory,
+}
+
+/// One line of the table, in the order of its columns.
+pub(crate) struct Row {
+    pub(crate) line: Line,
     cells: Vec<Cell>,
 }
 
 /// What the rounds gave; one refusal refuses all of them.
 #[derive(Default)]
-struct Cell {
-    costs: Vec<Cost>,
-    refused: Option<Failure>,
+pub(crate) struct Cell {
+    figures: Vec<Figure>,
+    refused: Option<Rc<Failure>>,
+}
+
+impl Figure {
+    pub(crate) fn of(value: f64) -> Self {
+        Self { value, busy: None }
+    }
+
+    /// How busy the server was: CPU seconds per second.
+    pub(crate) fn with(self, busy: f64) -> Self {
+        Self { busy: Some(busy), ..self }
+    }
 }
 
 impl Table {
-    pub(crate) fn new(cases: &[&Case], entrants: &[Entrant]) -> Self {
-        let column = |entrant: &Entrant| Column { name: entrant.name, peer: entrant.peer };
-        let columns: Vec<_> = entrants.iter().map(column).collect();
-        let row = |case: &&Case| Row {
-            name: case.name,
-            cells: columns.iter().map(|_| Cell::default()).collect(),
-        };
-        Self { rows: cases.iter().map(row).collect(), columns }
+    pub(crate) fn new(columns: Vec<Kind>) -> Self {
+        Self { columns, rows: Vec::new() }
     }
 
-    pub(crate) fn enter(&mut self, case: &Case, entrant: &Entrant, result: Result<Cost, Failure>) {
-        let row = self.rows.iter_mut().find(|row| row.name == case.name);
-        let column = self.columns.iter().position(|column| column.name == entrant.name);
-        let Some(cell) = row.zip(column).and_then(|(row, at)| row.cells.get_mut(at)) else {
-            return;
-        };
-        match result {
-            Ok(cost) => cell.costs.push(cost),
-            Err(failure) => cell.refused = Some(failure),
+    /// What one measurement of an entrant gave, line by line, or why it gave nothing.
+    pub(crate) fn enter(
+        &mut self,
+        lines: Vec<Line>,
+        kind: Kind,
+        result: Result<Vec<Figure>, Failure>,
+    ) {
+        let result = result.map_err(Rc::new);
+        for (nth, line) in lines.into_iter().enumerate() {
+            let Some(column) = self.columns.iter().position(|column| *column == kind) else {
+                return;
+            };
+            let Some(cell) = self.row(line).cells.get_mut(column) else { return };
+            match &result {
+                Ok(figures) => cell.figures.extend(figures.get(nth)),
+                Err(failure) => cell.refused = Some(Rc::clone(failure)),
+            }
+        }
+    }
+
+    pub(crate) fn columns(&self) -> &[Kind] {
+        &self.columns
+    }
+
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// In the order in which lines came, section by section.
+    fn row(&mut self, line: Line) -> &mut Row {
+        let at = self.rows.iter().position(|row| row.line == line).unwrap_or_else(|| {
+            let after = self.rows.partition_point(|row| row.line.section <= line.section);
+            let cells = self.columns.iter().map(|_| Cell::default()).collect();
+            self.rows.insert(after, Row { line, cells });
+            after
+        });
+        &mut self.rows[at]
+    }
+
+    /// As README shows it: without what is there to judge a run by.
+    pub(crate) fn markdown(&self) -> String {
+        self.show(|cell, row, ratio| cell.show(row.line.section, ratio))
+    }
+
+    fn show(&self, cell: impl Fn(&Cell, &Row, Option<f64>) -> String) -> String {
+        let mut text = String::new();
+        let names: Vec<_> = self.columns.iter().map(|kind| kind.name().to_owned()).collect();
+        line(&mut text, "", &names);
+        line(&mut text, "---", &vec!["---:".to_owned(); names.len()]);
+        let mut section = None;
+        for row in &self.rows {
+            if section != Some(row.line.section) {
+                let title = format!("**{}**", row.line.section.title());
+                line(&mut text, &title, &vec![String::new(); names.len()]);
+            }
+            section = Some(row.line.section);
+            let cells = row.cells.iter().enumerate();
+            let cells: Vec<_> =
+                cells.map(|(at, it)| cell(it, row, row.ratio(&self.columns, at))).collect();
+            line(&mut text, &row.line.name, &cells);
+        }
+        text
+    }
+}
+
+impl Section {
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::CpuPerRequest => "CPU µs per request",
+            Self::Throughput => "Requests per second, as many as it can",
+            Self::Wait => "Milliseconds waited at 2,000 requests per second",
+            Self::CpuPerHandshake => "CPU µs per TLS 1.3 handshake",
+            Self::HandshakesPerCpu => "Handshakes per CPU second",
+            Self::Memory => "KiB per idle TLS connection",
+        }
+    }
+
+    fn more_is_better(self) -> bool {
+        matches!(self, Self::Throughput | Self::HandshakesPerCpu)
+    }
+
+    fn decimals(self) -> usize {
+        match self {
+            Self::Throughput | Self::HandshakesPerCpu => 0,
+            Self::CpuPerRequest | Self::CpuPerHandshake | Self::Memory => 1,
+            Self::Wait => 2,
         }
     }
 }
 
 impl Row {
-    fn cheaper_peer(&self, columns: &[Column]) -> Option<f64> {
-        let peers = self.cells.iter().zip(columns).filter(|(_, column)| column.peer);
-        peers.filter_map(|(cell, _)| cell.micros()).min_by(f64::total_cmp)
+    pub(crate) fn value(&self, column: usize) -> Option<f64> {
+        self.cells.get(column)?.median(|figure| Some(figure.value))
+    }
+
+    /// To the better peer; for peers nothing.
+    fn ratio(&self, columns: &[Kind], column: usize) -> Option<f64> {
+        let better = self.better_peer(columns).filter(|_| !columns[column].is_peer());
+        self.value(column).zip(better).map(|(value, peer)| value / peer)
+    }
+
+    pub(crate) fn better_peer(&self, columns: &[Kind]) -> Option<f64> {
+        let peers = columns.iter().enumerate().filter(|(_, kind)| kind.is_peer());
+        let values = peers.filter_map(|(at, _)| self.value(at));
+        if self.line.section.more_is_better() {
+            values.max_by(f64::total_cmp)
+        } else {
+            values.min_by(f64::total_cmp)
+        }
     }
 }
 
 impl Cell {
-    fn micros(&self) -> Option<f64> {
-        self.median(|cost| cost.per_request.div_duration_f64(Duration::from_micros(1)))
-    }
-
-    fn utilisation(&self) -> Option<f64> {
-        self.median(|cost| cost.utilisation)
-    }
-
-    fn median(&self, figure: impl Fn(&Cost) -> f64) -> Option<f64> {
+    fn median(&self, of: impl Fn(&Figure) -> Option<f64>) -> Option<f64> {
         if self.refused.is_some() {
             return None;
         }
-        let mut figures: Vec<_> = self.costs.iter().map(figure).collect();
+        let mut figures: Vec<_> = self.figures.iter().filter_map(of).collect();
         figures.sort_by(f64::total_cmp);
-        let (low, high) =
-            (figures.get(figures.len().checked_sub(1)? / 2)?, figures.get(figures.len() / 2)?);
-        Some(f64::midpoint(*low, *high))
+        let low = figures.get(figures.len().checked_sub(1)? / 2)?;
+        Some(f64::midpoint(*low, *figures.get(figures.len() / 2)?))
     }
 
-    /// `12.9 ×0.93 (87 %)`, the ratio not for peers.
-    fn show(&self, cheaper: Option<f64>) -> String {
-        let Some((micros, busy)) = self.micros().zip(self.utilisation()) else {
-            return "refused".to_owned();
-        };
-        let ratio = cheaper.map_or_else(String::new, |peer| format!(" ×{:.2}", micros / peer));
-        format!("{micros:.1}{ratio} ({:.0} %)", busy * 100.0)
+    /// `12.9 ×0.93`.
+    fn show(&self, section: Section, ratio: Option<f64>) -> String {
+        let ratio = ratio.map_or_else(String::new, |ratio| format!(" ×{ratio:.2}"));
+        match self.median(|figure| Some(figure.value)) {
+            Some(value) => format!("{value:.*}{ratio}", section.decimals()),
+            None if self.refused.is_some() => "refused".to_owned(),
+            None => "–".to_owned(),
+        }
+    }
+
+    /// `12.9 ×0.93 (87 %)`.
+    fn show_busy(&self, section: Section, ratio: Option<f64>) -> String {
+        let busy = self.median(|figure| figure.busy);
+        let busy = busy.map_or_else(String::new, |busy| format!(" ({:.0} %)", busy * 100.0));
+        self.show(section, ratio) + &busy
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "CPU microseconds per request, medians; × beside the cheaper peer; in")?;
-        writeln!(out, "brackets how busy the server was, in CPU seconds per second.\n")?;
-        let names: Vec<_> = self.columns.iter().map(|column| column.name.to_owned()).collect();
-        line(out, "", &names)?;
-        line(out, "---", &vec!["---:".to_owned(); names.len()])?;
+        writeln!(
+            out,
+            "Medians; × beside the better of nginx and HAProxy; in brackets how busy the"
+        )?;
+        writeln!(out, "server was, in CPU seconds per second.\n")?;
+        write!(out, "{}", self.show(|cell, row, ratio| cell.show_busy(row.line.section, ratio)))?;
         for row in &self.rows {
-            let cheaper = row.cheaper_peer(&self.columns);
-            let show =
-                |(cell, column): (&Cell, &Column)| cell.show(cheaper.filter(|_| !column.peer));
-            let cells: Vec<_> = row.cells.iter().zip(&self.columns).map(show).collect();
-            line(out, row.name, &cells)?;
-        }
-        for row in &self.rows {
-            for (cell, column) in row.cells.iter().zip(&self.columns) {
+            for (cell, kind) in row.cells.iter().zip(&self.columns) {
                 if let Some(failure) = &cell.refused {
-                    writeln!(out, "\n{}, {}: {failure}", row.name, column.name)?;
+                    writeln!(out, "\n{}, {}: {failure}", row.line.name, kind.name())?;
                 }
             }
         }
@@ -117,10 +226,10 @@ impl fmt::Display for Table {
     }
 }
 
-fn line(out: &mut fmt::Formatter<'_>, first: &str, cells: &[String]) -> fmt::Result {
-    write!(out, "| {first:<21} |")?;
+fn line(text: &mut String, first: &str, cells: &[String]) {
+    text.push_str(&format!("| {first:<34} |"));
     for cell in cells {
-        write!(out, " {cell:>24} |")?;
+        text.push_str(&format!(" {cell:>23} |"));
     }
-    writeln!(out)
+    text.push('\n');
 }
