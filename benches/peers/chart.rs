@@ -71,7 +71,8 @@ fn group(svg: &mut String, row: &Row, columns: &[Kind], y: u32) -> u32 {
              <text x=\"{}\" y=\"{}\" fill=\"#333\">{:.2} ({value:.1} µs)</text>",
             BAR - 2,
             colour(*kind),
-            LABELS + width + 5,
+            // Clear of the line at 1.
+            LABELS + width.max(width_of(1.0)) + 5,
             y + BAR - 4,
             value / peer
         );
