@@ -153,7 +153,7 @@ impl Scene<'_> {
 }
 
 /// How many connections each may be told to hold: some take two files for one.
-fn connections_max() -> u64 {
+pub(crate) fn connections_max() -> u64 {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     (files.saturating_sub(200) / 2).min(20_000)
 }

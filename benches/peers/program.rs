@@ -34,8 +34,8 @@ pub(crate) struct Programs {
 impl Programs {
     /// Whatever can be left out is, and it is said what.
     pub(crate) fn find_or_install(tillgate: PathBuf, pingora: bool) -> Result<Self, Failure> {
-        let missing: Vec<_> =
-            NEEDED.iter().filter(|(program, _)| find(program).is_none()).collect();
+        let wanted = NEEDED.iter().filter(|(program, _)| pingora || *program != "cmake");
+        let missing: Vec<_> = wanted.filter(|(program, _)| find(program).is_none()).collect();
         if !missing.is_empty() {
             install(missing.iter().map(|(_, package)| *package));
         }

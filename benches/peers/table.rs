@@ -1,6 +1,6 @@
 //! Medians, and ratios to the better of the peers.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::rc::Rc;
 
 use crate::entrant::Kind;
@@ -107,25 +107,35 @@ impl Table {
 
     /// As README shows it: without what is there to judge a run by.
     pub(crate) fn markdown(&self) -> String {
-        self.show(|cell, row, ratio| cell.show(row.line.section, ratio))
+        self.show((0, 0), Cell::show)
     }
 
-    fn show(&self, cell: impl Fn(&Cell, &Row, Option<f64>) -> String) -> String {
+    /// Cells are padded to these widths, the first of a line to the first.
+    fn show(
+        &self,
+        widths: (usize, usize),
+        show: impl Fn(&Cell, Section, Option<f64>) -> String,
+    ) -> String {
         let mut text = String::new();
-        let names: Vec<_> = self.columns.iter().map(|kind| kind.name().to_owned()).collect();
-        line(&mut text, "", &names);
-        line(&mut text, "---", &vec!["---:".to_owned(); names.len()]);
+        let mut line = |first: &str, cells: &mut dyn Iterator<Item = String>| {
+            let _ = write!(text, "| {first:<0$} |", widths.0);
+            for cell in cells {
+                let _ = write!(text, " {cell:>0$} |", widths.1);
+            }
+            text.push('\n');
+        };
+        line("", &mut self.columns.iter().map(|kind| kind.name().to_owned()));
+        line("---", &mut self.columns.iter().map(|_| "---:".to_owned()));
         let mut section = None;
         for row in &self.rows {
             if section != Some(row.line.section) {
                 let title = format!("**{}**", row.line.section.title());
-                line(&mut text, &title, &vec![String::new(); names.len()]);
+                line(&title, &mut self.columns.iter().map(|_| String::new()));
             }
             section = Some(row.line.section);
             let cells = row.cells.iter().enumerate();
-            let cells: Vec<_> =
-                cells.map(|(at, it)| cell(it, row, row.ratio(&self.columns, at))).collect();
-            line(&mut text, &row.line.name, &cells);
+            let show = |(at, cell)| show(cell, row.line.section, row.ratio(&self.columns, at));
+            line(&row.line.name, &mut cells.map(show));
         }
         text
     }
@@ -135,7 +145,7 @@ impl Section {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::CpuPerRequest => "CPU µs per request",
-            Self::Throughput => "Requests per second, as many as it can",
+            Self::Throughput => "Requests per second at full speed",
             Self::Wait => "Milliseconds waited at 2,000 requests per second",
             Self::CpuPerHandshake => "CPU µs per TLS 1.3 handshake",
             Self::HandshakesPerCpu => "Handshakes per CPU second",
@@ -214,7 +224,7 @@ impl fmt::Display for Table {
             "Medians; × beside the better of nginx and HAProxy; in brackets how busy the"
         )?;
         writeln!(out, "server was, in CPU seconds per second.\n")?;
-        write!(out, "{}", self.show(|cell, row, ratio| cell.show_busy(row.line.section, ratio)))?;
+        out.write_str(&self.show((34, 23), Cell::show_busy))?;
         for row in &self.rows {
             for (cell, kind) in row.cells.iter().zip(&self.columns) {
                 if let Some(failure) = &cell.refused {
@@ -224,12 +234,4 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
-}
-
-fn line(text: &mut String, first: &str, cells: &[String]) {
-    text.push_str(&format!("| {first:<34} |"));
-    for cell in cells {
-        text.push_str(&format!(" {cell:>23} |"));
-    }
-    text.push('\n');
 }

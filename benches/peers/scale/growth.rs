@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use super::repeat::{Question, ask, cost};
 use super::start;
 use crate::client::{Connection, config, get, post};
-use crate::entrant::Scene;
+use crate::entrant::{Scene, connections_max};
 use crate::failure::Failure;
 use crate::handshakes;
 use crate::pages::page;
@@ -46,10 +46,10 @@ fn certificates(scene: &Scene<'_>, quick: bool, enter: Enter<'_>) -> Result<(), 
         }
         there = *count;
         let tillgate = start(scene, &format!("certificates-{count}"), &more)?;
-        let (calls, spent) = handshakes::measure(&tillgate, scene.folder, false, HANDSHAKES)?;
-        enter(count.to_string(), "full handshake, 1 name", spent.micros(calls));
         let question = Question { request: &|_| get(PAGE), status: "200" };
         enter(count.to_string(), "page of 1 KiB", cost(scene, &tillgate, &question, REQUESTS)?);
+        let (calls, spent) = handshakes::measure(&tillgate, scene.folder, false, HANDSHAKES)?;
+        enter(count.to_string(), "full handshake", spent.micros(calls));
     }
     Ok(())
 }
@@ -99,9 +99,10 @@ fn accounts(scene: &Scene<'_>, quick: bool, enter: Enter<'_>) -> Result<(), Fail
     Ok(())
 }
 
-/// The others are idle, as most are.
+/// The others are idle, as most are. How many there are at last depends on how many files we may open.
 fn connections(scene: &Scene<'_>, quick: bool, enter: Enter<'_>) -> Result<(), Failure> {
-    let steps: &[u32] = if quick { &[100, 1_000] } else { &[100, 1_000, 5_000, 9_000] };
+    let most = u32::try_from(connections_max()).unwrap_or(u32::MAX).saturating_sub(100).min(10_000);
+    let steps = if quick { [100, 1_000].as_slice() } else { &[100, 1_000, 5_000, most] };
     let tillgate = start(scene, "connections", "")?;
     let config = config(scene.folder.certificate(tillgate.key), b"http/1.1", false)?;
     let mut open = Vec::new();
@@ -128,10 +129,13 @@ fn bodies(scene: &Scene<'_>, quick: bool, enter: Enter<'_>) -> Result<(), Failur
         // 400 MiB of the large ones, some thousand of the small ones.
         let count = u32::try_from((400 << 10) / kib).unwrap_or(1).clamp(8, REQUESTS);
         let micros = cost(scene, &tillgate, &question, count)?;
-        let size = if *kib < 1 << 10 { format!("{kib} KiB") } else { format!("{} MiB", kib >> 10) };
-        enter(size.clone(), "page of so much", micros);
-        let mib = f64::from(u32::try_from(*kib).unwrap_or(u32::MAX)) / 1024.0;
-        enter(size, "of it, a MiB", micros / mib);
+        if *kib < 1 << 10 {
+            enter(format!("{kib} KiB"), "page of so much", micros);
+        } else {
+            let mib = kib >> 10;
+            let each = micros / f64::from(u32::try_from(mib).unwrap_or(u32::MAX));
+            enter(format!("{mib} MiB"), "each MiB of a page", each);
+        }
     }
     Ok(())
 }
