@@ -119,7 +119,10 @@ impl Shop {
 impl WebSocket {
     /// Asks for `/ws`, offering compression as browsers do.
     pub(crate) fn open(sidecar: &Sidecar) -> Self {
-        let mut client = sidecar.https();
+        Self::over(sidecar.https())
+    }
+
+    pub(crate) fn over(mut client: Client) -> Self {
         let fields = [
             ("connection", "Upgrade"),
             ("upgrade", "websocket"),
