@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use crate::confine::{NOBODY, is_root};
 use crate::harness::{
     Client, Identity, Pebble, PebbleSetup, Setup, Sidecar, Tls, Upstream, Watched, eventually,
     free_ports, program,
@@ -115,6 +116,32 @@ fn a_wildcard_comes_by_a_hook_which_takes_its_records_away_again() {
     let done = std::fs::read_to_string(done).unwrap();
     let expected = "present _acme-challenge.new.example\ncleanup _acme-challenge.new.example\n";
     assert_eq!(done, expected);
+}
+
+#[test]
+fn a_hook_of_a_server_that_was_root_works_as_its_user_and_writes_no_further_than_that() {
+    if !is_root("a hook of a dropped user") {
+        return;
+    }
+    let Some(pebble) = PebbleSetup::default().start() else { return };
+    let (hook, done) = pebble.hook();
+    // Open to every user of the machine, and none of the folders of the sandbox.
+    let outside = format!("/dev/shm/tillgate-hook-{}", std::process::id());
+    let (hook, file) = (hook.display(), done.display());
+    let script = format!("id -u >> {file}; touch {outside}; exec {hook}");
+    let command = format!("[\"/bin/sh\", \"-c\", {script:?}]");
+    let hook = format!("hook = {{ command = {command}, propagation = \"1ms\" }}\n");
+    let upstream = Upstream::ok();
+    let tables = pebble.tables(&["*.new.example"], "dns-01") + &hook;
+    let sidecar = Setup::new(&upstream).top("user = \"nobody\"").tables(&tables).start();
+    await_certificate(&sidecar, 0);
+    serves(&pebble, "any.new.example");
+    let actions = ["present", "cleanup"].map(|action| format!("{action} _acme-challenge.{NAME}\n"));
+    let expected = actions.map(|line| format!("{NOBODY}\n{line}")).concat();
+    assert_eq!(std::fs::read_to_string(done).unwrap(), expected);
+    let confined = sidecar.metric("tillgate_protection", &["landlock"]) == 1.0;
+    let wrote = std::fs::remove_file(&outside).is_ok();
+    assert!(!(confined && wrote), "it wrote to {outside}");
 }
 
 #[test]

@@ -12,10 +12,10 @@ use crate::harness::{Client, Setup, Sidecar, Upstream, eventually};
 use crate::upgrade::Binary;
 
 /// The user of no rights that every system has.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 /// Whether this can be tried: only root can become somebody else.
-fn is_root(test: &str) -> bool {
+pub(crate) fn is_root(test: &str) -> bool {
     let root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if !root {
         eprintln!("skipped: {test} needs root");

@@ -140,7 +140,7 @@ impl Pebble {
     }
 
     /// A hook that changes the name server's records, and writes down what it did; with the file in
-    /// which it does.
+    /// which it does. Whoever it runs as may do so.
     pub(crate) fn hook(&self) -> (std::path::PathBuf, std::path::PathBuf) {
         use std::os::unix::fs::PermissionsExt as _;
         let (script, done) = (self.folder.path().join("hook"), self.folder.path().join("done"));
@@ -154,7 +154,10 @@ impl Pebble {
              esac\n"
         );
         std::fs::write(&script, text).unwrap();
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::write(&done, "").unwrap();
+        for (path, mode) in [(self.folder.path(), 0o755), (&script, 0o755), (&done, 0o666)] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
         (script, done)
     }
 }
