@@ -41,7 +41,8 @@ pub(super) enum VaultCommand {
     ///
     /// The file opens with its key only, which is made beside it if it is not there: move the two
     /// apart. Killed at any moment, the same command with --resume goes on. Cards that are first seen
-    /// meanwhile may be missing. Erased cards are not in it, and neither are their tokens.
+    /// meanwhile may be missing. Of erased cards it holds the tokens only, so that they come back by no
+    /// older export and are never given again where it is imported.
     #[command(after_help = "Examples:\n  \
         tillgate vault export --config /etc/tillgate/tillgate.toml --to cards.export\n  \
         tillgate vault export --config /etc/tillgate/tillgate.toml --to cards.export --resume")]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use self::file::{Left, Next, Place, Reader, Writer};
+use self::file::{Left, Next, Reader, Writer};
 use self::frames::{CardRow, ErasedToken, FRAME_ROWS, Head};
 use super::VaultError;
 use super::intake::{Incoming, Refusal, Taken, Wish};
@@ -164,28 +164,20 @@ impl Keeper {
         let (rows, vault) = (self.census().await?.rows, self.name().ok_or(VaultError::Damaged)?);
         let left = if resume { Writer::resume(path, key, vault)? } else { Left::Nothing };
         let mut exported = Exported::default();
-        let (mut writer, place) = match left {
-            Left::Begun(writer, place) => {
+        let (mut writer, last) = match left {
+            Left::Begun(writer, last) => {
                 exported.resumed = true;
-                (writer, place)
+                (writer, last)
             }
-            Left::Nothing => (Writer::create(path, key, Head { vault, rows })?, Place::Rows(None)),
+            Left::Nothing => (Writer::create(path, key, Head { vault, rows })?, None),
             Left::Whole(done) => {
                 let (since, erased) = (rows.saturating_sub(done.rows), done.erased);
                 return Ok(Exported { resumed: true, rows: done.rows, erased, since, ..exported });
             }
         };
-        let cipher = self.keys.cipher.load();
-        let print = |token: Token| cipher.fingerprint(token.as_bytes());
-        let mut erased_after = None;
-        match place {
-            Place::Erased(last) => erased_after = Some(print(last)),
-            Place::Rows(last) => {
-                let news = (rows, tell);
-                self.export_rows(&mut writer, last.map(print), &mut exported, news).await?;
-            }
-        }
-        self.export_erased(&mut writer, erased_after).await?;
+        let after = last.map(|token| self.keys.cipher.load().fingerprint(token.as_bytes()));
+        self.export_rows(&mut writer, after, &mut exported, (rows, tell)).await?;
+        self.export_erased(&mut writer).await?;
         let done = writer.finish()?;
         (exported.rows, exported.erased) = (done.rows, done.erased);
         exported.since = self.census().await?.rows.saturating_sub(exported.rows + exported.damaged);
@@ -223,12 +215,10 @@ impl Keeper {
         }
     }
 
-    /// After all rows, so that none is erased in between and told of nowhere.
-    async fn export_erased(
-        &self,
-        writer: &mut Writer,
-        mut after: Option<Fingerprint>,
-    ) -> Result<(), ExportError> {
+    /// After all rows, and all of them by every command that ends an export, so that none is erased in
+    /// between and told of nowhere.
+    async fn export_erased(&self, writer: &mut Writer) -> Result<(), ExportError> {
+        let mut after = None;
         loop {
             let page = self.patiently(|store| store.erased_page(after, FRAME_ROWS)).await;
             let page = page.map_err(VaultError::from)?;

@@ -129,6 +129,7 @@ fn an_export_that_was_cut_or_changed_is_refused_before_anything_is_taken_in() {
     let mut head = whole.clone();
     head[40] ^= 1;
     refused(&head, "its head was changed");
+    refused(&[&whole[..], b"x"].concat(), "was changed");
     refused(b"tillgate? no", "is no export");
     let second = file(&sidecar, "again.export");
     json(&sidecar, &["export", "--to", text(&second)]);
@@ -195,6 +196,41 @@ fn an_erased_card_stays_erased_wherever_its_vault_is_exported_to() {
         );
         assert_eq!(buy(&other, &other_shop, &stays), kept);
         assert_ne!(buy(&other, &other_shop, &goes), gone);
+    });
+}
+
+#[test]
+fn a_card_erased_before_its_export_goes_on_does_not_come_back_by_it() {
+    on_two_of_both_stores(|tables, others| {
+        let (shop, other_shop) = (Upstream::ok(), Upstream::ok());
+        let sidecar = Sidecar::start(&shop, tables);
+        let tokens: Vec<_> = (0..12).map(|_| buy(&sidecar, &shop, &cards::fresh("visa"))).collect();
+        // Wherever the tokens erased first stand in the order of tokens, some stand before and behind.
+        let (first, (then, kept)) = (&tokens[..2], tokens[2..].split_at(8));
+        let erase = |token: &String| {
+            done(&run(&sidecar, &["erase", "--token", token, "--yes"]));
+        };
+        first.iter().for_each(erase);
+        let export = file(&sidecar, "cards.export");
+        let arguments = ["export", "--to", text(&export)];
+        json(&sidecar, &arguments);
+        // Killed before the last frame, when the erased tokens had been written.
+        let (whole, last_frame) = (fs::read(&export).unwrap(), 5 + 12 + 16 + 16);
+        fs::write(&export, &whole[..whole.len() - last_frame]).unwrap();
+        then.iter().for_each(erase);
+        let exported = json(&sidecar, &[&arguments[..], &["--resume"]].concat());
+        assert_eq!((&exported["resumed"], &exported["erased"]), (&true.into(), &10.into()));
+
+        let other = Sidecar::start(&other_shop, others);
+        let imported = json(&other, &["import", "--from", text(&export)]);
+        assert_eq!((&imported["new"], &imported["erased"]), (&2.into(), &10.into()));
+        for token in then {
+            let said = told(&run(&other, &["reveal", token, "--masked"]), 1);
+            assert!(said.contains("was erased"), "{said}");
+        }
+        for token in kept {
+            done(&run(&other, &["reveal", token, "--masked"]));
+        }
     });
 }
 

@@ -1,7 +1,7 @@
 //! The file of an export, as it is written and read.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -40,10 +40,17 @@ pub(super) struct Reader {
     file: BufReader<File>,
     cipher: FrameCipher,
     head: Head,
-    index: u64,
-    counts: Counts,
+    place: Place,
+}
+
+/// Between two frames.
+#[derive(Clone, Copy)]
+struct Place {
     /// Where the next frame begins.
     at: u64,
+    index: u64,
+    /// What is there until here.
+    counts: Counts,
 }
 
 /// The next thing in an export.
@@ -56,21 +63,12 @@ pub(super) enum Next {
 
 /// What an earlier command left.
 pub(super) enum Left {
-    /// An export that goes on from there.
-    Begun(Writer, Place),
+    /// An export whose rows are there up to this token; none where there is none.
+    Begun(Writer, Option<Token>),
     /// A whole export.
     Whole(Counts),
     /// Nothing that could be gone on with.
     Nothing,
-}
-
-/// How far an export has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Place {
-    /// All rows are there, and the erased tokens up to this one.
-    Erased(Token),
-    /// The rows are there up to this token; none where there is none.
-    Rows(Option<Token>),
 }
 
 impl Writer {
@@ -96,7 +94,8 @@ impl Writer {
     }
 
     /// Goes on with what an earlier command left of this vault: whatever stands behind its last whole
-    /// frame is cut off.
+    /// frame of rows is cut off. Erased tokens are written anew, as some may have become so since,
+    /// anywhere in their order.
     pub(super) fn resume(
         path: &Path,
         key: &dyn MasterKey,
@@ -116,26 +115,25 @@ impl Writer {
         if reader.head.vault != vault {
             return Err(ExportError::OtherVault { path: path.to_owned() });
         }
-        let mut place = Place::Rows(None);
+        let (mut kept, mut last) = (reader.place, None);
         loop {
             match reader.next() {
-                Ok(Next::End) => return Ok(Left::Whole(reader.counts)),
-                Ok(Next::Erased(tokens)) => {
-                    place = tokens.last().map_or(place, |last| Place::Erased(last.token));
-                }
+                Ok(Next::End) => return Ok(Left::Whole(reader.place.counts)),
+                Ok(Next::Erased(_)) => {}
                 Ok(Next::Rows(rows)) => {
-                    place = rows.last().map_or(place, |last| Place::Rows(Some(last.token)));
+                    kept = reader.place;
+                    last = rows.last().map(|row| row.token).or(last);
                 }
                 // What a power cut leaves need not be short: it may be noise.
                 Err(ExportError::Cut { .. } | ExportError::Damaged { .. }) => break,
                 Err(error) => return Err(error),
             }
         }
-        let Reader { cipher, index, counts, at, .. } = reader;
+        let (Reader { cipher, .. }, Place { at, index, counts }) = (reader, kept);
         let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
         file.set_len(at).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
         let path = path.to_owned();
-        Ok(Left::Begun(Self { path, file, cipher, index, counts }, place))
+        Ok(Left::Begun(Self { path, file, cipher, index, counts }, last))
     }
 
     /// What it holds.
@@ -204,15 +202,13 @@ impl Reader {
             file,
             cipher,
             head,
-            index: 0,
-            counts: Counts::default(),
-            at: whole,
+            place: Place { at: whole, index: 0, counts: Counts::default() },
         })
     }
 
     /// What has been read.
     pub(super) fn counts(&self) -> Counts {
-        self.counts
+        self.place.counts
     }
 
     /// How many rows there were when it was begun.
@@ -220,8 +216,9 @@ impl Reader {
         self.head.rows
     }
 
+    /// The next thing. Behind the end there is nothing: what was put there is none of ours.
     pub(super) fn next(&mut self) -> Result<Next, ExportError> {
-        let damaged = ExportError::Damaged { path: self.path.clone(), frame: self.index };
+        let damaged = ExportError::Damaged { path: self.path.clone(), frame: self.place.index };
         let mut prefix = [0; PREFIX_BYTES];
         self.read(&mut prefix)?;
         let [length @ .., kind] = prefix;
@@ -231,26 +228,34 @@ impl Reader {
         };
         let mut sealed = vec![0; length];
         self.read(&mut sealed)?;
-        let Some(text) = self.cipher.open(self.index, kind, sealed) else { return Err(damaged) };
-        let counts = write_counts(self.counts.rows, self.counts.erased);
+        let Some(text) = self.cipher.open(self.place.index, kind, sealed) else {
+            return Err(damaged);
+        };
+        let counts = write_counts(self.place.counts.rows, self.place.counts.erased);
         let next = match kind {
-            Kind::End if *text == *counts => Next::End,
+            Kind::End if *text == *counts && self.is_over()? => Next::End,
             Kind::End => return Err(damaged),
             Kind::Erased => Next::Erased(read_erased(&text).ok_or(damaged)?),
             Kind::Rows => Next::Rows(read_rows(&text).ok_or(damaged)?),
         };
         match &next {
             Next::End => {}
-            Next::Erased(tokens) => self.counts.erased += count(tokens.len()),
-            Next::Rows(rows) => self.counts.rows += count(rows.len()),
+            Next::Erased(tokens) => self.place.counts.erased += count(tokens.len()),
+            Next::Rows(rows) => self.place.counts.rows += count(rows.len()),
         }
-        self.index += 1;
-        self.at += u64::try_from(PREFIX_BYTES + length).unwrap_or(u64::MAX);
+        self.place.index += 1;
+        self.place.at += u64::try_from(PREFIX_BYTES + length).unwrap_or(u64::MAX);
         Ok(next)
     }
 
+    fn is_over(&mut self) -> Result<bool, ExportError> {
+        let rest = self.file.fill_buf();
+        rest.map(<[u8]>::is_empty)
+            .map_err(|source| ExportError::Read { path: self.path.clone(), source })
+    }
+
     fn read(&mut self, room: &mut [u8]) -> Result<(), ExportError> {
-        let rows = self.counts.rows;
+        let rows = self.place.counts.rows;
         self.file.read_exact(room).map_err(|source| cut(&self.path, rows, source))
     }
 }

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::file::{Counts, Left, Next, Place, Reader, Writer};
+use super::file::{Counts, Left, Next, Reader, Writer};
 use super::frames::{CardRow, ErasedToken, Head, PREFIX_BYTES, WRAPPED_BYTES};
 use super::*;
 use crate::card::{Pan, TokenFormat};
@@ -108,25 +108,37 @@ fn frames_that_are_moved_left_out_repeated_or_relabelled_do_not_open() {
 }
 
 #[test]
-fn a_cut_at_any_byte_is_gone_on_with_from_the_last_whole_frame() {
+fn what_stands_behind_the_end_is_refused_and_gone_on_with_from_the_last_rows() {
+    let (_folder, path) = written();
+    let bytes = fs::read(&path).unwrap();
+    let places = frames(&bytes);
+    let again = &bytes[places[3]..];
+    for behind in [&b"\0"[..], again] {
+        fs::write(&path, [&bytes, behind].concat()).unwrap();
+        assert!(matches!(read(&path).1, Err(ExportError::Damaged { frame: 3, .. })));
+    }
+    let left = Writer::resume(&path, &key(1), HEAD.vault).unwrap();
+    let Left::Begun(writer, Some(last)) = left else { panic!("taken for whole") };
+    assert_eq!((last, writer.counts().rows), (row(2).token, 2));
+}
+
+#[test]
+fn a_cut_at_any_byte_is_gone_on_with_from_the_last_whole_frame_of_rows() {
     let (_folder, path) = written();
     let bytes = fs::read(&path).unwrap();
     let places = frames(&bytes);
     for length in 0..bytes.len() {
         fs::write(&path, &bytes[..length]).unwrap();
         let left = Writer::resume(&path, &key(1), HEAD.vault).unwrap();
-        let Left::Begun(mut writer, place) = left else {
+        let Left::Begun(mut writer, last) = left else {
             assert!(length < places[0] && !path.exists());
             continue;
         };
-        let whole = places.iter().filter(|place| **place <= length).count() - 1;
-        let Counts { rows, erased } = writer.counts();
-        assert_eq!(rows + erased, u64::try_from(whole).unwrap());
-        let last = match place {
-            Place::Erased(token) | Place::Rows(Some(token)) => token.as_bytes()[15] - b'0',
-            Place::Rows(None) => 0,
-        };
-        assert_eq!((usize::from(last), matches!(place, Place::Erased(_))), (whole, whole == 3));
+        let whole = places[..3].iter().filter(|place| **place <= length).count() - 1;
+        let rows = u64::try_from(whole).unwrap();
+        assert_eq!(writer.counts(), Counts { rows, erased: 0 }, "erased ones are written anew");
+        let last = last.map_or(0, |token| token.as_bytes()[15] - b'0');
+        assert_eq!(usize::from(last), whole);
         (last + 1..=3).for_each(|last| add(&mut writer, last));
         assert_eq!(writer.finish().unwrap(), WHOLE);
         let (tokens, end) = read(&path);
