@@ -9,6 +9,7 @@ mod acme;
 mod balance;
 mod cards;
 mod certificate;
+mod client_network;
 mod field;
 mod forward;
 mod gateway;
@@ -41,6 +42,7 @@ pub use acme::{
 pub use balance::{Balance, Ejection, HealthCheck, Maintenance, QueueLimits, RetryBudget};
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
+pub use client_network::ClientNetwork;
 pub use field::{FieldPattern, enclosing, join_names, name_parts};
 pub use forward::{Destination, ForwardPolicy, Others};
 pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};

@@ -54,7 +54,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
-use body::{Body, Source};
+use body::{Body, Room, Source};
 use device::Browser;
 use exchange::{Asked, Exchange};
 use finish::Ending;
@@ -68,6 +68,7 @@ use testing::Payer;
 use upgrade::{Bootstrap, Switch, Wanted};
 use upstreams::Sticky;
 
+pub use body::HeldBodies;
 pub use connect::{Connect, Intercept, Onward, Tunnel};
 pub use finish::Finished;
 pub use forward::Dialer;
@@ -193,7 +194,9 @@ impl Proxy {
         let wanted = Wanted::by(&request, bootstrap.as_ref(), &route.cards)?;
         let client = wanted.is_any().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
-        let mut source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, timeouts);
+        let room = Room::new(&self.services.held, generation.snapshot.doors.held_bytes_max);
+        let mut source =
+            Source::from_client(incoming, Arc::clone(exchange), (limit_bytes, room), timeouts);
         let browser = recognise(&mut head.headers, generation, route, (peer, exchange));
 
         maintenance::admit(place, exchange)?;

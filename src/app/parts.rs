@@ -205,6 +205,7 @@ pub(super) async fn services(
         seen,
         gateways,
         deliveries,
+        held: Arc::default(),
         upstreams,
     })
 }

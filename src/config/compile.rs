@@ -85,7 +85,7 @@ impl Compiler<'_> {
             proof_of_work: self.proof_of_work(&file.proof_of_work),
             pages: self.pages(&file.pages),
             timeouts: self.timeouts(&file.timeouts, &file.limits),
-            doors: connection_limits(&file.limits),
+            doors: self.connection_limits(&file.limits),
             tls: self.tls(file),
         };
         let webhooks = self.webhooks(&file.webhook, &snapshot.sites);
@@ -195,8 +195,9 @@ impl Compiler<'_> {
             ("requests", &written.requests),
         ];
         let spans = counts.map(|(name, at)| (name, at.as_ref().map(At::span)));
-        let rate = ("client_rate", written.client_rate.as_ref().map(At::span));
-        for (name, span) in spans.into_iter().chain([rate]) {
+        let texts = [("client_rate", &written.client_rate), ("held", &written.held)];
+        let texts = texts.map(|(name, at)| (name, at.as_ref().map(At::span)));
+        for (name, span) in spans.into_iter().chain(texts) {
             let Some(span) = span else { continue };
             let message = "holds for the whole process, and not for some paths";
             self.refuse(&span, &format!("{table}.{name}"), message, "move it to [limits]");
@@ -233,16 +234,17 @@ impl Compiler<'_> {
             upgrade: read("upgrade", &written.upgrade, base.upgrade),
         }
     }
-}
 
-fn connection_limits(written: &LimitsSchema) -> ConnectionLimits {
-    let base = ConnectionLimits::default();
-    let read = |at: &Option<At<_>>, default| at.as_ref().map_or(default, |at| *at.get());
-    ConnectionLimits {
-        connections_max: read(&written.connections, base.connections_max),
-        per_network_max: read(&written.connections_per_network, base.per_network_max),
-        handshakes_max: read(&written.handshakes, base.handshakes_max),
-        requests_max: read(&written.requests, base.requests_max),
+    fn connection_limits(&mut self, written: &LimitsSchema) -> ConnectionLimits {
+        let base = ConnectionLimits::default();
+        let read = |at: &Option<At<_>>, default| at.as_ref().map_or(default, |at| *at.get());
+        ConnectionLimits {
+            connections_max: read(&written.connections, base.connections_max),
+            per_network_max: read(&written.connections_per_network, base.per_network_max),
+            handshakes_max: read(&written.handshakes, base.handshakes_max),
+            requests_max: read(&written.requests, base.requests_max),
+            held_bytes_max: self.size("limits.held", written.held.as_ref(), base.held_bytes_max),
+        }
     }
 }
 

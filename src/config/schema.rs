@@ -296,6 +296,9 @@ pub(super) struct LimitsSchema {
     /// The most requests under way. Not in a route.
     #[schemars(extend("default" = 10000))]
     pub(super) requests: Option<At<NonZeroUsize>>,
+    /// The most memory for bodies that are read whole before they go on. Not in a route.
+    #[schemars(extend("default" = "256MiB"))]
+    pub(super) held: Option<At<String>>,
     /// The least that a client must send of a body, and take in of an answer, per second. Not in a
     /// route.
     #[schemars(extend("default" = "500B"))]

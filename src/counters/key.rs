@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use aws_lc_rs::hmac;
 
 use super::Tag;
+use crate::policy::ClientNetwork;
 
 /// What something is counted under: 128 bits of HMAC-SHA-256. Safe to log and store; without the
 /// key nobody can try names against it.
@@ -64,12 +65,9 @@ impl KeyHasher {
     /// Who guesses at one site's logins is no better at another's: only guards are told apart.
     #[must_use]
     pub fn network(&self, guard: Option<&str>, client: IpAddr) -> CounterKey {
-        match client.to_canonical() {
+        match ClientNetwork::of(client).0 {
             IpAddr::V4(address) => self.hash(guard, &[b"network4", &address.octets()]),
-            IpAddr::V6(address) => {
-                let network = Ipv6Addr::from_bits(address.to_bits() >> 64 << 64);
-                self.hash(guard, &[b"network6", &network.octets()])
-            }
+            IpAddr::V6(network) => self.hash(guard, &[b"network6", &network.octets()]),
         }
     }
 

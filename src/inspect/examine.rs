@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::coding::DecodeError;
 use crate::scan::{Carrier, Decided, Find, FindKind, Stream};
+use crate::telemetry::mask_text;
 
 use super::Inspection;
 use super::body::Body;
@@ -85,7 +86,7 @@ impl Source {
             text.push_str(&format!(": {error}"));
             cause = error.source();
         }
-        text
+        mask_text(&text).into_owned()
     }
 
     fn carrier(&self) -> Carrier {

@@ -13,6 +13,7 @@ use super::options::InspectOptions;
 use super::position::Position;
 use super::progress::Progress;
 use super::sarif;
+use crate::telemetry::mask_text;
 
 /// How many bytes of one file's findings are kept until others have to wait for it.
 const PAGE_BYTES: usize = 64 << 10;
@@ -77,11 +78,13 @@ impl Format {
         }
     }
 
+    /// A file may be called by a card number.
     fn name(self, path: &Path) -> String {
+        let (path, uri) = (path.to_string_lossy(), sarif::uri(path));
         match self {
-            Self::Json => path.to_string_lossy().into_owned(),
-            Self::Sarif => sarif::uri(path),
-            Self::Text => printable(&path.to_string_lossy()).into_owned(),
+            Self::Json => mask_text(&path).into_owned(),
+            Self::Sarif => mask_text(&uri).into_owned(),
+            Self::Text => printable(&mask_text(&path)).into_owned(),
         }
     }
 

@@ -29,6 +29,8 @@ pub struct ConnectionLimits {
     pub handshakes_max: NonZeroUsize,
     /// Requests under way (503).
     pub requests_max: NonZeroUsize,
+    /// Bytes in memory of bodies that are read whole before they go on (503).
+    pub held_bytes_max: u64,
 }
 
 /// The least that a client must send of a body, and take in of an answer, in bytes per second.
@@ -93,6 +95,7 @@ impl Default for ConnectionLimits {
             per_network_max: const { NonZeroUsize::new(200).expect("not zero") },
             handshakes_max: const { NonZeroUsize::new(2_000).expect("not zero") },
             requests_max: const { NonZeroUsize::new(10_000).expect("not zero") },
+            held_bytes_max: 256 << 20,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads ahead of what its reader takes, so a slow reader slows its writer down.
 
+mod held;
 mod messages;
 mod rewrite;
 mod source;
@@ -14,6 +15,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use thiserror::Error;
 
+pub use held::HeldBodies;
+pub(super) use held::{Holding, Room, UNCOUNTED_BYTES};
 pub(super) use messages::Messages;
 pub(super) use rewrite::{Coded, Editing, Rewritten};
 pub(super) use source::{Reached, Source};

@@ -24,7 +24,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
 pub(super) use editor::{Action, Editor};
 pub(super) use head::{drop_fields_with_finds, rewrite_head, rewrite_query};
 
-use super::body::{Body, Coded, Messages, Reached, Rewritten, Source};
+use super::body::{Body, Coded, Messages, Reached, Rewritten, Source, UNCOUNTED_BYTES};
 use super::exchange::Exchange;
 use super::reject::Rejection;
 use crate::coding::{Bounds, Coding};
@@ -32,7 +32,7 @@ use crate::policy::Limits;
 use crate::scan::{Carrier, Decided, Rules, Stream};
 
 /// Request bodies up to this size are read whole before anything is forwarded.
-const REQUEST_WHOLE_BYTES: usize = 64 << 10;
+const REQUEST_WHOLE_BYTES: usize = UNCOUNTED_BYTES;
 /// Answers that are coded, or described byte for byte, are read whole up to this size: one without a
 /// card then arrives as it was sent, description and all.
 const RESPONSE_WHOLE_BYTES: usize = 256 << 10;

@@ -9,7 +9,7 @@ use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, Method, Version};
 use parking_lot::Mutex;
 
-use super::body::BodyError;
+use super::body::{BodyError, Holding, Room};
 use super::reject::Rejection;
 use super::request_id::RequestId;
 use super::testing::Payer;
@@ -39,6 +39,8 @@ pub struct Exchange {
     charged: Mutex<Charged>,
     /// How a login went.
     login: Mutex<Option<&'static str>>,
+    /// What is in memory of its body.
+    held: Mutex<Option<Holding>>,
     /// A refusal that came up inside a body, where no status could be chosen any more.
     refused: Mutex<Option<Rejection>>,
 }
@@ -103,6 +105,7 @@ impl Exchange {
             payer: OnceLock::new(),
             charged: Mutex::default(),
             login: Mutex::new(None),
+            held: Mutex::new(None),
             refused: Mutex::new(None),
         })
     }
@@ -116,6 +119,12 @@ impl Exchange {
     #[must_use]
     pub fn refusal(&self, error: BodyError) -> Rejection {
         self.take_refusal().unwrap_or(Rejection::UpstreamBody(error))
+    }
+
+    /// Whether there is room for so much of its body; it stays counted until the request has ended.
+    pub(super) fn hold(&self, room: &Room, length: usize, limit_bytes: u64) -> bool {
+        let mut held = self.held.lock();
+        held.get_or_insert_with(|| room.holding(self.client.0)).grow(room, length, limit_bytes)
     }
 
     /// Notes who pays; the first one stays.

@@ -20,7 +20,7 @@ use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode, Uri, request};
 use hyper::body::{Body as _, Incoming};
 
-use super::body::{Body, Source};
+use super::body::{Body, Room, Source};
 use super::cards::{self, Action, Editor, Forward, Opaque, Task};
 use super::exchange::Exchange;
 use super::forward::{Keep, Sending};
@@ -47,7 +47,9 @@ impl Proxy {
         admit::declared_length(request.body().size_hint().exact(), limits.request_body_bytes_max)?;
         let (mut head, incoming) = request.into_parts();
         let limit_bytes = limits.request_body_bytes_max;
-        let source = Source::from_client(incoming, Arc::clone(exchange), limit_bytes, timeouts);
+        let room = Room::new(&self.services.held, generation.snapshot.doors.held_bytes_max);
+        let source =
+            Source::from_client(incoming, Arc::clone(exchange), (limit_bytes, room), timeouts);
 
         let connected = peer.dialer.connect(place.targets, timeouts).await?;
         self.reveal_query(place, exchange, &mut head).await?;

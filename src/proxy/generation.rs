@@ -157,7 +157,8 @@ impl Generation {
         let target = &exchange.asked.target;
         let paths = Paths::of(target.split('?').next().unwrap_or_default());
         let site = &place.site.name.0;
-        let covers = |webhook: &&Arc<Webhook>| paths.iter().any(|path| webhook.covers(site, path));
+        let views = || paths.iter().flat_map(login::guarded_views);
+        let covers = |webhook: &&Arc<Webhook>| views().any(|path| webhook.covers(site, path));
         self.snapshot.webhooks.iter().find(covers)
     }
 

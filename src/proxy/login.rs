@@ -39,7 +39,7 @@ use self::doubt::Doubt;
 use self::guess::Guess;
 use self::outcome::Judge;
 pub use self::outcome::{BODY_LOOK_BYTES, Judgement};
-pub(super) use self::path::{Plus, decode, decode_bytes, normalise, views};
+pub(super) use self::path::{Plus, decode, decode_bytes, guarded_views, normalise, views};
 use self::proven::Proven;
 pub use self::recognise::Expected;
 use super::device::{Devices, Shown};

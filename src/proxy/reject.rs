@@ -61,6 +61,9 @@ pub enum Rejection {
         /// What the route allows.
         limit_bytes: u64,
     },
+    /// More of bodies that must be read whole is in memory than there is room for.
+    #[error("too much is held of bodies that are read whole")]
+    BodiesHeld,
     /// The client was silent for too long inside a body.
     #[error("the request body stalled")]
     BodyTimeout,

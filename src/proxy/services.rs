@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use super::exchange::Exchange;
 use super::login::{LockWatcher, LoginGuard};
 use super::reject::Rejection;
-use super::{Deliveries, GatewayWatch, Proofs, Upstreams};
+use super::{Deliveries, GatewayWatch, HeldBodies, Proofs, Upstreams};
 use crate::acme::HttpAnswers;
 use crate::card::{Cvv, Pan, Token, TokenFormat};
 use crate::counters::{CounterFile, Lock};
@@ -46,6 +46,8 @@ pub struct Services {
     pub gateways: GatewayWatch,
     /// What providers have told the shop.
     pub deliveries: Deliveries,
+    /// What is in memory of bodies that are read whole.
+    pub held: Arc<HeldBodies>,
     /// What is known of the servers behind us.
     pub upstreams: Arc<Upstreams>,
 }

@@ -1,6 +1,6 @@
 //! A provider's call to the shop: its signature and time are checked before the shop sees a byte.
 //!
-//! What is signed is the body as it arrived, so it is read whole first, within the route's limit. A
+//! What is signed is the body as it arrived, so it is read whole first, up to a megabyte. A
 //! delivery counts once: a second one is refused until its time is too old anyway. One that the shop
 //! did not take may come again, because providers repeat what failed.
 
@@ -25,6 +25,9 @@ use super::{Proxy, Services};
 use crate::policy::Webhook;
 use crate::telemetry::AuditEvent;
 
+/// The largest delivery (413): nobody has shown yet that it may send one, and providers send kilobytes.
+const DELIVERY_BYTES_MAX: u64 = 1 << 20;
+
 /// A delivery under way. Dropped before it is settled, it may come again.
 pub(super) struct Delivery {
     services: Arc<Services>,
@@ -41,8 +44,13 @@ impl Proxy {
         (headers, source): (&HeaderMap, &mut Source),
     ) -> Result<Option<Delivery>, Rejection> {
         let Some(webhook) = covered else { return Ok(None) };
-        let read = source.read_up_to(usize::MAX).await;
+        let limit_bytes = DELIVERY_BYTES_MAX;
+        let most = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+        let read = source.read_up_to(most.saturating_add(1)).await;
         let (pieces, _) = read.map_err(|error| exchange.refusal(error))?;
+        if pieces.iter().map(Bytes::len).sum::<usize>() > most {
+            return Err(Rejection::BodyTooLarge { limit_bytes });
+        }
         let body = match pieces.as_slice() {
             [one] => one.clone(),
             many => Bytes::from(many.concat()),

@@ -129,7 +129,8 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let Services { metrics, logins, counts, vault, gateways, .. } = &*self.services;
+        let Services { metrics, logins, counts, vault, gateways, held, .. } = &*self.services;
+        metrics.bodies_held(held.bytes());
         for (gateway, ratio) in gateways.ratios() {
             metrics.reveal_rate_ratio(&gateway, ratio);
         }

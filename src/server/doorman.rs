@@ -5,14 +5,14 @@
 //! look-up, twice per connection.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::policy::{ConnectionLimits, Timeouts};
+use crate::policy::{ClientNetwork, ConnectionLimits, Timeouts};
 use crate::telemetry::Full;
 
 /// Files that are not connections: listeners, databases, logs, the admin page.
@@ -36,19 +36,15 @@ pub struct Doorman {
     /// Milliseconds from `began` to the last time that no file could be opened, plus one; 0 when
     /// that is over.
     hungry_at: AtomicU64,
-    networks: Mutex<HashMap<Network, usize>>,
+    networks: Mutex<HashMap<ClientNetwork, usize>>,
 }
-
-/// An IPv4 address, or the /64 that one IPv6 customer is given.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct Network(IpAddr);
 
 /// A connection that has been let in; dropping it makes room.
 pub(super) struct Place {
     /// `None` for those that are not counted.
     doorman: Option<Arc<Doorman>>,
     limits: ConnectionLimits,
-    network: Option<Network>,
+    network: Option<ClientNetwork>,
 }
 
 /// A handshake under way.
@@ -141,7 +137,7 @@ impl Place {
     /// Counts it among those of its client's network.
     pub(super) fn come_from(&mut self, client: IpAddr) -> Result<(), Full> {
         let Some(doorman) = &self.doorman else { return Ok(()) };
-        let network = Network::of(client);
+        let network = ClientNetwork::of(client);
         let mut networks = doorman.networks.lock();
         let count = networks.entry(network).or_default();
         if *count >= self.limits.per_network_max.get() {
@@ -207,15 +203,6 @@ impl Drop for Handshake {
     }
 }
 
-impl Network {
-    fn of(client: IpAddr) -> Self {
-        Self(match client.to_canonical() {
-            IpAddr::V4(address) => address.into(),
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
@@ -232,6 +219,7 @@ mod tests {
             per_network_max: count(2),
             handshakes_max: count(1),
             requests_max: count(1),
+            ..ConnectionLimits::default()
         }
     }
 

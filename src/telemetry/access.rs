@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::combined;
 use super::lines::{DroppedLines, Lines};
-use super::mask::{mask_text, mask_url};
+use super::mask::{mask_name, mask_text, mask_url};
 use super::timestamp::Rfc3339;
 
 /// The most a line keeps of one text from the wire.
@@ -188,8 +188,8 @@ impl<'a> Cleaned<'a> {
             time: Rfc3339(record.time).to_string(),
             request_id: short(mask_text(record.request_id)),
             client: record.client,
-            method: short(mask_text(record.method.as_str())),
-            host: record.host.map(|host| clean(host, mask_text)),
+            method: short(mask_name(record.method.as_str())),
+            host: record.host.map(|host| clean(host, mask_name)),
             target: clean(record.target, mask_url),
             protocol: protocol(record.protocol),
             status: record.status.as_u16(),

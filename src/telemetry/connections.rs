@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::Metrics;
 use super::cells::label_values;
-use super::metrics::{counter, counters, gauges};
+use super::metrics::{counter, counters, gauge, gauges};
 use super::seldom::Seldom;
 
 label_values! {
@@ -83,6 +83,7 @@ pub(super) struct ConnectionFamilies {
     told: Seldom,
     refused: IntCounterVec,
     cut: IntCounterVec,
+    held: IntGauge,
 }
 
 impl Metrics {
@@ -108,6 +109,11 @@ impl Metrics {
         let phase = phase.as_str();
         self.connections.cut.with_label_values(&[phase]).inc();
         debug!(phase, "slow client cut off");
+    }
+
+    /// What is counted of bodies that are read whole.
+    pub fn bodies_held(&self, bytes: u64) {
+        self.connections.held.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// A TLS handshake ended well; `version` is a literal such as `TLSv1.3`.
@@ -175,6 +181,11 @@ impl ConnectionFamilies {
                 "tillgate_connections_opened_total",
                 "Connections accepted.",
                 role,
+            ),
+            held: gauge(
+                registry,
+                "tillgate_bodies_held_bytes",
+                "Memory counted for request bodies that are read whole; `held` of [limits] bounds it.",
             ),
             open: gauges(registry, "tillgate_connections_open", "Connections open now.", role),
             handshakes: counters(

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -68,6 +69,17 @@ pub fn mask_text(original: &str) -> Cow<'_, str> {
     let form = scanned(&text, Carrier::Form);
     let both = scanned(form.as_deref().unwrap_or(&text), Carrier::Text);
     both.or(form).map_or(text, Cow::Owned)
+}
+
+/// The same for a method or a host. They are passed on as they are, and so refused where they may hold a
+/// card number, also between letters: of one with so many digits, none is shown.
+pub(super) fn mask_name(name: &str) -> Cow<'_, str> {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    let address = || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if digits < PAN_DIGITS_MIN || address() {
+        return mask_text(name);
+    }
+    Cow::Owned(name.chars().map(|c| if c.is_ascii_digit() { '*' } else { c }).collect())
 }
 
 /// Masks numbers that are names of files. The detector leaves `4111….pdf` alone, because renaming a
@@ -196,6 +208,16 @@ mod tests {
         assert_eq!(mask_text("/scans/4111111111111111.pdf"), "/scans/411111******1111.pdf");
         let digest = "/a/f4111111111111111.css";
         assert_eq!(mask_text(digest), digest);
+    }
+
+    #[test]
+    fn no_name_with_the_digits_of_a_card_is_shown() {
+        assert_eq!(mask_name("G4111111111111111"), "G****************");
+        assert_eq!(mask_name("x4111-1111-1111-1111.example"), "x****-****-****-****.example");
+        for name in ["GET", "VERSION-CONTROL", "shop24.example", "192.168.100.100", "[2001:db8::1]"]
+        {
+            assert_eq!(mask_name(name), name);
+        }
     }
 
     #[test]

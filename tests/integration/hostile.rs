@@ -1,11 +1,14 @@
 //! Known attacks, each with the RFC or CVE that describes it (promises P3 and P7).
 
 use std::io::Write;
+use std::net::IpAddr;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::harness::{HOST, ONLY_ACCOUNTS, Setup, Sidecar, Tls, Upstream, cards};
+use crate::harness::{
+    Client, HOST, ONLY_ACCOUNTS, Setup, Sidecar, Tls, Upstream, cards, eventually,
+};
 
 /// Sends these bytes; the status of the answer, or `None` where the connection was closed at once.
 fn verdict(sidecar: &Sidecar, bytes: &[u8]) -> Option<u16> {
@@ -137,7 +140,7 @@ fn a_body_that_never_ends_is_408() {
 #[test]
 fn a_handshake_that_never_ends_is_given_up() {
     let sidecar = Sidecar::start(&Upstream::ok(), "[timeouts]\nhandshake = \"300ms\"");
-    let mut client = crate::harness::Client::plain(sidecar.address("https"));
+    let mut client = Client::plain(sidecar.address("https"));
     client.send([0x16, 0x03, 0x01, 0x02, 0x00]);
     client.rest();
 }
@@ -180,6 +183,50 @@ fn p7_a_gzip_bomb_in_a_request_is_413() {
     assert!(sidecar.memory_peak_kib() < 256 << 10, "{} KiB", sidecar.memory_peak_kib());
 }
 
+/// As long as what it holds.
+fn stored(count: usize) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::none());
+    gzip.write_all(&vec![b'x'; count]).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[test]
+fn p7_bodies_that_are_read_whole_share_a_bounded_room_and_no_network_takes_all_of_it() {
+    let shop = Upstream::ok();
+    let sidecar = Sidecar::start(&shop, "[limits]\nbody = \"1MiB\"\nheld = \"5MiB\"");
+    let (large, small) = (stored(900 << 10), stored(10 << 10));
+    let fields = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+    let from = |last: u8, body: &[u8]| {
+        let source = IpAddr::from([127, 0, 0, last]);
+        let mut client = Client::plain_from(source, sidecar.address("http")).unwrap();
+        client.request("POST", "/", &fields, body)
+    };
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: text/plain\r\n\
+         content-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        large.len()
+    );
+    let mut slow =
+        Client::plain_from(IpAddr::from([127, 0, 0, 1]), sidecar.address("http")).unwrap();
+    slow.send(head);
+    let (last, most) = large.split_last().unwrap();
+    slow.send(most);
+    let uncounted = 64 << 10;
+    let held = f64::from(u32::try_from(2 * (most.len() - uncounted)).unwrap());
+    eventually("what it has sent is held", || {
+        (sidecar.metric("tillgate_bodies_held_bytes", &[]) >= held).then_some(())
+    });
+    let refused = from(1, &large);
+    refused.assert_refused(503);
+    assert!(refused.field("retry-after").is_some());
+    assert_eq!(from(1, &small).status, 200, "small ones need no room");
+    assert_eq!(from(2, &large).status, 200, "nor do its neighbours wait");
+    slow.send([*last]);
+    assert_eq!(slow.answer().status, 200);
+    eventually("the room is given back", || (from(1, &large).status == 200).then_some(()));
+    assert!(sidecar.metric("tillgate_requests_rejected_total", &["bodies_held"]) > 0.0);
+}
+
 #[test]
 fn p7_a_gzip_bomb_in_an_answer_does_not_fill_the_memory() {
     let bomb = zeros(256 << 20);
@@ -194,7 +241,7 @@ fn p7_a_gzip_bomb_in_an_answer_does_not_fill_the_memory() {
         answer.assert_refused(502);
     }
     // Also where the head had left before the refusal.
-    crate::harness::eventually("the refusal to be counted", || {
+    eventually("the refusal to be counted", || {
         let told = sidecar.metric("tillgate_requests_rejected_total", &["upstream_coding"]);
         (told >= 1.0).then_some(())
     });

@@ -230,6 +230,19 @@ fn the_carrier_follows_the_name() {
 }
 
 #[test]
+fn a_file_that_is_called_by_a_card_number_is_named_without_it() {
+    let content = format!("pan {CARD}\n");
+    let place = folder(&[(&format!("{CARD}/{CARD}.csv"), content.as_bytes())]);
+    for format in [&["."][..], &["--json", "."], &["--sarif", "."]] {
+        let run = scan(place.path(), format, b"");
+        assert_eq!(run.code, Some(1));
+        assert!(run.found.contains("******1111.csv"), "{}", run.found);
+    }
+    let shown = scan(place.path(), &["."], b"").found;
+    assert_eq!(shown, format!("{SHOWN}/{SHOWN}.csv:1:5 visa {SHOWN}\n"));
+}
+
+#[test]
 fn sarif_is_one_log_with_every_find() {
     let place = folder(&[
         ("a b.log", format!("{CARD}\n{CARD}\n").as_bytes()),

@@ -84,13 +84,14 @@ fn what_the_provider_did_not_sign_never_reaches_the_shop() {
         "/hooks/stripe;a=b",
         "/hooks/stripe?x=1",
         "/index.php/hooks/stripe",
+        "/hooks/stripe.json",
     ] {
         let answer = sidecar.https().json(target, body);
         assert_eq!(answer.status, 401, "{target}");
     }
     sidecar.https().get("/hooks/stripe").assert_refused(401);
     assert_eq!(shop.count(), 0);
-    for (result, count) in [("unsigned", 12.0), ("signature", 2.0), ("time", 2.0)] {
+    for (result, count) in [("unsigned", 13.0), ("signature", 2.0), ("time", 2.0)] {
         let labels = ["stripe", result];
         let counted = sidecar.metric("tillgate_webhook_deliveries_total", &labels);
         assert_eq!(counted, count, "{result}");

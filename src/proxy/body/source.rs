@@ -13,7 +13,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, timeout};
 
-use super::BodyError;
+use super::held::UNCOUNTED_BYTES;
+use super::{BodyError, Room};
 use crate::policy::{ByteRate, Timeouts};
 use crate::proxy::cards;
 use crate::proxy::exchange::Exchange;
@@ -48,6 +49,7 @@ enum Side {
     Client {
         limit_bytes: u64,
         rate: ByteRate,
+        room: Room,
     },
     /// The connection goes back to its pool when the body has ended.
     Upstream {
@@ -60,10 +62,10 @@ impl Source {
     pub fn from_client(
         incoming: Incoming,
         exchange: Arc<Exchange>,
-        limit_bytes: u64,
+        (limit_bytes, room): (u64, Room),
         timeouts: &Timeouts,
     ) -> Self {
-        let side = Side::Client { limit_bytes, rate: timeouts.client_rate };
+        let side = Side::Client { limit_bytes, rate: timeouts.client_rate, room };
         Self::new(incoming, exchange, side, timeouts.request_body_idle)
     }
 
@@ -148,7 +150,10 @@ impl Source {
                 return Ok((gathered.into_pieces(), Reached::End));
             };
             match frame.into_data().map_err(Frame::into_trailers) {
-                Ok(piece) => gathered.push(piece),
+                Ok(piece) => {
+                    gathered.push(piece);
+                    self.hold(gathered.length)?;
+                }
                 Err(trailers) => {
                     // The body is over, but not all of it is bytes: let it be streamed.
                     self.trailers_before = trailers.ok();
@@ -158,6 +163,16 @@ impl Source {
         }
         let reached = if self.is_end_stream() { Reached::End } else { Reached::Enough };
         Ok((gathered.into_pieces(), reached))
+    }
+
+    /// Counts what is in memory of a client's body.
+    fn hold(&self, length: usize) -> Result<(), BodyError> {
+        let Side::Client { limit_bytes, room, .. } = &self.side else { return Ok(()) };
+        if length <= UNCOUNTED_BYTES || self.exchange.hold(room, length, *limit_bytes) {
+            return Ok(());
+        }
+        self.exchange.refuse(Rejection::BodiesHeld);
+        Err(BodyError::Refused)
     }
 
     pub(super) fn poll_frame(

@@ -14,7 +14,7 @@ pub(super) const VIEWS_MAX: usize = 5;
 
 /// The views of a path, and the path without the extension by which frameworks let a client choose the
 /// form of the answer (`/login.json`).
-pub(super) fn guarded_views(path: &str) -> impl Iterator<Item = &str> {
+pub(in crate::proxy) fn guarded_views(path: &str) -> impl Iterator<Item = &str> {
     let stem = path.rsplit_once('.').filter(|(stem, extension)| {
         is_extension(extension) && !stem.ends_with('/') && !stem.is_empty()
     });

@@ -34,6 +34,7 @@ impl Rejection {
             Self::Authority(_) => "authority",
             Self::Blocked { .. } => "blocked",
             Self::BodyBroken(_) => "body_broken",
+            Self::BodiesHeld => "bodies_held",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::CallerRefused => "caller_refused",

@@ -66,6 +66,7 @@ impl Rejection {
             Self::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Audit(_)
             | Self::Authority(_)
+            | Self::BodiesHeld
             | Self::Maintenance { .. }
             | Self::Overloaded
             | Self::StandIn(_)
@@ -109,6 +110,7 @@ impl Rejection {
             Self::ProofWanted(challenge) => Some(challenge.lifetime),
             Self::Audit(_)
             | Self::Authority(_)
+            | Self::BodiesHeld
             | Self::Overloaded
             | Self::StandIn(_)
             | Self::TunnelsFull { .. }

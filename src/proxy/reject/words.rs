@@ -62,7 +62,9 @@ impl Rejection {
                 "This is not possible from your network. Please contact the shop if you think it \
                  should be."
             }
-            Self::Overloaded => "There are too many visitors at the moment. Please try again soon.",
+            Self::BodiesHeld | Self::Overloaded => {
+                "There are too many visitors at the moment. Please try again soon."
+            }
             Self::ProofWanted(_) => {
                 "Before you can sign in, your browser must show that it is one. Please allow scripts, \
                  or try again later."
