@@ -4,6 +4,7 @@
 
 mod held;
 mod messages;
+mod observed;
 mod rewrite;
 mod source;
 
@@ -18,6 +19,7 @@ use thiserror::Error;
 pub use held::HeldBodies;
 pub(super) use held::{Holding, Room, UNCOUNTED_BYTES};
 pub(super) use messages::Messages;
+pub(super) use observed::{Look, Observed};
 pub(super) use rewrite::{Coded, Editing, Rewritten};
 pub(super) use source::{Reached, Source};
 
@@ -33,6 +35,8 @@ pub enum Body {
     Empty,
     /// All of it.
     Whole(Bytes),
+    /// As it arrives, looked at.
+    Observed(Box<Observed>),
     /// As it arrives.
     Passed(Box<Source>),
     /// As it arrives, with card numbers replaced.
@@ -69,6 +73,7 @@ impl http_body::Body for Body {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Self::Observed(observed) => observed.poll_frame(context),
             Self::Passed(source) => source.poll_frame(context),
             Self::Rewritten(rewritten) => rewritten.poll_frame(context),
         }
@@ -79,6 +84,7 @@ impl http_body::Body for Body {
             Self::Copied(copied) => copied.is_end_stream(),
             Self::Empty => true,
             Self::Whole(bytes) => bytes.is_empty(),
+            Self::Observed(observed) => observed.is_end_stream(),
             Self::Passed(source) => source.is_end_stream(),
             Self::Rewritten(rewritten) => rewritten.is_end_stream(),
         }
@@ -90,6 +96,7 @@ impl http_body::Body for Body {
             Self::Copied(copied) => copied.size_hint(),
             Self::Empty => exact(0),
             Self::Whole(bytes) => exact(bytes.len()),
+            Self::Observed(observed) => observed.size_hint(),
             Self::Passed(source) => source.size_hint(),
             Self::Rewritten(rewritten) => rewritten.size_hint(),
         }
@@ -102,6 +109,7 @@ impl fmt::Debug for Body {
             Self::Copied(_) => "Copied",
             Self::Empty => "Empty",
             Self::Whole(_) => "Whole",
+            Self::Observed(_) => "Observed",
             Self::Passed(_) => "Passed",
             Self::Rewritten(_) => "Rewritten",
         })

@@ -24,7 +24,9 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
 pub(super) use editor::{Action, Editor};
 pub(super) use head::{drop_fields_with_finds, rewrite_head, rewrite_query};
 
-use super::body::{Body, Coded, Messages, Reached, Rewritten, Source, UNCOUNTED_BYTES};
+use super::body::{
+    Body, Coded, Look, Messages, Observed, Reached, Rewritten, Source, UNCOUNTED_BYTES,
+};
 use super::exchange::Exchange;
 use super::reject::Rejection;
 use crate::coding::{Bounds, Coding};
@@ -61,9 +63,7 @@ pub(super) enum Opaque {
 
 impl Task<'_> {
     fn guard_trailers(&self, source: &mut Source) {
-        if !matches!(self.editor.action, Action::Observe) {
-            source.guard_trailers(Arc::clone(self.rules));
-        }
+        source.guard_trailers(Arc::clone(self.rules));
     }
 
     /// Begins a body that is edited as it streams.
@@ -86,6 +86,22 @@ pub(super) enum Forward {
     Streaming,
     /// When all of it has been edited.
     Whole,
+}
+
+/// Looks at a body of either direction, and changes nothing.
+pub(super) fn observe(task: &Task<'_>, headers: &HeaderMap, source: Source) -> Body {
+    if source.is_empty() || (task.opaque == Opaque::Pass && is_opaque(headers)) {
+        return pass(source);
+    }
+    let scanned = (task.rules, carrier(headers));
+    let look =
+        Coding::of(headers).and_then(|codings| Look::new(&codings, bounds(task.limits), scanned));
+    Body::Observed(Box::new(Observed::new(source, look, Arc::clone(&task.editor))))
+}
+
+/// A body that is not looked into.
+pub(super) fn pass(source: Source) -> Body {
+    if source.is_empty() { Body::Empty } else { Body::Passed(Box::new(source)) }
 }
 
 /// Replaces what a request's body holds.

@@ -21,15 +21,21 @@ impl Proxy {
         exchange: &Arc<Exchange>,
         (head, source): (&mut request::Parts, Source),
     ) -> Result<Body, Rejection> {
-        let Some(editor) = self.request_editor(place, exchange) else { return Ok(pass(source)) };
+        let Some(editor) = self.request_editor(place, exchange) else {
+            return Ok(cards::pass(source));
+        };
         let rules = &place.route.cards.request_rules;
         cards::rewrite_head(&editor, rules, Some(&mut head.uri), &mut head.headers).await?;
         if source.is_empty() {
-            return Ok(pass(source));
+            return Ok(cards::pass(source));
         }
+        let observes = place.route.cards.requests == RequestAction::Observe;
         let limits = &place.route.limits;
         let task =
             Task { editor, rules, limits, forward: Forward::Streaming, opaque: Opaque::Pass };
+        if observes {
+            return Ok(cards::observe(&task, &head.headers, source));
+        }
         cards::rewrite_request(&task, &mut head.headers, source, exchange).await
     }
 
@@ -40,17 +46,22 @@ impl Proxy {
         exchange: &Arc<Exchange>,
         (head, source): (&mut response::Parts, Source),
     ) -> Result<Body, Rejection> {
-        let Some(editor) = self.response_editor(place, exchange) else { return Ok(pass(source)) };
+        let Some(editor) = self.response_editor(place, exchange) else {
+            return Ok(cards::pass(source));
+        };
         let headers = &mut head.headers;
         let watched = place.route.cards.responses == ResponseAction::Observe;
         if watched && cards::is_unreadable_part(head.status, headers) {
-            return Ok(pass(source));
+            return Ok(cards::pass(source));
         }
         let rules = &place.route.cards.response_rules;
         cards::rewrite_head(&editor, rules, None, headers).await?;
         let limits = &place.route.limits;
         let task =
             Task { editor, rules, limits, forward: Forward::Streaming, opaque: Opaque::Pass };
+        if watched {
+            return Ok(cards::observe(&task, headers, source));
+        }
         cards::rewrite_response(&task, headers, source).await
     }
 
@@ -105,8 +116,4 @@ impl Proxy {
             cards_max: limits.cards_per_body_max,
         })
     }
-}
-
-fn pass(source: Source) -> Body {
-    if source.is_empty() { Body::Empty } else { Body::Passed(Box::new(source)) }
 }

@@ -34,9 +34,11 @@ impl Proxy {
         let (head, body) = response.into_parts();
         let body = match body {
             Body::Whole(bytes) => bytes,
-            Body::Copied(_) | Body::Empty | Body::Passed(_) | Body::Rewritten(_) => {
-                bytes::Bytes::new()
-            }
+            Body::Copied(_)
+            | Body::Empty
+            | Body::Observed(_)
+            | Body::Passed(_)
+            | Body::Rewritten(_) => bytes::Bytes::new(),
         };
         let now = SystemTime::now();
         let mut text = String::with_capacity(512);

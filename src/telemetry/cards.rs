@@ -73,6 +73,7 @@ pub(super) struct CardFamilies {
     pub(super) found: IntCounterVec,
     pub(super) skipped: IntCounterVec,
     pub(super) unexpected: IntCounterVec,
+    pub(super) unread: IntCounterVec,
 }
 
 impl CardFamilies {
@@ -95,6 +96,12 @@ impl CardFamilies {
                 "tillgate_cards_unexpected_total",
                 "Card numbers found in the head of a request, where none belongs.",
                 &["site", "route", "where"],
+            ),
+            unread: counters(
+                registry,
+                "tillgate_bodies_unread_total",
+                "Bodies of observing routes that passed without having been read; enforced, they are refused.",
+                &["site", "route", "direction"],
             ),
         }
     }

@@ -6,11 +6,13 @@ use http::{Method, StatusCode};
 use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
+use tracing::debug;
 
 use super::cards::{CardAction, CardPlace, Direction, SkipReason};
 use super::cells::{Cells, Label};
 use super::metrics::{Metrics, WAIT_BUCKETS_S, WORK_BUCKETS_S, counters, gauges, histograms};
 use super::swapped::SwappedGauges;
+use crate::coding::DecodeError;
 use crate::policy::Snapshot;
 use crate::scan::Carrier;
 
@@ -35,6 +37,7 @@ pub struct RouteMetrics {
     skipped_family: IntCounterVec,
     unexpected: Cells<{ PLACES }>,
     unexpected_family: IntCounterVec,
+    unread_family: IntCounterVec,
     own_seconds: Histogram,
     upstream_seconds: Histogram,
     request_bytes: IntCounter,
@@ -73,6 +76,7 @@ impl Metrics {
             skipped_family: self.cards.skipped.clone(),
             unexpected: Cells::new(),
             unexpected_family: self.cards.unexpected.clone(),
+            unread_family: self.cards.unread.clone(),
             own_seconds: families.own_seconds.with_label_values(&labels),
             upstream_seconds: families.upstream_seconds.with_label_values(&labels),
             request_bytes: families.request_bytes.with_label_values(&labels),
@@ -167,6 +171,13 @@ impl RouteMetrics {
             let labels = [&*self.site, &*self.route, direction.as_str(), reason.as_str()];
             self.skipped_family.with_label_values(&labels)
         });
+    }
+
+    /// A body that is only looked at could not be read.
+    pub fn body_unread(&self, direction: Direction, error: &DecodeError) {
+        let (site, route, direction) = (&*self.site, &*self.route, direction.as_str());
+        self.unread_family.with_label_values(&[site, route, direction]).inc();
+        debug!(site, route, direction, %error, "body not read");
     }
 
     /// A card number was found where none belongs.

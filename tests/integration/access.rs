@@ -1,8 +1,6 @@
 //! Who may ask for what, and requests that a known hole of the shop is tried with.
 
-use std::io::Write as _;
-
-use crate::harness::{Answer, Setup, Sidecar, Upstream, eventually};
+use crate::harness::{Answer, Setup, Sidecar, Upstream, eventually, gzip};
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
 
@@ -25,12 +23,6 @@ fn breaches(sidecar: &Sidecar, labels: &[&str]) -> f64 {
 fn matches(sidecar: &Sidecar, block: &str, outcome: &str) -> f64 {
     let labels = [format!("block=\"{block}\""), format!("outcome=\"{outcome}\"")];
     sidecar.metric("tillgate_block_matches_total", &labels.each_ref().map(String::as_str))
-}
-
-fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[test]

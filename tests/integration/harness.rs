@@ -104,6 +104,13 @@ pub(crate) fn eventually<R>(what: &str, mut attempt: impl FnMut() -> Option<R>) 
     panic!("never happened: {what}");
 }
 
+/// Compressed as a web server does it.
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, text).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// Where a program of the machine is. A test whose program is missing says so and ends; `tests/run`
 /// installs them all.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::harness::gzip;
+
 const CARD: &str = "4111111111111111";
 const SHOWN: &str = "411111******1111";
 
@@ -57,12 +59,6 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
         fs::write(path, content).unwrap();
     }
     folder
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
 }
 
 fn gunzip(content: &[u8]) -> Vec<u8> {

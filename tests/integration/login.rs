@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Instant;
 
-use crate::harness::{Answer, Client, Exchange, ONLY_ACCOUNTS, Setup, Sidecar, Upstream};
+use crate::harness::{Answer, Client, Exchange, ONLY_ACCOUNTS, Setup, Sidecar, Upstream, gzip};
 
 const LOGIN: &str = "[[site.login]]\npath = \"/login\"\naccount_field = \"email\"\n";
 /// Says how a shop answers a login.
@@ -341,16 +341,11 @@ fn a_large_body_that_is_no_login_passes_where_no_login_is_configured() {
     sidecar.https().form("/login", &format!("note={padding}")).assert_refused(413);
 }
 
-fn gzip(text: &str) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
-    encoder.finish().unwrap()
-}
-
 #[test]
 fn a_short_compressed_answer_is_judged_by_what_it_says() {
     let shop = shop(|exchange, good| {
-        let page = gzip(if good { "welcome" } else { "<form><input type=password></form>" });
+        let page =
+            gzip(if good { b"welcome".as_slice() } else { b"<form><input type=password></form>" });
         let kind = ("content-type", "text/html");
         exchange.answer(200, &[kind, ("content-encoding", "gzip"), ("set-cookie", "a=b")], &page)
     });
@@ -369,7 +364,7 @@ fn a_short_compressed_login_is_read() {
     let mut client = sidecar.https();
     let fields =
         [("content-type", "application/x-www-form-urlencoded"), ("content-encoding", "gzip")];
-    let body = gzip("email=ada&password=wrong");
+    let body = gzip(b"email=ada&password=wrong");
     let answers = (0..8).map(|_| client.request("POST", "/login", &fields, &body).status);
     let passed = answers.filter(|status| *status != 429).count();
     assert!((5..=6).contains(&passed), "{passed} of 8 passed");

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::harness::frames::{Shop, TEXT, WebSocket};
-use crate::harness::{Setup, Sidecar, Upstream, cards, eventually};
+use crate::harness::{Setup, Sidecar, Upstream, cards, eventually, gzip};
 
 const OBSERVE: &str = "[cards]\nrequests = \"observe\"\nresponses = \"observe\"";
 
@@ -40,6 +40,46 @@ fn audit(sidecar: &Sidecar) -> Vec<Value> {
     let text = std::fs::read_to_string(sidecar.data().join("audit.log")).unwrap();
     let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     records.filter(|record| record["event"] == "unexpected_card").collect()
+}
+
+#[test]
+fn p8_an_observing_route_passes_coded_bodies_bit_for_bit_and_sees_what_they_hold() {
+    let card = cards::quiet("visa");
+    let text = format!("card {card} on file");
+    let body = gzip(text.as_bytes());
+    let answer = body.clone();
+    let shop = Upstream::start(move |exchange| {
+        let fields =
+            [("content-type", "text/plain"), ("content-encoding", "gzip"), ("etag", "\"1\"")];
+        exchange.answer(200, &fields, &answer)
+    });
+    let sidecar = Sidecar::start(&shop, OBSERVE);
+    let fields = [("content-type", "text/plain"), ("content-encoding", "gzip")];
+    let answer = sidecar.https().request("POST", "/", &fields, &body);
+    assert_eq!((&answer.body, answer.field("etag")), (&body, Some("\"1\"")));
+    assert_eq!(shop.last().body, body);
+    for direction in ["request", "response"] {
+        let labels = ["action=\"observed\"", direction];
+        assert_eq!(sidecar.metric("tillgate_cards_found_total", &labels), 1.0, "{direction}");
+    }
+}
+
+#[test]
+fn an_observing_route_refuses_nothing_that_it_cannot_read() {
+    // What an operator would see refused after enforcing, counted beforehand.
+    let shop = Upstream::start(|exchange| {
+        let fields = [("content-type", "text/plain"), ("content-encoding", "compress")];
+        exchange.answer(200, &fields, b"\x1f\x9d\x90")
+    });
+    let sidecar = Sidecar::start(&shop, OBSERVE);
+    for coding in ["compress", "gzip"] {
+        let fields = [("content-type", "text/plain"), ("content-encoding", coding)];
+        let answer = sidecar.https().request("POST", "/", &fields, b"\x1f\x8b no gzip");
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"\x1f\x9d\x90"[..]), "{coding}");
+        assert_eq!(shop.last().body, b"\x1f\x8b no gzip");
+    }
+    let unread = |direction| sidecar.metric("tillgate_bodies_unread_total", &[direction]);
+    assert_eq!((unread("request"), unread("response")), (2.0, 2.0));
 }
 
 #[test]

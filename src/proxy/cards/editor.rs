@@ -82,6 +82,18 @@ impl Editor {
         Box::pin(async move { editor.apply(Page::of(place, runs, carrier), &revealed).await })
     }
 
+    /// Tells of the finds of a body that stays as it is.
+    pub(in crate::proxy) fn observe(&self, runs: Vec<Decided>, carrier: Carrier) {
+        let page = Page::of(CardPlace::Body, runs, carrier);
+        let _never_refused = self.count(&page);
+        self.say_all(&page, CardAction::Observed);
+    }
+
+    /// Tells of a body that passes without having been read.
+    pub(in crate::proxy) fn cannot_read(&self, error: &DecodeError) {
+        self.metrics.body_unread(self.direction, error);
+    }
+
     /// Tells of runs that hold nothing to edit and are not put here.
     pub(in crate::proxy) fn pass_by(&self, runs: &[Decided]) {
         if let Action::Reveal(reveal) = &self.action {

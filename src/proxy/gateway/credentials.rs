@@ -48,6 +48,10 @@ fn sign(mac: &Mac, key: &Secret, headers: &mut HeaderMap, (body, now): (&[u8], S
 fn whole(body: &Body) -> &[u8] {
     match body {
         Body::Whole(bytes) => bytes,
-        Body::Empty | Body::Copied(_) | Body::Passed(_) | Body::Rewritten(_) => b"",
+        Body::Copied(_)
+        | Body::Empty
+        | Body::Observed(_)
+        | Body::Passed(_)
+        | Body::Rewritten(_) => b"",
     }
 }
