@@ -89,10 +89,12 @@ struct Torn {
     digest: hmac::Context,
 }
 
-/// Whether a log was ever begun at `path`: it, or the anchor that stands for it, is there.
+/// Whether a log was ever begun at `path`: it, or the anchor that stands for it, is there. An empty file
+/// alone is what a full disk leaves of a log whose first record was refused.
 #[must_use]
 pub fn begun(path: &Path) -> bool {
-    path.exists() || Anchor::stands(path)
+    let is_more = path.metadata().is_ok_and(|log| !log.is_file() || log.len() > 0);
+    is_more || Anchor::stands(path)
 }
 
 /// Checks every record of the log at `path`, and that none is missing.

@@ -183,6 +183,25 @@ fn without_its_audit_record_no_card_is_shown() {
     assert_eq!(buy(&sidecar, &shop, &card), token);
 }
 
+#[test]
+fn a_log_that_a_full_disk_kept_from_being_begun_is_no_fault() {
+    let shop = Upstream::ok();
+    let sidecar = Sidecar::start(&shop, "");
+    let token = buy(&sidecar, &shop, &cards::fresh("visa"));
+    // The file had room for its name, and its anchor had not.
+    fs::write(sidecar.data().join("audit-commands.log"), "").unwrap();
+    let verify = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tillgate"));
+        command.args(["audit", "verify", "--config"]).arg(sidecar.config()).output().unwrap()
+    };
+    assert_eq!(done(&verify()).matches("unbroken").count(), 1);
+    done(&run(&sidecar, &["reveal", &token, "--masked"]));
+    assert_eq!(done(&verify()).matches("unbroken").count(), 2);
+    // One that was begun, and emptied since, is.
+    fs::write(sidecar.data().join("audit-commands.log"), "").unwrap();
+    assert!(!verify().status.success());
+}
+
 /// A terminal with a command in it.
 struct Terminal {
     process: Child,
