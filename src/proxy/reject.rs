@@ -287,6 +287,7 @@ impl From<VaultError> for Rejection {
         match error {
             VaultError::NoIssuer | VaultError::NoRoom { .. } => Self::CardUnsupported(error),
             VaultError::Damaged
+            | VaultError::KeyReplaced
             | VaultError::Newer { .. }
             | VaultError::NoTokenFree { .. }
             | VaultError::Unavailable { .. }

@@ -16,6 +16,13 @@ pub enum VaultError {
     /// A row is not as it was sealed.
     #[error("a row of the vault is damaged")]
     Damaged,
+    /// The data key that cards are sealed under here is no longer the vault's, and the one that took its
+    /// place does not open.
+    #[error(
+        "the vault's sealing key was replaced and the new one does not open here; \
+         restart with the master key that is in force"
+    )]
+    KeyReplaced,
     /// A row was sealed by a newer version of this program.
     #[error("a row of the vault has format {version}, which this version does not know")]
     Newer {

@@ -76,7 +76,7 @@ impl Keeper {
             cards.iter().map(|incoming| cipher.fingerprint(incoming.card.expose())).collect();
         let mut affairs = self.known(cards, &prints).await?;
         let began = Instant::now();
-        let mut wrote = false;
+        let (mut wrote, mut key_gone) = (false, false);
         for _ in 0..ROUNDS_MAX {
             let (mut open, mut rows) = (Vec::new(), Vec::new());
             for ((affair, incoming), print) in affairs.iter_mut().zip(cards).zip(&prints) {
@@ -94,7 +94,7 @@ impl Keeper {
             }
             wrote = true;
             let outcomes = self.patiently(|store| store.insert(&rows)).await?;
-            let key_gone = outcomes.contains(&Inserted::KeyGone);
+            key_gone = outcomes.contains(&Inserted::KeyGone);
             for ((affair, incoming), outcome) in open.into_iter().zip(outcomes) {
                 *affair = incoming.after(*affair, outcome);
             }
@@ -105,6 +105,9 @@ impl Keeper {
         if wrote {
             // As much of the store is left to running instances.
             sleep(began.elapsed()).await;
+        }
+        if key_gone && affairs.iter().any(|affair| matches!(affair, Affair::Open(_))) {
+            return Err(VaultError::KeyReplaced);
         }
         affairs.into_iter().zip(cards).map(|(affair, incoming)| affair.end(incoming)).collect()
     }
@@ -213,6 +216,7 @@ fn refusal(error: VaultError) -> Result<Refusal, VaultError> {
         VaultError::NoIssuer => Ok(Refusal::NoIssuer),
         VaultError::NoRoom { .. } => Ok(Refusal::NoRoom),
         VaultError::Damaged
+        | VaultError::KeyReplaced
         | VaultError::Newer { .. }
         | VaultError::NoTokenFree { .. }
         | VaultError::Unavailable { .. }

@@ -100,6 +100,7 @@ impl Memory {
             self.cache.keep_token(print, since);
         }
     }
+
     /// The cards behind these tokens, if all that the vault would say of them is remembered.
     pub(super) fn revealed(
         &self,

@@ -29,6 +29,7 @@ impl Vault {
         for (pan, print) in pans.iter().zip(prints) {
             answers.push(self.stored(&found, (pan, *print), format, now)?);
         }
+        let mut key_gone = false;
         for _ in 0..ROUNDS_MAX {
             let mut missing = Vec::new();
             let mut rows = Vec::new();
@@ -42,8 +43,11 @@ impl Vault {
                 break;
             }
             let sealed: Vec<_> = rows.iter().map(|new| new.row.clone()).collect();
-            let outcomes = self.insert(rows).await?.into_iter().zip(sealed);
-            for (answer, (outcome, row)) in missing.into_iter().zip(outcomes) {
+            let outcomes = self.insert(rows).await?;
+            key_gone = outcomes.contains(&Inserted::KeyGone);
+            for (answer, (outcome, row)) in
+                missing.into_iter().zip(outcomes.into_iter().zip(sealed))
+            {
                 *answer = match outcome {
                     Inserted::Created(token) => {
                         self.memory.keep_row(|| row, now);
@@ -55,7 +59,9 @@ impl Vault {
                 };
             }
         }
-        answers.into_iter().collect::<Option<_>>().ok_or(VaultError::NoTokenFree { format })
+        let stuck =
+            if key_gone { VaultError::KeyReplaced } else { VaultError::NoTokenFree { format } };
+        answers.into_iter().collect::<Option<_>>().ok_or(stuck)
     }
 
     /// A sealed row under a token that is none of the cards of the same call; whether it is any
@@ -92,6 +98,7 @@ impl Vault {
         }
         Err(VaultError::NoTokenFree { format })
     }
+
     /// What the store has of this number.
     fn stored(
         &self,

@@ -4,6 +4,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::super::intake::{Incoming, Wish};
 use super::super::tests::{FORMAT, card, masters, opened, pan, settings, tamper, token};
 use super::super::{StorePlace, Tokenized, Vault, VaultError};
 use super::master::MasterRotation;
@@ -291,4 +292,26 @@ async fn a_wrong_or_missing_key_touches_nothing() {
     let place = StorePlace::Sqlite(absent.clone());
     assert!(Keeper::open(&place, in_file(folder.path()), IfMissing::Create).await.is_err());
     assert!(!absent.exists() && !key.exists());
+}
+
+#[tokio::test]
+async fn where_the_new_sealing_key_does_not_open_new_cards_are_refused_and_told_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = opened(folder.path()).await;
+    let tokens = filled(&vault, 1).await;
+    let mut left_behind = keeper(folder.path()).await;
+    // In this order, so that no reading of the keys in between can help.
+    let place = settings(folder.path()).store;
+    let mut both = Keeper::open(&place, masters(2, Some(1)), IfMissing::Refuse).await.ok().unwrap();
+    both.rotate_master(&mut |_| ()).await.ok().unwrap();
+    let mut new = Keeper::open(&place, masters(2, None), IfMissing::Refuse).await.ok().unwrap();
+    let _rotated = new.rotate(None, &mut |_| ()).await.ok().unwrap();
+    let (cards, prints) = (vec![card(7)], vault.prints([card(7).expose()].into_iter()));
+    let refused = vault.tokenize_group((&cards, &prints), FORMAT, None).await;
+    assert_eq!(refused, Err(VaultError::KeyReplaced));
+    let incoming = Incoming { card: card(7), format: FORMAT, wish: Wish::Any };
+    let refused = left_behind.take_in(&[incoming]).await.err();
+    assert_eq!(refused, Some(VaultError::KeyReplaced));
+    let known = vault.tokenize(vec![card(0)], FORMAT).await.unwrap();
+    assert_eq!(known, [Tokenized::Known(tokens[0])]);
 }
