@@ -10,6 +10,7 @@ mod pid_file;
 mod predecessor;
 mod session;
 mod sockets;
+mod trail;
 mod upgrade;
 mod upkeep;
 

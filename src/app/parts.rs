@@ -305,8 +305,7 @@ pub(super) fn audit_path(startup: &Startup) -> PathBuf {
     startup.data_dir.join("audit.log")
 }
 
-/// Where the records of operators' commands lie. Apart from the log that a running instance holds:
-/// a command's record must be on the disk before what it tells of is done, whoever else runs.
+/// Where the records of operators' commands lie.
 pub(super) fn commands_audit_path(startup: &Startup) -> PathBuf {
     startup.data_dir.join("audit-commands.log")
 }

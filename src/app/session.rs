@@ -4,27 +4,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-use super::{AppError, confine, parts, upkeep};
+use super::trail::Trail;
+use super::{AppError, confine, parts};
 use crate::card::{MaskedPan, Pan, Token};
 use crate::config::{Startup, VaultStore};
-use crate::keys::{FileKey, IfMissing, KeySource, MasterKey, Obtained, SecretKey};
-use crate::telemetry::audit::{AuditError, AuditKey};
+use crate::keys::{FileKey, IfMissing, KeySource, MasterKey, Obtained};
 use crate::telemetry::{AuditEvent, LastFour, Operator};
 use crate::vault::{
     BackedUp, Census, Exported, Imported, Keeper, ListImported, ListNews, ListRequest,
     TransferProgress, VaultError,
 };
-
-/// How long a record waits for another command's, which holds the log for a moment only.
-const AUDIT_WAIT: Duration = Duration::from_secs(5);
-
-/// How often it looks.
-const AUDIT_EVERY: Duration = Duration::from_millis(20);
 
 /// How often a card's tokens are looked for again, as instances go on giving new ones.
 const ERASE_ROUNDS: u32 = 8;
@@ -58,12 +50,6 @@ pub struct Found {
     tokens: Vec<Token>,
 }
 
-/// Where the records of the commands go.
-struct Trail {
-    path: PathBuf,
-    key: SecretKey,
-}
-
 impl VaultSession {
     /// Opens a vault that is there.
     ///
@@ -76,7 +62,7 @@ impl VaultSession {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(AppError::System)?;
         let keeper = runtime.block_on(parts::keeper(startup, IfMissing::Refuse))?;
-        let trail = Trail { path: parts::commands_audit_path(startup), key: keeper.audit_key() };
+        let trail = Trail::of(startup, &keeper);
         Ok(Self {
             runtime,
             keeper,
@@ -236,7 +222,7 @@ impl VaultSession {
 
     fn record_import(&self, from: &Path) -> Result<(), AppError> {
         let (operator, file) = (Operator::current(), from.display().to_string());
-        self.trail.record(AuditEvent::VaultImported { operator, file })
+        Ok(self.trail.record(AuditEvent::VaultImported { operator, file })?)
     }
 
     fn record_look(
@@ -246,13 +232,10 @@ impl VaultSession {
         extent: &'static str,
         reason: &str,
     ) -> Result<(), AppError> {
-        self.trail.record(AuditEvent::CardShown {
-            operator: Operator::current(),
-            extent,
-            token,
-            last_four: found.last_four(),
-            reason: reason.to_owned(),
-        })
+        let (operator, last_four) = (Operator::current(), found.last_four());
+        let reason = reason.to_owned();
+        let shown = AuditEvent::CardShown { operator, extent, token, last_four, reason };
+        Ok(self.trail.record(shown)?)
     }
 }
 
@@ -267,20 +250,6 @@ impl Found {
     #[must_use]
     pub fn tokens(&self) -> &[Token] {
         &self.tokens
-    }
-}
-
-impl Trail {
-    /// Returns when the record is on the disk.
-    fn record(&self, event: AuditEvent) -> Result<(), AppError> {
-        let end = Instant::now() + AUDIT_WAIT;
-        loop {
-            let key = AuditKey::of_commands(self.key.expose());
-            match upkeep::record(&self.path, key, event.clone()) {
-                Err(AuditError::InUse { .. }) if Instant::now() < end => thread::sleep(AUDIT_EVERY),
-                done => return Ok(done?),
-            }
-        }
     }
 }
 

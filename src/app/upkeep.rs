@@ -1,18 +1,18 @@
 //! Operators' commands on the vault, beside running instances or without any.
 
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use super::trail::Trail;
 use super::{AppError, confine, parts};
 use crate::config::Startup;
 use crate::keys::IfMissing;
 use crate::telemetry::audit::{self, AuditError, AuditFault, AuditKey, Verified};
-use crate::telemetry::{Audit, AuditEvent, Metrics};
-use crate::vault::{Keeper, KeyListener, MasterStep, RotateProgress, Rotated};
+use crate::telemetry::{AuditEvent, Operator};
+use crate::vault::{KeyListener, MasterStep, RotateProgress, Rotated};
 
 /// Which key is to be replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,10 +53,20 @@ pub struct CheckedLog {
     pub found: Result<Verified, AuditFault>,
 }
 
-/// Replaces a key of the vault.
+impl RotateRequest {
+    /// A short name, for the audit log.
+    fn key(self) -> &'static str {
+        match self {
+            Self::DataKey { .. } => "data",
+            Self::MasterKey => "master",
+        }
+    }
+}
+
+/// Replaces a key of the vault, after the audit log says so.
 ///
 /// # Errors
-/// When it cannot be finished; the same call goes on with it.
+/// When it cannot be recorded or finished; the same call goes on with it.
 pub fn rotate_keys(
     startup: &Startup,
     request: RotateRequest,
@@ -75,8 +85,10 @@ pub fn rotate_keys(
     };
     runtime.block_on(async {
         let mut keeper = parts::keeper(startup, missing).await?;
-        let failed = Arc::new(Mutex::new(None));
-        keeper.listen_to_keys(auditor(startup, &keeper, Arc::clone(&failed)));
+        let (trail, failed) = (Trail::of(startup, &keeper), Arc::new(Mutex::new(None)));
+        let (operator, key) = (Operator::current(), request.key());
+        trail.record(AuditEvent::VaultRotated { operator, key })?;
+        keeper.listen_to_keys(auditor(trail, Arc::clone(&failed)));
         let rotated = match request {
             RotateRequest::DataKey { rate } => {
                 let done = keeper.rotate(rate, &mut |rows| tell(RotateNews::Rows(rows))).await?;
@@ -115,33 +127,12 @@ pub fn verify_audit(startup: &Startup) -> Result<Vec<CheckedLog>, AppError> {
     Ok(walked)
 }
 
-/// Writes key events to the audit log. Where a running instance has it, that one sees the same
-/// events in the store and writes them; the log is never held for longer than one record, so that
-/// an instance can start meanwhile.
-fn auditor(
-    startup: &Startup,
-    keeper: &Keeper,
-    failed: Arc<Mutex<Option<AuditError>>>,
-) -> KeyListener {
-    let (path, key) = (parts::audit_path(startup), keeper.audit_key());
+/// Writes down every key that comes or goes by this command. A running instance reads the keys again
+/// every few seconds and tells in its own log what it finds, which may be several at once.
+fn auditor(trail: Trail, failed: Arc<Mutex<Option<AuditError>>>) -> KeyListener {
     Box::new(move |event| {
-        match record(&path, AuditKey::new(key.expose()), parts::key_record(event)) {
-            Ok(()) | Err(AuditError::InUse { .. }) => {}
-            Err(error) => *failed.lock() = Some(error),
+        if let Err(error) = trail.record(parts::key_record(event)) {
+            *failed.lock() = Some(error);
         }
     })
-}
-
-/// Opens a log for one record, and returns when it is on the disk.
-pub(super) fn record(path: &Path, key: AuditKey, event: AuditEvent) -> Result<(), AuditError> {
-    let dropped = Metrics::new().lines_dropped("audit");
-    let audit = Audit::open(path, key, dropped, SystemTime::now())?;
-    // A thread of its own, because the caller's is within a runtime and may not wait here.
-    let failed = |source| AuditError::Open { path: path.to_owned(), source };
-    let write = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
-        runtime.block_on(audit.record_durable(SystemTime::now(), event))
-    };
-    let thread = std::thread::scope(|scope| scope.spawn(write).join());
-    thread.unwrap_or(Err(AuditError::NotWritten))
 }

@@ -256,6 +256,13 @@ pub enum AuditEvent {
         #[serde(serialize_with = "masked")]
         file: String,
     },
+    /// A key of the vault is replaced by a command.
+    VaultRotated {
+        /// By whom.
+        operator: Operator,
+        /// Which: `data` or `master`.
+        key: &'static str,
+    },
     /// A call to a webhook was not the provider's. Not every one of a flood is told.
     WebhookRefused {
         /// Which webhook.
