@@ -27,7 +27,6 @@ pub use master::{KEY_BYTES, MemoryKey, SecretKey};
 pub use pin::PinSource;
 pub use pkcs11::Pkcs11Key;
 pub use replace::Replacement;
-pub(crate) use replace::sync_folder;
 pub use ring::{KeyRing, MasterKeys};
 
 /// A key that wraps other keys. Its bytes may be in a device that never gives them away.

@@ -15,6 +15,7 @@ pub mod scan;
 pub mod policy;
 
 pub mod config;
+pub(crate) mod disk;
 pub mod link;
 pub mod telemetry;
 

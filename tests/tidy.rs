@@ -12,7 +12,7 @@ mod tidy {
         &["card"],
         &["coding", "scan"],
         &["policy"],
-        &["config", "link", "telemetry"],
+        &["config", "disk", "link", "telemetry"],
         &["counters", "keys", "tls"],
         &["acme", "vault"],
         &["proxy"],

@@ -2,20 +2,20 @@
 //!
 //! All under `acme` in the data folder, for nobody else to look into, and each whole or not at all.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
 use instant_acme::AccountCredentials;
-use tempfile::NamedTempFile;
 use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::failure::AcmeError;
 use super::leaf::Leaf;
 use super::memory::Memory;
+use crate::disk::{self, Existing, PRIVATE, sync_folder};
 use crate::policy::{AcmeAuthority, AcmeCertificate, CertificateFiles};
 use crate::tls::Identities;
 
@@ -44,7 +44,7 @@ impl Store {
         }
         let path = folder.join("lock");
         let mut options = OpenOptions::new();
-        let lock = options.create(true).write(true).truncate(false).mode(0o600).open(&path);
+        let lock = options.create(true).write(true).truncate(false).mode(PRIVATE).open(&path);
         let lock = lock.map_err(at(&path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Opened::Here(Self { data_dir: data_dir.to_owned(), folder, _lock: lock })),
@@ -121,7 +121,7 @@ impl Store {
         if !found.covers(&wanted.names) {
             return Err(AcmeError::Unfit);
         }
-        std::fs::rename(&new, &path).and_then(|()| sync(&path)).map_err(at(&path))
+        std::fs::rename(&new, &path).and_then(|()| sync_folder(&path)).map_err(at(&path))
     }
 
     /// The certificate in force, as it says of itself.
@@ -155,18 +155,6 @@ fn at(path: &Path) -> impl Fn(io::Error) -> AcmeError {
     move |source| AcmeError::Store { path: path.to_owned(), source }
 }
 
-/// Written beside (mode 0600 from the first byte) and renamed over.
 fn write(path: &Path, text: &[u8]) -> Result<(), AcmeError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder).map_err(at(path))?;
-    file.write_all(text).map_err(at(path))?;
-    file.as_file().set_permissions(Permissions::from_mode(0o600)).map_err(at(path))?;
-    file.as_file().sync_all().map_err(at(path))?;
-    file.persist(path).map_err(|error| at(path)(error.error))?;
-    sync(path).map_err(at(path))
-}
-
-/// A rename outlasts a power cut once its folder has been written.
-fn sync(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    disk::write(path, text, PRIVATE, Existing::Replace).map_err(at(path))
 }

@@ -1,16 +1,16 @@
 //! The master key as a file of 32 raw bytes that only its owner may read.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-use super::replace::{Replacement, sync_folder};
+use super::replace::{self, Replacement};
 use super::{IfMissing, KEY_BYTES, KeyError, KeySource, MemoryKey, Obtained, SecretKey};
+use crate::disk::{self, Existing, PRIVATE};
 
 /// A key file. Links are followed, as secrets mounted by an orchestrator are links.
 #[derive(Clone, Debug)]
@@ -19,19 +19,23 @@ pub struct FileKey {
     pub path: PathBuf,
 }
 
-/// What becomes of a file that has the name already.
-#[derive(Clone, Copy)]
-enum Existing {
-    Keep,
-    Replace,
-}
-
 impl KeySource for FileKey {
     fn describe(&self) -> String {
         format!("the file {}", self.path.display())
     }
 
     fn obtain(&self, missing: IfMissing) -> Result<Obtained, KeyError> {
+        replace::discard_drafts(&self.path);
+        self.read_or_make(missing)
+    }
+
+    fn replacement(&self) -> Result<Option<Replacement>, KeyError> {
+        Replacement::of(&self.path).map(Some)
+    }
+}
+
+impl FileKey {
+    pub(super) fn read_or_make(&self, missing: IfMissing) -> Result<Obtained, KeyError> {
         match (File::open(&self.path), missing) {
             (Ok(file), _) => Ok(Obtained::Read(Arc::new(self.read(file)?))),
             (Err(error), IfMissing::Create) if error.kind() == io::ErrorKind::NotFound => {
@@ -44,12 +48,6 @@ impl KeySource for FileKey {
         }
     }
 
-    fn replacement(&self) -> Result<Option<Replacement>, KeyError> {
-        Replacement::of(&self.path).map(Some)
-    }
-}
-
-impl FileKey {
     fn read(&self, mut file: File) -> Result<MemoryKey, KeyError> {
         let path = || self.path.clone();
         let facts = file.metadata().map_err(|source| self.unreadable(source))?;
@@ -66,8 +64,7 @@ impl FileKey {
         SecretKey::from_bytes(bytes.as_slice()).map(MemoryKey::new).ok_or_else(wrong_size)
     }
 
-    /// Writes the key whole and synced under another name first, so that no crash leaves half a
-    /// key under the real one; then links it there only if nobody else was faster.
+    /// No crash leaves half a key under the name, and who was faster is not written over.
     fn create(&self) -> Result<Obtained, KeyError> {
         let key = SecretKey::random().map(MemoryKey::new).map_err(|_| KeyError::Random)?;
         match self.publish(&key, Existing::Keep) {
@@ -88,21 +85,7 @@ impl FileKey {
     }
 
     fn publish(&self, key: &MemoryKey, existing: Existing) -> io::Result<()> {
-        let folder = match self.path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        // Made with mode 0600 by the call that creates it, so it is never open to others.
-        let mut draft = NamedTempFile::new_in(folder)?;
-        draft.write_all(key.bytes().expose())?;
-        draft.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
-        draft.as_file().sync_all()?;
-        let named = match existing {
-            Existing::Keep => draft.persist_noclobber(&self.path),
-            Existing::Replace => draft.persist(&self.path),
-        };
-        named.map_err(|error| error.error)?;
-        sync_folder(&self.path)
+        disk::write(&self.path, key.bytes().expose(), PRIVATE, existing)
     }
 
     fn unreadable(&self, source: io::Error) -> KeyError {
@@ -112,6 +95,8 @@ impl FileKey {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn in_new_folder() -> (tempfile::TempDir, FileKey) {
@@ -130,6 +115,22 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let names = fs::read_dir(source.path.parent().unwrap()).unwrap();
         assert_eq!(names.count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn what_a_killed_command_left_of_a_key_is_removed_when_it_is_next_read() {
+        let (folder, source) = in_new_folder();
+        source.obtain(IfMissing::Create).map(drop).unwrap();
+        let link = FileKey { path: folder.path().join("link.key") };
+        std::os::unix::fs::symlink(&source.path, &link.path).unwrap();
+        for file in [&source, &link] {
+            for draft in ["master.key", "master.key.next", "master.key.previous"] {
+                let draft = folder.path().join(format!("{draft}.draft"));
+                fs::copy(&source.path, draft).unwrap();
+            }
+            file.obtain(IfMissing::Refuse).map(drop).unwrap();
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        }
     }
 
     #[test]

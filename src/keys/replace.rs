@@ -4,12 +4,18 @@
 //! before lie beside it for as long as something may need them.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::file::FileKey;
-use super::{IfMissing, KeyError, KeySource, MasterKey};
+use super::{IfMissing, KeyError, MasterKey};
+use crate::disk::{beside, discard_draft, sync_folder};
+
+/// How the name of the key to come ends, and that of the key before.
+const NEXT: &str = ".next";
+const PREVIOUS: &str = ".previous";
 
 /// The three names of a key file that is being replaced.
 pub struct Replacement {
@@ -31,12 +37,9 @@ impl Replacement {
             Err(TryLockError::WouldBlock) => return Err(KeyError::Replacing { path }),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let beside = |suffix| {
-            let mut name = path.clone().into_os_string();
-            name.push(suffix);
-            FileKey { path: PathBuf::from(name) }
-        };
-        let (next, previous) = (beside(".next"), beside(".previous"));
+        discard_drafts(&path);
+        let beside = |ending| FileKey { path: beside(&path, ending) };
+        let (next, previous) = (beside(NEXT), beside(PREVIOUS));
         Ok(Self { current: FileKey { path }, next, previous, _folder: folder })
     }
 
@@ -45,7 +48,7 @@ impl Replacement {
     /// # Errors
     /// When it cannot be read.
     pub fn current(&self) -> Result<Arc<dyn MasterKey>, KeyError> {
-        Ok(self.current.obtain(IfMissing::Refuse)?.into_key())
+        Ok(self.current.read_or_make(IfMissing::Refuse)?.into_key())
     }
 
     /// The key to come, if it has been made.
@@ -69,7 +72,7 @@ impl Replacement {
     /// # Errors
     /// When it cannot be made durable.
     pub fn make_next(&self) -> Result<(), KeyError> {
-        self.next.obtain(IfMissing::Create).map(drop)
+        self.next.read_or_make(IfMissing::Create).map(drop)
     }
 
     /// Keeps a copy of the key in force as the key before.
@@ -108,8 +111,21 @@ impl Replacement {
     }
 }
 
+/// Removes what a killed command left of a key, of the one to come and of the one before: it may have
+/// been in force, and open copies of the vault for ever.
+pub(super) fn discard_drafts(path: &Path) {
+    // Where there is no key yet, its drafts lie beside the name all the same.
+    let path = fs::canonicalize(path).unwrap_or(path.to_owned());
+    for file in [beside(&path, NEXT), beside(&path, PREVIOUS), path] {
+        if let Err(error) = discard_draft(&file) {
+            let file = file.display();
+            warn!(%file, %error, "what a killed command left of this key cannot be removed");
+        }
+    }
+}
+
 fn present(file: &FileKey) -> Result<Option<Arc<dyn MasterKey>>, KeyError> {
-    match file.obtain(IfMissing::Refuse) {
+    match file.read_or_make(IfMissing::Refuse) {
         Ok(obtained) => Ok(Some(obtained.into_key())),
         Err(KeyError::FileMissing { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -123,20 +139,12 @@ fn remove(file: &FileKey) -> Result<(), KeyError> {
         .map_err(|source| KeyError::Remove { path: path.clone(), source })
 }
 
-/// A name must survive a power cut too.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::keys::KeySource;
 
     #[test]
     fn a_key_moves_from_next_to_force_to_previous_and_every_file_is_private() {

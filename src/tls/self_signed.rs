@@ -1,9 +1,7 @@
 //! A certificate of our own making, for a first start without any.
 
-use std::fs::Permissions;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -12,11 +10,11 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256,
 };
 use rustls_pki_types::CertificateDer;
-use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use super::identity::unix_seconds;
 use super::{Identities, IdentityError};
+use crate::disk::{self, Existing, PRIVATE};
 use crate::policy::CertificateFiles;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -106,25 +104,19 @@ fn make(
     params.not_after = (now + DAY * VALID_DAYS).into();
     let certificate = params.self_signed(&key)?;
     // A crash between the two leaves a pair that does not match, which the next start replaces.
-    write(&files.key, Zeroizing::new(key.serialize_pem()).as_bytes(), 0o600)?;
+    write(&files.key, Zeroizing::new(key.serialize_pem()).as_bytes(), PRIVATE)?;
     write(&files.chain, certificate.pem().as_bytes(), 0o644)
 }
 
-/// Whole or not at all: written beside (mode 0600 from the first byte) and renamed over.
 pub(super) fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), IdentityError> {
-    let unwritable = |source| IdentityError::Write { path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder).map_err(unwritable)?;
-    file.write_all(text).map_err(unwritable)?;
-    file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(unwritable)?;
-    file.as_file().sync_all().map_err(unwritable)?;
-    file.persist(path).map_err(|error| unwritable(error.error))?;
-    Ok(())
+    disk::write(path, text, mode, Existing::Replace)
+        .map_err(|source| IdentityError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use tempfile::tempdir;
 

@@ -11,7 +11,7 @@ use super::cipher::{Cipher, Unsealed};
 use super::keeper::Keeper;
 use super::store::sqlite::SqliteStore;
 use super::{Outage, SqliteOpenError};
-use crate::keys::sync_folder;
+use crate::disk::{PRIVATE, beside, sync_folder};
 
 /// Why there is no backup. None is left half-made under its name.
 #[derive(Debug, Error)]
@@ -121,12 +121,10 @@ struct Draft {
 impl Draft {
     /// An empty file, which the database fills.
     fn new(to: &Path) -> Result<Self, BackupError> {
-        let mut path = to.as_os_str().to_owned();
-        path.push(".part");
-        let path = PathBuf::from(path);
+        let path = beside(to, ".part");
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let private = file.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)));
+        let file = options.write(true).create(true).truncate(true).mode(PRIVATE).open(&path);
+        let private = file.and_then(|file| file.set_permissions(Permissions::from_mode(PRIVATE)));
         private.map_err(|source| BackupError::Write { path: path.clone(), source })?;
         Ok(Self { path })
     }

@@ -13,6 +13,7 @@ use crate::app::VaultSession;
 use crate::card::TokenFormat;
 use crate::cli::{CliError, progress};
 use crate::config;
+use crate::disk::beside;
 use crate::vault::{Exported, Imported, ListImported, ListNews, ListRequest, TransferProgress};
 
 /// How many bad lines are told one by one.
@@ -204,11 +205,4 @@ fn advance(bar: &ProgressBar, news: TransferProgress) {
 
 fn say(bar: &ProgressBar, text: &str) {
     let _nobody_listens = bar.suspend(|| std::io::stderr().write_all(text.as_bytes()));
-}
-
-/// The name of a file that belongs to another.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }

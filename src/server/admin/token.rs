@@ -1,15 +1,15 @@
 //! The word that opens the operator's API: a file in the data folder that its owner alone may read.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
-use tempfile::NamedTempFile;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::disk::{self, Existing, PRIVATE};
 use crate::policy::Secret;
 
 /// 256 bits, as hexadecimal digits.
@@ -86,12 +86,7 @@ fn make(data_dir: &Path) -> io::Result<()> {
             text.extend(char::from_digit(u32::from(digit), 16));
         }
     }
-    // Made with mode 0600 by the call that creates it, so it is never open to others.
-    let mut draft = NamedTempFile::new_in(data_dir)?;
-    draft.write_all(text.as_bytes())?;
-    draft.as_file().sync_all()?;
-    draft.persist(place(data_dir)).map_err(|error| error.error)?;
-    Ok(())
+    disk::write(&place(data_dir), text.as_bytes(), PRIVATE, Existing::Replace)
 }
 
 fn place(data_dir: &Path) -> PathBuf {

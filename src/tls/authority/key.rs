@@ -14,6 +14,7 @@ use zeroize::Zeroize as _;
 use super::super::contents;
 use super::super::self_signed;
 use super::{AuthorityError, certificate};
+use crate::disk::PRIVATE;
 use crate::tls::IdentityError;
 
 /// An ECDSA P-256 key. aws-lc wipes what it frees; rcgen's own key pairs would keep a copy that
@@ -56,7 +57,7 @@ impl Key {
         // Wiped by aws-lc-rs when dropped.
         let der = key.0.to_pkcs8v1().map_err(|_| AuthorityError::Random)?;
         let text = certificate::pem("PRIVATE KEY", der.as_ref());
-        self_signed::write(path, text.as_bytes(), 0o600)?;
+        self_signed::write(path, text.as_bytes(), PRIVATE)?;
         Ok(key)
     }
 

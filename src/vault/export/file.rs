@@ -14,7 +14,8 @@ use super::frames::{
     write_rows,
 };
 use crate::card::Token;
-use crate::keys::{MasterKey, SecretKey, WrapError, sync_folder};
+use crate::disk::{PRIVATE, sync_folder};
+use crate::keys::{MasterKey, SecretKey, WrapError};
 use crate::vault::store::KeyId;
 
 /// An export that is being written.
@@ -88,7 +89,7 @@ impl Writer {
         let cipher = FrameCipher::new(&file_key, head).map_err(|_| ExportError::Random)?;
         let mut options = OpenOptions::new();
         let mut file =
-            options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+            options.write(true).create_new(true).mode(PRIVATE).open(path).map_err(failed)?;
         file.write_all(&[head.as_slice(), &wrapped].concat()).map_err(failed)?;
         Ok(Self { path: path.to_owned(), file, cipher, index: 0, counts: Counts::default() })
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::ListError;
 use crate::card::Token;
-use crate::keys::sync_folder;
+use crate::disk::{PRIVATE, beside, sync_folder};
 
 /// Written under another name, for its owner alone, and named when it is whole: a list that is taken
 /// in again gives the same tokens, so that a half one is never needed.
@@ -24,14 +24,12 @@ impl Mapping {
         if path.exists() {
             return Err(ListError::MappingExists { path: path.to_owned() });
         }
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".part");
-        let draft = PathBuf::from(draft);
+        let draft = beside(path, ".part");
         let failed = |source| ListError::Write { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft);
+        let file = options.write(true).create(true).truncate(true).mode(PRIVATE).open(&draft);
         let file = file.map_err(failed)?;
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+        file.set_permissions(Permissions::from_mode(PRIVATE)).map_err(failed)?;
         let mut writer = csv::Writer::from_writer(file);
         let first = if by_token { "old" } else { "line" };
         writer.write_record([first, "new"]).map_err(|error| failed(error.into()))?;
