@@ -12,7 +12,7 @@ use crate::entrant::Entrant;
 use crate::failure::Failure;
 use crate::folder::Folder;
 
-/// Clients at once: enough that the server never waits for one.
+/// Clients at once; beside the figure stands how busy they kept the server.
 const CLIENTS: u32 = 4;
 
 /// How many there were, and what they cost the server.
