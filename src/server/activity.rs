@@ -24,7 +24,7 @@ use crate::policy::{ByteRate, Timeouts};
 /// The longest time between two looks, so that a shortage of room is soon felt by all.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What `follows` says where it is no count.
+/// What `follows` says where it is no count. They are lengths too: a client may write any number.
 const NOTHING_TOLD: u64 = u64::MAX;
 const ANYTHING: u64 = u64::MAX - 1;
 const CHUNKS: u64 = u64::MAX - 2;
@@ -96,7 +96,9 @@ impl Activity {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.asked.store(true, Ordering::Relaxed);
         let length = request.body().size_hint().exact();
-        self.follows.store(length.unwrap_or(CHUNKS), Ordering::Relaxed);
+        // No body ever ends that is so long.
+        let length = length.map_or(CHUNKS, |length| length.min(CHUNKS - 1));
+        self.follows.store(length, Ordering::Relaxed);
         let connect = *request.method() == Method::CONNECT;
         Busy { activity: Arc::clone(self), connect, waits: false }
     }
@@ -250,7 +252,11 @@ impl Activity {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use bytes::Bytes;
+    use http_body::{Frame, SizeHint};
 
     use super::*;
 
@@ -281,6 +287,35 @@ mod tests {
         let opened = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
         Arc::get_mut(&mut activity).unwrap().opened = opened;
         activity
+    }
+
+    /// A body that says how long it is, and never comes.
+    struct Long(u64);
+
+    impl Body for Long {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Pending
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0)
+        }
+    }
+
+    #[test]
+    fn a_length_is_a_length_however_large() {
+        for length in [0, 7, CHUNKS - 1, CHUNKS, ANYTHING, NOTHING_TOLD] {
+            let activity = Activity::new();
+            let _busy = activity.begin(&Request::new(Long(length)));
+            let told = activity.take_follows();
+            assert_eq!(told, Some(Follows::Bytes(length.min(CHUNKS - 1))), "{length}");
+        }
     }
 
     #[test]

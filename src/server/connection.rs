@@ -43,8 +43,8 @@ const STREAMS_MAX: u32 = 128;
 /// What a client may send of one body, and of all, before we have read it.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// What waits to be written per HTTP/2 stream.
-const SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
+/// What waits to be written per HTTP/2 stream, beside three reads from the shop.
+const SEND_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Pings find peers that vanished without a word.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);

@@ -7,7 +7,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use crate::harness::frames::{Shop, WebSocket};
-use crate::harness::raw_h2::{END_STREAM, SETTINGS, get};
+use crate::harness::raw_h2::{END_STREAM, SETTINGS, WINDOW_UPDATE, get};
 use crate::harness::{Answer, Client, DEADLINE, RawH2, Setup, Sidecar, Tls, Upstream, eventually};
 
 /// Another customer than the tests' usual one.
@@ -299,6 +299,19 @@ fn fewer_files_than_connections_are_told_at_start_and_bound_them() {
     assert!(line["connections"].as_u64().unwrap() > 0);
 }
 
+/// How much it was at most, once it has not grown for so many answers.
+fn settled_peak_kib(sidecar: &Sidecar) -> u64 {
+    const ANSWERS: usize = 100;
+    let (mut peak, mut same) = (0, 0);
+    eventually("the memory grows no more", || {
+        let _others_are_served = sidecar.metrics();
+        let now = sidecar.memory_peak_kib();
+        same = if now == peak { same + 1 } else { 0 };
+        peak = now;
+        (same == ANSWERS).then_some(peak)
+    })
+}
+
 #[test]
 fn p7_a_connection_that_takes_nothing_in_costs_no_more_memory_than_is_written_down() {
     // README: what one HTTP/2 connection may cost, however many answers it asks for and does not read.
@@ -311,14 +324,35 @@ fn p7_a_connection_that_takes_nothing_in_costs_no_more_memory_than_is_written_do
     let mut held = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut client = RawH2::connect(sidecar.address("https"));
-        // SETTINGS_INITIAL_WINDOW_SIZE.
-        client.frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).unwrap();
+        // SETTINGS_INITIAL_WINDOW_SIZE, and as much for all streams: it is the socket that is full.
+        client.frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]).unwrap();
+        client.frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0, 0]).unwrap();
         for stream in (1..256).step_by(2) {
             client.head(stream, &get("/"), END_STREAM);
         }
         held.push(client);
     }
     shop.wait(1 + usize::try_from(CONNECTIONS).unwrap() * 128);
-    let each = (sidecar.memory_peak_kib() - before) / CONNECTIONS;
+    let each = (settled_peak_kib(&sidecar) - before) / CONNECTIONS;
+    assert!(each < CEILING_KIB, "{each} KiB per connection");
+}
+
+#[test]
+fn p7_a_slow_reader_over_http1_costs_no_more_memory_than_is_written_down() {
+    // README: what one HTTP/1.1 connection may cost.
+    const CEILING_KIB: u64 = 768;
+    const CONNECTIONS: u64 = 50;
+    let shop = Upstream::fixed("text/html", vec![b'x'; 10 << 20]);
+    let sidecar = Sidecar::start(&shop, "");
+    assert_eq!(sidecar.https().get("/").status, 200);
+    let before = sidecar.memory_peak_kib();
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = sidecar.https();
+        client.send("GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n");
+        assert_eq!(client.head().status, 200);
+        held.push(client);
+    }
+    let each = (settled_peak_kib(&sidecar) - before) / CONNECTIONS;
     assert!(each < CEILING_KIB, "{each} KiB per connection");
 }

@@ -66,6 +66,67 @@ fn smuggling_attempts_reach_no_shop() {
     assert_eq!(sidecar.http().get("/").status, 200);
 }
 
+/// Around the ends of 63 and 64 bits, where sums of lengths overflow and marks beside them may lie.
+const LENGTHS: [&str; 8] = [
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551611",
+    "18446744073709551612",
+    "18446744073709551613",
+    "18446744073709551614",
+    "18446744073709551615",
+    "18446744073709551616",
+];
+
+#[test]
+fn a_request_longer_than_can_be_counted_is_refused_and_hides_none_behind_it() {
+    let shop = Upstream::ok();
+    let sidecar = Sidecar::start(&shop, "[limits]\nbody = \"1000000GiB\"");
+    // Chunks, to whoever takes such a length for a mark of them.
+    let behind = "0\r\n\r\nGET /behind HTTP/1.1\r\nhost: shop.example\r\n\r\n";
+    for length in LENGTHS {
+        let mut client = sidecar.http();
+        client.send(format!(
+            "POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: {length}\r\n\r\n{behind}"
+        ));
+        let answers = String::from_utf8(client.rest()).unwrap();
+        let status = answers.get(9..12).unwrap_or_default();
+        assert!(["400", "413", "431"].contains(&status), "{length}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{length}: {answers}");
+    }
+    assert!(shop.seen().is_empty(), "{:?}", shop.seen());
+    assert_eq!(sidecar.http().get("/").status, 200);
+    assert!(!sidecar.written().contains("panicked"), "{}", sidecar.written());
+}
+
+#[test]
+fn an_answer_longer_than_can_be_counted_is_502_or_breaks_off() {
+    let shop = Upstream::start(|exchange| {
+        exchange.request()?;
+        let (content_type, length) = exchange.target()[1..].split_once('?').unwrap();
+        let fields = [("content-type", content_type), ("content-length", length)];
+        let fields = fields.map(|(name, value)| (name, value.to_owned()));
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        exchange.begin(200, &fields)?;
+        exchange.close();
+        exchange.raw(b"the beginning of an answer")
+    });
+    let sidecar = Sidecar::start(&shop, "");
+    for content_type in ["application/json", "application/octet-stream", "text/html"] {
+        for length in LENGTHS {
+            let mut client = sidecar.https();
+            let target = format!("/{content_type}?{length}");
+            client.send(format!("GET {target} HTTP/1.1\r\nhost: shop.example\r\n\r\n"));
+            let head = client.head();
+            match head.status {
+                200 => assert!(client.rest().len() <= 26, "{target}"),
+                status => assert_eq!(status, 502, "{target}"),
+            }
+        }
+    }
+    assert!(!sidecar.written().contains("panicked"), "{}", sidecar.written());
+}
+
 #[test]
 fn a_request_with_both_lengths_is_refused_or_read_as_chunked_alone() {
     // RFC 9112 section 6.3: a possible attempt at smuggling; refuse, or drop the length and close.

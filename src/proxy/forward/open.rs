@@ -16,8 +16,9 @@ use crate::proxy::reject::Rejection;
 use crate::proxy::spawner::Spawner;
 use crate::proxy::upstreams::{Address, Entry};
 
-/// How much of an answer is buffered before it is read on: large bodies want large reads.
-const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
+/// How much of an answer is read at once, and the largest head of one, HTTP/1.1. Up to four such reads
+/// wait for a client that does not take them in.
+const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// How many fields an answer may have.
 const ANSWER_FIELDS_MAX: usize = 256;
 /// The largest decoded head of an answer, HTTP/2.
