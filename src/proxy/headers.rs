@@ -281,6 +281,13 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// The value of a field that stands exactly once: of two, nobody knows which the other side would take.
+pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).into_iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
 fn keep_or_set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if !headers.contains_key(&name) {
         keep_only(headers, name, text);

@@ -17,7 +17,7 @@ use self::file::{Left, Next, Reader, Writer};
 use self::frames::{CardRow, ErasedToken, FRAME_ROWS, Head};
 use super::VaultError;
 use super::intake::{Incoming, Refusal, Taken, Wish};
-use super::keeper::{Keeper, Record};
+use super::keeper::{Keeper, Record, count};
 use super::store::{Fingerprint, KeptErased};
 use super::worker::GROUP_MAX;
 use crate::card::Token;
@@ -341,10 +341,6 @@ impl Imported {
             self.refusals.push((token, why));
         }
     }
-}
-
-fn count(rows: usize) -> u64 {
-    u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

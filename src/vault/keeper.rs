@@ -194,3 +194,8 @@ impl Record {
         self.0.created_at
     }
 }
+
+/// So many rows, as progress and answers tell it.
+pub(super) fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
+}

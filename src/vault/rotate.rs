@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cipher::Unsealed;
 use super::envelope::{self, KeysRefused};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, count};
 use super::store::{
     KeyChange, KeyId, KeyPurpose, KeyRow, KeysChanged, Obstacle, Resealed, SealedRow, StoreError,
 };
@@ -297,10 +297,6 @@ fn seal_keys(rows: &[KeyRow]) -> Vec<KeyId> {
     let mut keys: Vec<_> = seals.map(|row| row.id).collect();
     keys.dedup();
     keys
-}
-
-fn count(rows: usize) -> u64 {
-    u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 fn list(tokens: &[Token]) -> String {

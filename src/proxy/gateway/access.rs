@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::super::exchange::Exchange;
 use super::super::generation::GatewayPlace;
+use super::super::headers::only;
 use super::super::reject::Rejection;
 use super::super::{Peer, Proxy, Role};
 
@@ -64,8 +65,8 @@ impl Proxy {
 
 /// What the caller shows, if it shows one thing.
 fn take_secret(headers: &mut HeaderMap) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    let key = only(headers, &KEY);
-    let authorization = only(headers, &PROXY_AUTHORIZATION);
+    let [key, authorization] = [&KEY, &PROXY_AUTHORIZATION]
+        .map(|name| only(headers, name).map(|value| value.as_bytes().to_vec()));
     headers.remove(KEY);
     headers.remove(PROXY_AUTHORIZATION);
     let bearer = authorization.and_then(|value| {
@@ -75,12 +76,6 @@ fn take_secret(headers: &mut HeaderMap) -> Option<zeroize::Zeroizing<Vec<u8>>> {
         fits.then(|| rest.trim_ascii().to_vec())
     });
     key.or(bearer).map(zeroize::Zeroizing::new)
-}
-
-fn only(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
-    let mut values = headers.get_all(name).into_iter();
-    let value = values.next()?;
-    values.next().is_none().then(|| value.as_bytes().to_vec())
 }
 
 #[cfg(test)]

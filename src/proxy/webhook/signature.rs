@@ -7,6 +7,7 @@ use aws_lc_rs::digest;
 use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
+use super::super::headers::only;
 use super::deliveries::DeliveryId;
 use crate::policy::{Mac, Webhook, WebhookSignature};
 
@@ -90,12 +91,12 @@ pub fn verify(
 }
 
 fn claim_of_fields(mac: &Mac, headers: &HeaderMap) -> Option<Claim> {
-    let signature = only(headers, &mac.header)?;
+    let signature = text(headers, &mac.header)?;
     // As others write it too: `sha256=…`.
     let bare = signature.strip_prefix("sha256=").or(signature.strip_prefix("sha512="));
     let signature = bare.unwrap_or(signature);
     let timestamp = match &mac.timestamp {
-        Some(name) => Some(only(headers, name)?.to_owned()),
+        Some(name) => Some(text(headers, name)?.to_owned()),
         None => None,
     };
     Some(Claim { timestamp, signatures: vec![signature.to_owned()] })
@@ -104,7 +105,7 @@ fn claim_of_fields(mac: &Mac, headers: &HeaderMap) -> Option<Claim> {
 /// `t=1492774577,v1=…,v1=…,v0=…`: schemes other than `v1` are not signatures.
 fn claim_of_stripe(headers: &HeaderMap) -> Option<Claim> {
     let mut claim = Claim::default();
-    for pair in only(headers, &HeaderName::from_static("stripe-signature"))?.split(',') {
+    for pair in text(headers, &HeaderName::from_static("stripe-signature"))?.split(',') {
         match pair.trim().split_once('=')? {
             ("t", _) if claim.timestamp.is_some() => return None,
             ("t", time) => claim.timestamp = Some(time.to_owned()),
@@ -117,11 +118,9 @@ fn claim_of_stripe(headers: &HeaderMap) -> Option<Claim> {
     (claim.timestamp.is_some() && !claim.signatures.is_empty()).then_some(claim)
 }
 
-/// The value of a field that stands once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    let mut values = headers.get_all(name).into_iter();
-    let value = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(value)
+/// The text of a field that stands once.
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    only(headers, name)?.to_str().ok()
 }
 
 /// Of what was signed, not of the signature: one text may have several.

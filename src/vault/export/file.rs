@@ -16,6 +16,7 @@ use super::frames::{
 use crate::card::Token;
 use crate::disk::{PRIVATE, sync_folder};
 use crate::keys::{MasterKey, SecretKey, WrapError};
+use crate::vault::keeper::count;
 use crate::vault::store::KeyId;
 
 /// An export that is being written.
@@ -259,10 +260,6 @@ impl Reader {
         let rows = self.place.counts.rows;
         self.file.read_exact(room).map_err(|source| cut(&self.path, rows, source))
     }
-}
-
-fn count(of: usize) -> u64 {
-    u64::try_from(of).unwrap_or(u64::MAX)
 }
 
 fn cut(path: &Path, rows: u64, source: io::Error) -> ExportError {
