@@ -43,7 +43,7 @@ pub use balance::{Balance, Ejection, HealthCheck, Maintenance, QueueLimits, Retr
 pub use cards::{CardPolicy, InvalidCard, RequestAction, ResponseAction};
 pub use certificate::CertificateFiles;
 pub use client_network::ClientNetwork;
-pub use field::{FieldPattern, enclosing, join_names, name_parts};
+pub use field::{FieldPattern, enclosing, join_names, name_parts, own_name};
 pub use forward::{Destination, ForwardPolicy, Others};
 pub use gateway::{Access, Credentials, Gateway, Otherwise, RevealPolicy};
 pub use guard::{

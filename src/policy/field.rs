@@ -45,6 +45,12 @@ pub fn enclosing(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(enclosing, _)| enclosing)
 }
 
+/// The field's own name, without those of what encloses it.
+#[must_use]
+pub fn own_name(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, own)| own)
+}
+
 /// One name for all of them: joined by dots, without places in lists.
 #[must_use]
 pub fn join_names(parts: &[String]) -> String {

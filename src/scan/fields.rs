@@ -135,7 +135,8 @@ impl Rules {
     }
 
     /// Whether a field of this name holds a verification code.
-    pub(super) fn names_code(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn names_code(&self, name: &str) -> bool {
         names::is_code(name) || listed(&self.fields.cvv, name)
     }
 

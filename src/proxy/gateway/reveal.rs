@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Method, request};
 use parking_lot::Mutex;
 
-use crate::policy::{FieldPattern, Gateway, enclosing, join_names, name_parts};
+use crate::policy::{Gateway, enclosing, join_names, name_parts, own_name};
 use crate::proxy::headers::METHOD_OVERRIDES;
 use crate::proxy::login;
 use crate::scan::{Decided, Find, FindKind, Outline};
@@ -24,7 +24,7 @@ enum Reach {
     Nowhere,
 }
 
-/// In some fields; a verification code goes with the card it stands beside, and nowhere else.
+/// In some fields; a verification code goes with the card it stands beside, in a field of its own.
 struct Fields {
     /// Moves along with the text.
     outline: Outline,
@@ -61,10 +61,7 @@ impl Reveal {
         let finds = runs.iter().flat_map(|run| &run.finds);
         match &mut *self.reach.lock() {
             Reach::Everywhere => finds.map(|_| true).collect(),
-            Reach::Fields(fields) => {
-                let patterns = self.gateway.reveal.fields.as_deref().unwrap_or_default();
-                fields.judge(runs, patterns)
-            }
+            Reach::Fields(fields) => fields.judge(runs, &self.gateway),
             Reach::Nowhere => finds.map(|_| false).collect(),
         }
     }
@@ -78,7 +75,8 @@ impl Reveal {
 }
 
 impl Fields {
-    fn judge(&mut self, runs: &[Decided], patterns: &[FieldPattern]) -> Vec<bool> {
+    fn judge(&mut self, runs: &[Decided], gateway: &Gateway) -> Vec<bool> {
+        let patterns = gateway.reveal.fields.as_deref().unwrap_or_default();
         let names: Vec<_> = runs.iter().flat_map(|run| self.names(run)).collect();
         let finds = || runs.iter().flat_map(|run| &run.finds).zip(&names);
         let meant = |name: &str| patterns.iter().any(|pattern| pattern.matches(name));
@@ -88,8 +86,10 @@ impl Fields {
         self.around_cards.extend(around);
         let verdict = |(find, name): (&Find, &Option<String>)| {
             let Some(name) = name else { return false };
+            // Not what a text beside a card says of itself: `"note":"cvc: 123"`.
             let beside = matches!(find.kind, FindKind::Cvv(_))
-                && self.around_cards.contains(enclosing(name));
+                && self.around_cards.contains(enclosing(name))
+                && gateway.request_rules.names_code(own_name(name));
             beside || meant(name)
         };
         finds().map(verdict).collect()

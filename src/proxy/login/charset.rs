@@ -5,7 +5,7 @@
 //! and nothing for us; no browser sends one.
 
 use super::fields::wide;
-use super::multipart::parameters;
+use crate::scan::parameters;
 
 /// Charsets whose ASCII is ASCII, by the beginning of their names in lower case (IANA registry). Under
 /// some of them a byte of another letter looks like ASCII; no name of a field has such letters.

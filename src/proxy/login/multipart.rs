@@ -5,6 +5,7 @@ use memchr::memmem;
 use super::charset;
 use super::fields::{Reading, segments};
 use super::path::{Plus, decode};
+use crate::scan::parameters;
 
 /// Shows every part that has a name. A part without one, or no part at all, may be a field for the
 /// shop and is none for us: then the body is not read whole.
@@ -108,33 +109,6 @@ fn names(head: &str) -> Vec<String> {
     }
     found.retain(|name| !name.is_empty());
     found
-}
-
-/// The parameters of a field value: separated by semicolons or commas outside quotes, with blanks
-/// allowed everywhere (RFC 9110 §5.6.6, and what servers accept besides); names in lower case.
-pub(super) fn parameters(value: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let (mut name, mut text) = (None, String::new());
-    let (mut left, mut quote) = (value.chars(), None);
-    while let Some(c) = left.next() {
-        match (c, quote) {
-            (c, Some(open)) if c == open => quote = None,
-            ('\\', Some(_)) => text.extend(left.next()),
-            (c, Some(_)) => text.push(c),
-            ('"' | '\'', None) if name.is_some() && text.trim().is_empty() => quote = Some(c),
-            ('=', None) if name.is_none() => name = Some(std::mem::take(&mut text)),
-            (';' | ',', None) => push(&mut found, name.take(), std::mem::take(&mut text)),
-            (c, None) => text.push(c),
-        }
-    }
-    push(&mut found, name, text);
-    found
-}
-
-fn push(found: &mut Vec<(String, String)>, name: Option<String>, value: String) {
-    if let Some(name) = name {
-        found.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
-    }
 }
 
 #[cfg(test)]

@@ -7,25 +7,57 @@ use crate::scan::glyph;
 #[derive(Default)]
 pub(super) struct Form {
     name: Name,
-    in_value: bool,
+    place: Place,
+    /// Whether it may be something else after all.
+    suspected: bool,
+}
+
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+enum Place {
+    #[default]
+    Name,
+    /// It is no form.
+    Nowhere,
+    /// After a `;`, which ends a pair for some servers (HTML 4.01 §B.2.2).
+    Unclear,
+    Value,
 }
 
 impl Form {
+    /// A body: some servers look at how it begins before they look at its type.
+    pub(super) fn of_body() -> Self {
+        Self { suspected: true, ..Self::default() }
+    }
+
     pub(super) fn pass(&mut self, byte: u8) {
-        match byte {
-            b'&' => {
-                self.name.clear();
-                self.in_value = false;
+        if self.suspected && !byte.is_ascii_whitespace() {
+            self.suspected = false;
+            if matches!(byte, b'{' | b'[' | b'<') {
+                self.place = Place::Nowhere;
             }
-            b'=' => self.in_value = true,
-            byte if !self.in_value => self.name.push(byte),
-            _ => {}
         }
+        self.place = match (self.place, byte) {
+            (Place::Nowhere, _) => Place::Nowhere,
+            (_, b'&') => {
+                self.name.clear();
+                Place::Name
+            }
+            (_, b';') | (Place::Unclear, _) => Place::Unclear,
+            (Place::Name, b'=') | (Place::Value, _) => Place::Value,
+            (Place::Name, byte) => {
+                self.name.push(byte);
+                Place::Name
+            }
+        };
     }
 
     pub(super) fn names(&self) -> Option<Vec<String>> {
-        // A number before the `=` is a name, and no value of any field.
-        let name = if self.in_value { self.name.bytes()? } else { b"" };
+        let name = match self.place {
+            // A number before the `=` is a name, and no value of any field.
+            Place::Name => b"",
+            Place::Nowhere | Place::Unclear => return None,
+            Place::Value => self.name.bytes()?,
+        };
         Some(vec![decode(name)])
     }
 }

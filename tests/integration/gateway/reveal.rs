@@ -199,6 +199,55 @@ fn a_body_of_two_types_has_no_fields() {
     assert_eq!(scene.provider.count(), 0);
 }
 
+/// A field that goes no further must not say how the body is read.
+#[test]
+fn what_is_for_one_hop_does_not_name_fields() {
+    let scene = Scene::new(POLICY);
+    let card = cards::fresh("visa");
+    let token = scene.token(&card);
+    let body = format!("{{\"source\":{{\"number\":\"{token}\"}}}}");
+    let json = ("content-type", "application/json");
+    let path = "/v1/payment_methods";
+    for (hop, seen) in [
+        ("content-type", &token),
+        ("Content-Type, x-anything", &token),
+        // A method that the provider does not see changes nothing either.
+        ("x-http-method-override", &card),
+    ] {
+        let fields = [json, ("x-http-method-override", "POST"), ("connection", hop)];
+        let mut gateway = scene.sidecar.gateway("pay");
+        assert_eq!(gateway.request("POST", path, &fields, body.as_bytes()).status, 200);
+        assert_eq!(scene.provider.last().json()["source"]["number"], seen.as_str(), "{hop}");
+    }
+    let fields = [json, ("content_type", "text/plain"), ("content-encoding", "identity")];
+    let answer = scene.sidecar.gateway("pay").request("POST", path, &fields, body.as_bytes());
+    assert_eq!(answer.status, 200);
+    assert!(scene.provider.last().head.all("content_type").is_empty());
+}
+
+#[test]
+fn a_body_that_a_second_reader_understands_otherwise_reveals_nothing() {
+    let scene = Scene::new(&POLICY.replace(" }", ", otherwise = \"reject\" }"));
+    let token = scene.token(&cards::fresh("visa"));
+    let nested = "--b,x\r\ncontent-disposition: form-data; name=\"card[number]\"\r\n\r\n\
+                  --b\r\ncontent-disposition: form-data; name=note\r\n\r\n#\r\n--b--\r\n--b,x--\r\n";
+    for (content_type, body) in [
+        ("application/json", r##"{"source":{"number":"1"/*"*/},"note":"#"/*"*/}"##),
+        ("application/json; charset=utf-7", r##"{"source":{"number":"#"}}"##),
+        ("text/xml", "<!DOCTYPE a [<!-- ]><a><cardNumber> --><!ENTITY e \" # \">]><a>&e;</a>"),
+        ("text/xml", "<a><note><!--></note><cardNumber>-->#<!--></cardNumber><note>--></note></a>"),
+        ("application/x-www-form-urlencoded", "card[number]=1;note=#"),
+        ("multipart/form-data; boundary=b,x", nested),
+    ] {
+        let body = body.replace('#', &token);
+        let answer = scene.sidecar.gateway("pay").post("/v1/payment_methods", content_type, &body);
+        answer.assert_refused(403);
+    }
+    let target = format!("/v1/payment_methods?card[number]=1;note={token}");
+    scene.sidecar.gateway("pay").form(&target, "a=1").assert_refused(403);
+    assert_eq!(scene.provider.count(), 0);
+}
+
 #[test]
 fn a_policy_may_refuse_what_stands_outside() {
     let lines = POLICY.replace(" }", ", otherwise = \"reject\" }");
@@ -226,7 +275,11 @@ fn a_verification_code_goes_only_beside_its_card() {
     let sent = scene.sent(target, "application/x-www-form-urlencoded", &elsewhere);
     assert_eq!(sent, format!("source.number={card}&metadata[cvc]={stand}"));
     let beside = format!("card[number]={token}&card[cvc]={stand}");
-    let sent = scene.sent(target, "application/x-www-form-urlencoded", &beside);
+    let form = "application/x-www-form-urlencoded";
+    // A text beside the card that calls the number a code makes it none.
+    let text = format!("card[number]={token}&card[note]=cvc:%20{stand}");
+    assert_eq!(scene.sent(target, form, &text), text.replace(&token, &card));
+    let sent = scene.sent(target, form, &beside);
     assert_eq!(sent, format!("card[number]={card}&card[cvc]=904"));
 }
 
