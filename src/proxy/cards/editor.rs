@@ -109,12 +109,15 @@ impl Editor {
 
     /// Keeps a refusal for whoever answers the client.
     pub(in crate::proxy) fn refuse(&self, rejection: Rejection) {
-        let is_providers =
-            matches!(self.action, Action::Tokenize { .. }) && self.direction == Direction::Response;
-        self.exchange.refuse(match is_providers {
+        self.exchange.refuse(match self.edits_a_providers_answer() {
             true => rejection.holding_an_answer(),
             false => rejection,
         });
+    }
+
+    /// Only what a provider answers is tokenized on its way back.
+    pub(in crate::proxy) fn edits_a_providers_answer(&self) -> bool {
+        matches!(self.action, Action::Tokenize { .. }) && self.direction == Direction::Response
     }
 
     /// Whose fault a body is that cannot be decoded.

@@ -3,21 +3,24 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, REFERER, SET_COOKIE};
+use http::header::{
+    AUTHORIZATION, CONTENT_DISPOSITION, COOKIE, PROXY_AUTHORIZATION, REFERER, SET_COOKIE,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::Editor;
+use super::{Action, Editor};
 use crate::card::PAN_DIGITS_MIN;
+use crate::proxy::digits::may_be_card;
 use crate::proxy::reject::Rejection;
 use crate::scan::{Carrier, Decided, FindKind, Rules, Stream, find_all};
-use crate::telemetry::CardPlace;
+use crate::telemetry::{CardPlace, Direction};
 
 /// The shortest verification code.
 const CODE_DIGITS_MIN: usize = 3;
 
 /// Replaces card numbers in the target and the fields of a head. Credentials are left alone: what
-/// authenticates must arrive as it was made.
+/// authenticates must arrive as it was made. A provider's answer has none.
 pub(in crate::proxy) async fn rewrite_head(
     editor: &Arc<Editor>,
     rules: &Arc<Rules>,
@@ -32,16 +35,48 @@ pub(in crate::proxy) async fn rewrite_head(
             *uri = Uri::from_parts(parts).unwrap_or_default();
         }
     }
+    if editor.direction == Direction::Response && !matches!(editor.action, Action::Observe) {
+        drop_names(headers);
+    }
+    let credentials = |name: &HeaderName| {
+        !editor.edits_a_providers_answer() && (name == AUTHORIZATION || name == PROXY_AUTHORIZATION)
+    };
+    if editor.edits_a_providers_answer() {
+        drop_file_names(rules, headers);
+    }
     let suspects: Vec<HeaderName> = headers
         .iter()
         .filter(|(_, value)| may_hold_any(rules, value.as_bytes()))
         .map(|(name, _)| name.clone())
-        .filter(|name| name != AUTHORIZATION && name != PROXY_AUTHORIZATION)
+        .filter(|name| !credentials(name))
         .collect();
     for name in suspects {
         rewrite_field(editor, rules, headers, name).await?;
     }
     Ok(())
+}
+
+/// A request with such a name is refused, an answer goes without it: names are never edited.
+fn drop_names(headers: &mut HeaderMap) {
+    let cards = headers.keys().filter(|name| may_be_card(name.as_str().as_bytes()));
+    for name in cards.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+}
+
+/// `4111111111111111.pdf` in a page is the name of a picture or a document, for the most part; what
+/// a provider calls a file is not left to that.
+fn drop_file_names(rules: &Arc<Rules>, headers: &mut HeaderMap) {
+    let Some(value) = headers.get(CONTENT_DISPOSITION) else { return };
+    let apart: Vec<u8> =
+        value.as_bytes().iter().map(|&byte| if byte == b'.' { b' ' } else { byte }).collect();
+    if may_hold_any(rules, &apart) && !find_all(rules, Carrier::Text, &apart.into()).is_empty() {
+        let kind = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+        match HeaderValue::from_bytes(kind.trim_ascii()) {
+            Ok(kind) => headers.insert(CONTENT_DISPOSITION, kind),
+            Err(_) => headers.remove(CONTENT_DISPOSITION),
+        };
+    }
 }
 
 /// Replaces what the query of a target holds; the path stays.
@@ -149,7 +184,7 @@ pub(in crate::proxy) fn drop_fields_with_finds(rules: &Arc<Rules>, trailers: &mu
     };
     let found: Vec<HeaderName> = trailers
         .iter()
-        .filter(|(_, value)| holds_any(value))
+        .filter(|(name, value)| may_be_card(name.as_str().as_bytes()) || holds_any(value))
         .map(|(name, _)| name.clone())
         .collect();
     for name in found {
@@ -202,6 +237,7 @@ mod tests {
         trailers.append("x-digest", "abc123".parse().unwrap());
         trailers.append("x-card", "4111111111111111".parse().unwrap());
         trailers.append("x-note", "cvv=123".parse().unwrap());
+        trailers.append("x-4111111111111111", "1".parse().unwrap());
         drop_fields_with_finds(&requests(), &mut trailers);
         assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-digest"]);
     }
