@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Version};
 
 pub(super) use client::set_client;
-pub(super) use names::{drop_doubles, strip_trailers};
+pub(super) use names::{drop_doubles, drop_spellings, strip_trailers};
 
 use super::forwarded;
 use super::request_id::{REQUEST_ID, RequestId, unique};

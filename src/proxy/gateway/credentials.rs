@@ -1,5 +1,5 @@
 //! What the provider knows the shop by, put in when the body is final. The shop's own copy, if it has
-//! one, is taken out: it is worth nothing.
+//! one, is taken out in every spelling: it is worth nothing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::policy::{Credentials, Mac, Secret};
 use crate::proxy::body::Body;
+use crate::proxy::headers::drop_spellings;
 
 /// Puts the credentials into the head of a request.
 pub(super) fn put(
@@ -17,7 +18,7 @@ pub(super) fn put(
 ) {
     match credentials {
         Credentials::Header { name, value } => {
-            headers.remove(name);
+            drop_spellings(headers, name);
             // That it is a value was made sure of when the file was read.
             if let Ok(mut value) = HeaderValue::from_bytes(value.expose()) {
                 value.set_sensitive(true);
@@ -32,13 +33,13 @@ fn sign(mac: &Mac, key: &Secret, headers: &mut HeaderMap, (body, now): (&[u8], S
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
     let timestamp = mac.timestamp.as_ref().map(|_| seconds.as_str());
     let signature = Zeroizing::new(mac.algorithm.sign(key, timestamp, body));
-    headers.remove(&mac.header);
+    drop_spellings(headers, &mac.header);
     if let Ok(value) = HeaderValue::try_from(mac.encoding.write(&signature)) {
         headers.insert(&mac.header, value);
     }
-    if let Some(name) = &mac.timestamp
-        && let Ok(value) = HeaderValue::try_from(seconds)
-    {
+    let Some(name) = &mac.timestamp else { return };
+    drop_spellings(headers, name);
+    if let Ok(value) = HeaderValue::try_from(seconds) {
         headers.insert(name, value);
     }
 }

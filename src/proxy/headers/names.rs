@@ -71,6 +71,16 @@ pub(in crate::proxy) fn drop_doubles(headers: &mut HeaderMap) {
     }
 }
 
+/// Drops a field in every spelling that a server behind us may take for it.
+pub(in crate::proxy) fn drop_spellings(headers: &mut HeaderMap, wanted: &HeaderName) {
+    let wanted = folded(wanted);
+    let same: Vec<HeaderName> =
+        headers.keys().filter(|name| folded(name) == wanted).cloned().collect();
+    for name in same {
+        headers.remove(name);
+    }
+}
+
 /// Drops what a trailer must not say, in any spelling.
 pub(in crate::proxy) fn strip_trailers(trailers: &mut HeaderMap) {
     strip_hop_by_hop(trailers);
@@ -111,6 +121,13 @@ mod tests {
         let mut kept: Vec<_> = doubled.keys().map(HeaderName::as_str).collect();
         kept.sort_unstable();
         assert_eq!(kept, ["api_key", "x-sign"]);
+    }
+
+    #[test]
+    fn a_field_goes_in_every_spelling() {
+        let mut signed = headers(&[("x_signature", "1"), ("x.signature", "2"), ("x-sign", "3")]);
+        drop_spellings(&mut signed, &HeaderName::from_static("x-signature"));
+        assert_eq!(signed.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sign"]);
     }
 
     #[test]

@@ -50,8 +50,13 @@ fn a_signature_covers_the_body_with_the_real_number_and_the_time() {
     );
     let card = cards::fresh("visa");
     let (token, _) = buy(&sidecar, &shop, &card);
-    let fields =
-        [("content-type", "application/json"), ("x-signature", "the shop's own"), ("x-time", "1")];
+    let fields = [
+        ("content-type", "application/json"),
+        ("x-signature", "the shop's own"),
+        ("x_signature", "the shop's own, as CGI reads it"),
+        ("x-time", "1"),
+        ("x_time", "1"),
+    ];
     let body = format!("{{\"pan\":\"{token}\"}}");
     let answer = sidecar.gateway("pay").request("POST", "/charges", &fields, body.as_bytes());
     assert_eq!(answer.status, 200);
@@ -64,6 +69,7 @@ fn a_signature_covers_the_body_with_the_real_number_and_the_time() {
     let signed = [time.as_bytes(), b".", received.body.as_slice()].concat();
     let expected = hex(hmac::sign(&key, &signed).as_ref());
     assert_eq!(received.field("x-signature"), Some(expected.as_str()));
+    assert_eq!([received.field("x_signature"), received.field("x_time")], [None, None]);
 }
 
 #[test]
