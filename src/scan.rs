@@ -25,6 +25,7 @@ mod markup;
 mod names;
 mod outline;
 mod pair;
+mod parameters;
 mod parts;
 mod rows;
 mod scientific;
@@ -45,6 +46,7 @@ pub use carrier::Carrier;
 pub use fields::{FieldRules, Rules};
 pub use find::{Find, FindKind};
 pub use outline::Outline;
+pub use parameters::parameters;
 pub use stream::{Decided, Stream, find_all};
 
 #[cfg(test)]

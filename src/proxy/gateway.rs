@@ -16,8 +16,8 @@ pub use watch::GatewayWatch;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode, Uri, request};
+use http::header::{ACCEPT_RANGES, CONTENT_TYPE, EXPECT, HOST, HeaderValue, IF_RANGE, RANGE};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, request, response};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{Body, Room, Source};
@@ -46,6 +46,8 @@ impl Proxy {
         admit::names(&request, "")?;
         admit::declared_length(request.body().size_hint().exact(), limits.request_body_bytes_max)?;
         let (mut head, incoming) = request.into_parts();
+        // First, so that what is judged is what the provider will see.
+        prepare(&mut head, place, exchange);
         let limit_bytes = limits.request_body_bytes_max;
         let room = Room::new(&self.services.held, generation.snapshot.doors.held_bytes_max);
         let source =
@@ -63,7 +65,6 @@ impl Proxy {
                 Task { editor, rules, limits, forward: Forward::Whole, opaque: Opaque::Scan };
             cards::rewrite_request(&task, &mut head.headers, source, exchange).await?
         };
-        prepare(&mut head, place, exchange);
         headers::set_length(&head.method, &mut head.headers, body.size_hint().exact());
         if let Some(credentials) = &place.gateway.credentials {
             credentials::put(credentials, &mut head.headers, (&body, SystemTime::now()));
@@ -71,16 +72,31 @@ impl Proxy {
         let request = Request::from_parts(head, body);
         let sending = Sending { timeouts, exchange, keep: Keep::Empty };
         let sent = peer.dialer.send(connected, place.targets, request, sending).await;
+        // From here on the card may have been charged.
+        let answer = sent.map_err(Rejection::holding_an_answer)?;
+        let answer = answer.into_parts(exchange, timeouts.response_body_idle);
+        self.tell(place, exchange, answer).await.map_err(Rejection::holding_an_answer)
+    }
 
-        let (mut head, source) = sent?.into_parts(exchange, timeouts.response_body_idle);
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // No request to a provider asks for another protocol.
-            return Err(Rejection::UnaskedUpgrade);
+    /// What the shop is told of the provider's answer.
+    async fn tell(
+        &self,
+        place: &GatewayPlace<'_>,
+        exchange: &Arc<Exchange>,
+        (mut head, source): (response::Parts, Source),
+    ) -> Result<Response<Body>, Rejection> {
+        match head.status {
+            // No request to a provider asks for another protocol, or for a part of something: nobody would
+            // see a card number that its edges cut in two.
+            StatusCode::SWITCHING_PROTOCOLS => return Err(Rejection::UnaskedUpgrade),
+            StatusCode::PARTIAL_CONTENT => return Err(Rejection::UnaskedPart),
+            _ => {}
         }
         headers::strip_answer(&mut head.headers);
+        head.headers.remove(ACCEPT_RANGES);
         let source = self.note_decline(place, exchange, (&head, source)).await;
-        let told = self.tokenize_answer(place, exchange, (&mut head.headers, source)).await;
-        Ok(Response::from_parts(head, told.map_err(Rejection::holding_an_answer)?))
+        let body = self.tokenize_answer(place, exchange, (&mut head.headers, source)).await?;
+        Ok(Response::from_parts(head, body))
     }
 
     /// A short answer is edited before its head is sent, so that the shop learns why it has none. A
@@ -133,11 +149,16 @@ fn outline(headers: &HeaderMap) -> Outline {
     Outline::of(kind.unwrap_or_default())
 }
 
-/// The provider sees a request to its own name, and nothing of ours.
+/// The provider sees a request to its own name, and nothing of ours. It is asked for all of an answer,
+/// in a coding that can be looked into.
 fn prepare(head: &mut request::Parts, place: &GatewayPlace<'_>, exchange: &Exchange) {
     headers::strip_hop_by_hop(&mut head.headers);
+    headers::drop_doubles(&mut head.headers);
     headers::drop_never(&mut head.headers);
-    head.headers.remove(EXPECT);
+    headers::limit_codings(&mut head.headers);
+    for name in [EXPECT, IF_RANGE, RANGE] {
+        head.headers.remove(name);
+    }
     head.headers.insert(request_id::REQUEST_ID, exchange.id.value());
     if let Ok(host) = HeaderValue::from_str(&place.gateway.upstream.authority()) {
         head.headers.insert(HOST, host);

@@ -35,7 +35,7 @@ use crate::vault::{StandInError, VaultError};
 /// A refusal.
 #[derive(Debug, Error)]
 pub enum Rejection {
-    /// A provider has answered, and the card numbers in its answer cannot become tokens.
+    /// A provider has been asked, and its answer cannot be told: the card may have been charged.
     #[error("a provider's answer cannot be told")]
     AnswerHeld(#[source] Box<Self>),
     /// What must be provable cannot be recorded.
@@ -232,6 +232,9 @@ pub enum Rejection {
         /// How many there may be.
         limit: NonZeroUsize,
     },
+    /// A provider answered with a part that nobody asked for.
+    #[error("the provider answered with a part of something unasked")]
+    UnaskedPart,
     /// The upstream changed protocols unasked.
     #[error("the upstream changed protocols unasked")]
     UnaskedUpgrade,

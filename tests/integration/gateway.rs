@@ -1,6 +1,7 @@
 //! The listener that the shop calls instead of its payment provider (issue item 8).
 
 mod access;
+mod answers;
 mod credentials;
 mod reveal;
 

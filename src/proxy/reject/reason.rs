@@ -3,13 +3,26 @@
 use super::Rejection;
 
 impl Rejection {
-    /// The same where a provider's answer cannot be told because of it: the card may have been charged.
-    /// What the provider itself did wrong stays that.
+    /// The same where a provider has been asked and its answer cannot be told because of it. Where no
+    /// byte of the request left, nothing has been charged.
     pub(in crate::proxy) fn holding_an_answer(self) -> Self {
         match self {
-            Self::AnswerHeld(_) | Self::UpstreamBody(_) | Self::UpstreamCoding(_) => self,
-            ours => Self::AnswerHeld(Box::new(ours)),
+            Self::AnswerHeld(_) | Self::UpstreamBusy { .. } | Self::UpstreamConnect(_) => self,
+            other => Self::AnswerHeld(Box::new(other)),
         }
+    }
+
+    /// Whether the other side did wrong, and not we.
+    pub(super) fn is_upstreams(&self) -> bool {
+        matches!(
+            self,
+            Self::UnaskedPart
+                | Self::UnaskedUpgrade
+                | Self::UpstreamBody(_)
+                | Self::UpstreamCoding(_)
+                | Self::UpstreamFailed(_)
+                | Self::UpstreamTimeout { .. }
+        )
     }
 
     /// The word for a login that is to be paid for with work.
@@ -29,6 +42,8 @@ impl Rejection {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            // What the provider itself did wrong stays that.
+            Self::AnswerHeld(cause) if cause.is_upstreams() => cause.reason(),
             Self::AnswerHeld(_) => "answer_held",
             Self::Audit(_) => "audit",
             Self::Authority(_) => "authority",
@@ -76,6 +91,7 @@ impl Rejection {
             Self::TransferCoding => "transfer_coding",
             Self::TunnelFailed(_) => "tunnel_failed",
             Self::TunnelsFull { .. } => "tunnels_full",
+            Self::UnaskedPart => "unasked_part",
             Self::UnaskedUpgrade => "unasked_upgrade",
             Self::UnknownCvv => "unknown_cvv",
             Self::UnknownToken => "unknown_token",
@@ -90,5 +106,30 @@ impl Rejection {
             Self::Vault(_) => "vault",
             Self::Webhook(_) => "webhook",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_never_left_may_be_tried_again() {
+        let refused = Rejection::UpstreamConnect(io::ErrorKind::ConnectionRefused.into());
+        assert!(refused.holding_an_answer().words().contains("try again soon"));
+        let busy = Rejection::UpstreamBusy { retry_after: Duration::from_secs(1) };
+        assert!(busy.holding_an_answer().retry_after().is_some());
+    }
+
+    #[test]
+    fn a_provider_that_fails_is_told_apart_from_us() {
+        let waited = Duration::from_secs(1);
+        let late = Rejection::UpstreamTimeout { what: "answer", waited }.holding_an_answer();
+        assert_eq!((late.reason(), late.status().as_u16()), ("upstream_timeout", 504));
+        let ours = Rejection::TrackData.holding_an_answer();
+        assert_eq!((ours.reason(), ours.status().as_u16()), ("answer_held", 502));
     }
 }

@@ -54,9 +54,11 @@ impl Rejection {
             }
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::TransferCoding | Self::UpgradeUnknown => StatusCode::NOT_IMPLEMENTED,
+            Self::AnswerHeld(cause) if cause.is_upstreams() => cause.status(),
             // Not 503: what may have charged a card is not to be repeated without a look.
             Self::AnswerHeld(_)
             | Self::TunnelFailed(_)
+            | Self::UnaskedPart
             | Self::UnaskedUpgrade
             | Self::UpgradeIgnored
             | Self::UpstreamBody(_)

@@ -20,7 +20,7 @@ impl Rejection {
     pub(in crate::proxy) fn words(&self) -> &'static str {
         match self {
             Self::AnswerHeld(_) => {
-                "The payment provider has answered, but its answer cannot be shown. Please look the \
+                "The payment provider has been asked, but its answer cannot be shown. Please look the \
                  payment up before trying again."
             }
             Self::BodyBroken(_)
@@ -85,7 +85,8 @@ impl Rejection {
                 "The request is too large. Deleting the cookies of this site may help."
             }
             Self::UpgradeUnknown => "This protocol is not supported here.",
-            Self::UnaskedUpgrade
+            Self::UnaskedPart
+            | Self::UnaskedUpgrade
             | Self::UpgradeIgnored
             | Self::UpstreamBody(_)
             | Self::UpstreamCoding(_)
